@@ -171,7 +171,9 @@ function slicesOf(
     const ports = portsOf(service, pod);
     // Without named target ports every pod resolves alike; one constant key then keeps the slice's
     // name through changes of the Service's ports.
-    const key = named ? ports.map((port) => `${port.name}=${port.port}/${port.protocol}`).join() : "";
+    const key = named
+      ? ports.map((port) => `${port.name}=${port.port}/${port.protocol}`).join()
+      : "";
     const group = groups.get(key) ?? { ports, endpoints: [] };
     groups.set(key, group);
     group.endpoints.push(endpointOf(service, pod, addresses, zones));

@@ -1,0 +1,94 @@
+/**
+ * The one shape that every kind of Linux state has, so that one planner, one fake, one recorder and one
+ * dry-run printer serve all of them.
+ *
+ * A *resource* describes a kind (identity, equality, words). A *table* is access to that kind for one
+ * owner: the owner's marks go on every write and its test on every read.
+ */
+
+import type { KernelError } from "./errors.ts";
+
+/** IP family of an item: 4 or 6. */
+export type Family = 4 | 6;
+
+/** Describes one kind of Linux state. Everything here is pure. */
+export interface Resource<T> {
+  /** Name of the kind, as logs, metrics and plans print it: "route", "ipvs.service". */
+  readonly kind: string;
+  /** Identity as Linux indexes it, not as we think of it. Readable: plans are sorted by it and print it. */
+  key(item: T): string;
+  /** Whether `have` already is what `want` asks for: only fields that we set, never counters. */
+  equal(want: T, have: T): boolean;
+  /** The item on one line, in the words of the native tool (`ip`, `ipvsadm`, `ipset`). */
+  describe(item: T): string;
+  /**
+   * Set where two wanters of one key are a conflict even if they want the same value, because what
+   * hangs below the item would mix: two Services on one VIP and port would share their destinations.
+   */
+  readonly exclusive?: boolean;
+  /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
+  readonly parentKind?: string;
+  parent?(item: T): string;
+  /**
+   * What to keep instead of deleting `have`, for now: a destination at weight 0 while it drains.
+   * `undefined` lets it go.
+   */
+  retire?(have: T): T | undefined;
+}
+
+/** What a plugin holds: enough to want items, not to write them. */
+export interface TableRef<T> {
+  readonly resource: Resource<T>;
+}
+
+/** An item read from Linux, with the answer to "is it ours?" by its mark. */
+export interface Actual<T> {
+  readonly item: T;
+  readonly owned: boolean;
+}
+
+/** One change to make. `have` is what Linux holds now, for updates and deletes. */
+export type Op<T> =
+  | { readonly verb: "create"; readonly item: T }
+  | { readonly verb: "update"; readonly item: T; readonly have: T }
+  | { readonly verb: "delete"; readonly item: T };
+
+/** What became of one op. `note` says what was left out on purpose, e.g. a sysctl that Linux lacks. */
+export interface Outcome<T> {
+  readonly op: Op<T>;
+  readonly error?: KernelError;
+  readonly note?: string;
+}
+
+/** One key of Linux moved without us; no `actual` means that it is gone. */
+export interface Drift<T> {
+  readonly key: string;
+  readonly actual?: Actual<T>;
+}
+
+/** What `Table.watch` is given. */
+export interface WatchContext<T> {
+  /** Linux as the runtime believes it to be now, by key. Live view, never to be kept. */
+  readonly actual: ReadonlyMap<string, Actual<T>>;
+  /**
+   * Called with what moved, or "unknown" when events were lost and only a full list can tell.
+   * Changes made through `apply` of this dataplane are not reported.
+   */
+  readonly drift: (changes: readonly Drift<T>[] | "unknown") => void;
+}
+
+/** Access to one kind of Linux state for one owner. */
+export interface Table<T> extends TableRef<T> {
+  /**
+   * Everything of this kind that an owner's key could meet, owned or not.
+   *
+   * @throws {KernelError} when Linux cannot be read; nobody plans against a guess
+   */
+  list(): Promise<readonly Actual<T>[]>;
+  /** Carries out the ops, in order where order matters; one outcome each, in the order of the ops. Never throws for one op. */
+  apply(ops: readonly Op<T>[]): Promise<readonly Outcome<T>[]>;
+  /** Why this owner may not want `item`, or `undefined` if it may. */
+  refuse?(item: T): string | undefined;
+  /** Starts reporting drift; the returned function stops it. Absent: the kind is only read back in full rounds. */
+  watch?(context: WatchContext<T>): () => void;
+}

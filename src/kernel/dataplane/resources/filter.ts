@@ -1,0 +1,103 @@
+/**
+ * Packet filter and NAT rules in one compiled form, that every backend renders. The words are netfilter's.
+ * The iptables backend renders them for `iptables-restore`; an nftables one follows.
+ */
+
+import type { Family, Resource } from "../resource.ts";
+
+export type FilterTable = "filter" | "nat" | "mangle" | "raw";
+
+/** One condition of a rule; all conditions of a rule must hold. */
+export type Match =
+  | { readonly kind: "source" | "destination"; readonly prefix: string; readonly negate?: boolean }
+  | { readonly kind: "input" | "output"; readonly link: string; readonly negate?: boolean }
+  | { readonly kind: "protocol"; readonly protocol: "tcp" | "udp" | "sctp" | "icmp" | "icmpv6" }
+  | { readonly kind: "ports"; readonly side: "source" | "destination"; readonly ports: string }
+  | {
+    readonly kind: "set";
+    readonly set: string;
+    /** One word for each dimension: "src", "dst". */
+    readonly directions: readonly ("src" | "dst")[];
+    readonly negate?: boolean;
+  }
+  | { readonly kind: "mark"; readonly mark: number; readonly mask?: number }
+  | {
+    /** xt_ipvs: the packet belongs to an IPVS connection. */
+    readonly kind: "ipvs";
+    readonly direction?: "original" | "reply";
+    readonly method?: "masq" | "tunnel" | "route";
+    readonly vaddr?: string;
+    readonly vport?: number;
+  };
+
+export type Target =
+  | { readonly kind: "accept" | "drop" | "return" }
+  | { readonly kind: "reject"; readonly with?: string }
+  | { readonly kind: "jump"; readonly chain: string }
+  | { readonly kind: "snat"; readonly to: string; readonly fullyRandom?: boolean }
+  | { readonly kind: "masquerade"; readonly fullyRandom?: boolean }
+  | { readonly kind: "mark"; readonly set: number; readonly mask?: number };
+
+export interface FilterRule {
+  readonly matches: readonly Match[];
+  readonly target: Target;
+  /** At most 200 characters; printed by the native tools. */
+  readonly comment?: string;
+}
+
+/** A chain of ours with all its rules. Mark: the name starts with the owner's prefix. */
+export interface Chain {
+  readonly family: Family;
+  readonly table: FilterTable;
+  /** At most 28 characters. */
+  readonly name: string;
+  readonly rules: readonly FilterRule[];
+}
+
+/** A jump from a base chain of Linux to a chain of ours. Mark: a comment that names the owner. */
+export interface Jump {
+  readonly family: Family;
+  readonly table: FilterTable;
+  readonly from: "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING";
+  readonly to: string;
+  readonly matches: readonly Match[];
+  readonly comment?: string;
+  /** Whether it must come before all rules of others; absent: appended, wherever it stands. */
+  readonly first?: boolean;
+}
+
+/** Canonical text of a rule: equal rules have equal texts, whatever the order in which fields were written. */
+export function ruleText(
+  rule: Pick<FilterRule, "matches" | "comment"> & { target?: Target },
+): string {
+  return JSON.stringify([
+    rule.matches.map(sorted),
+    rule.target === undefined ? null : sorted(rule.target),
+    rule.comment ?? null,
+  ]);
+}
+
+function sorted(value: object): readonly (readonly [string, unknown])[] {
+  return Object.entries(value).filter(([, v]) => v !== undefined).toSorted(([a], [b]) =>
+    a < b ? -1 : 1
+  );
+}
+
+export const chain: Resource<Chain> = {
+  kind: "chain",
+  key: (c) => `ipv${c.family} ${c.table} ${c.name}`,
+  equal: (want, have) =>
+    want.rules.length === have.rules.length &&
+    want.rules.map(ruleText).join("\n") === have.rules.map(ruleText).join("\n"),
+  describe: (c) => `chain ipv${c.family} ${c.table} ${c.name} with ${c.rules.length} rules`,
+};
+
+export const jump: Resource<Jump> = {
+  kind: "jump",
+  key: (j) => `ipv${j.family} ${j.table} ${j.from} -> ${j.to}`,
+  equal: (want, have) =>
+    ruleText(want) === ruleText(have) && (want.first ?? false) === (have.first ?? false),
+  describe: (j) => `jump ipv${j.family} ${j.table} ${j.from} -> ${j.to}`,
+  parentKind: "chain",
+  parent: (j) => `ipv${j.family} ${j.table} ${j.to}`,
+};

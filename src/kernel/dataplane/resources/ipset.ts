@@ -1,0 +1,36 @@
+import type { Family, Resource } from "../resource.ts";
+
+/** An ipset. Mark: its name starts with a prefix that is the owner's. */
+export interface IpSet {
+  /** At most 31 characters. */
+  readonly name: string;
+  readonly type: "hash:ip" | "hash:net" | "hash:ip,port";
+  readonly family: Family;
+  /** Largest number of members; absent: Linux's 65,536. */
+  readonly maxElements?: number;
+}
+
+/** A member of an ipset of ours. */
+export interface IpSetMember {
+  readonly set: string;
+  /** Canonical text as `ipset` prints it: "10.0.0.1", "10.0.0.0/8", "10.0.0.1,tcp:80". */
+  readonly entry: string;
+  /** hash:net only: excluded from the set. */
+  readonly nomatch?: boolean;
+}
+
+export const ipset: Resource<IpSet> = {
+  kind: "ipset",
+  key: (s) => s.name,
+  equal: (want, have) => want.type === have.type && want.family === have.family,
+  describe: (s) => `ipset ${s.name} ${s.type} family ${s.family === 4 ? "inet" : "inet6"}`,
+};
+
+export const ipsetMember: Resource<IpSetMember> = {
+  kind: "ipset.member",
+  key: (m) => `${m.set} ${m.entry}`,
+  equal: (want, have) => (want.nomatch ?? false) === (have.nomatch ?? false),
+  describe: (m) => `ipset ${m.set} member ${m.entry}${m.nomatch === true ? " nomatch" : ""}`,
+  parentKind: "ipset",
+  parent: (m) => m.set,
+};

@@ -1,0 +1,62 @@
+/** All kinds of Linux state, in the order in which they are made. They go in the reverse order. */
+
+import type { TableRef } from "../resource.ts";
+import { type Address, address } from "./address.ts";
+import { type Chain, chain, type Jump, jump } from "./filter.ts";
+import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
+import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
+import { type Link, link } from "./link.ts";
+import { type Route, route } from "./route.ts";
+import { type Rule, rule } from "./rule.ts";
+import { type Sysctl, sysctl } from "./sysctl.ts";
+
+/** A reference to every kind, for plugins to want items of. */
+export interface Tables {
+  readonly links: TableRef<Link>;
+  readonly sysctls: TableRef<Sysctl>;
+  readonly addresses: TableRef<Address>;
+  readonly routes: TableRef<Route>;
+  readonly rules: TableRef<Rule>;
+  readonly ipsets: TableRef<IpSet>;
+  readonly ipsetMembers: TableRef<IpSetMember>;
+  readonly chains: TableRef<Chain>;
+  readonly jumps: TableRef<Jump>;
+  readonly ipvsServices: TableRef<IpvsService>;
+  readonly ipvsDestinations: TableRef<IpvsDestination>;
+}
+
+export const tables: Tables = {
+  links: { resource: link },
+  sysctls: { resource: sysctl },
+  addresses: { resource: address },
+  routes: { resource: route },
+  rules: { resource: rule },
+  ipsets: { resource: ipset },
+  ipsetMembers: { resource: ipsetMember },
+  chains: { resource: chain },
+  jumps: { resource: jump },
+  ipvsServices: { resource: ipvsService },
+  ipvsDestinations: { resource: ipvsDestination },
+};
+
+/**
+ * Kinds in dependency order: sets before the rules that name them, links before their addresses, a route's source
+ * address before the route, IPVS last, so that no connection is accepted before its way back stands.
+ */
+export const creationOrder: readonly string[] = Object.values(tables).map((ref) =>
+  (ref as TableRef<never>).resource.kind
+);
+
+export type {
+  Address,
+  Chain,
+  IpSet,
+  IpSetMember,
+  IpvsDestination,
+  IpvsService,
+  Jump,
+  Link,
+  Route,
+  Rule,
+  Sysctl,
+};

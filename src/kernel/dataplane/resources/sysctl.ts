@@ -1,0 +1,18 @@
+import type { Resource } from "../resource.ts";
+
+/** A sysctl. Mark: its path is in the owner's ledger with the value it had, which comes back when it is no longer wanted. */
+export interface Sysctl {
+  /** Below /proc/sys: "net/ipv4/vs/conntrack". */
+  readonly path: string;
+  readonly value: string;
+  /** Change it only where Linux now holds this value: rp_filter goes from 1 to 2, and 0 stays 0. */
+  readonly onlyFrom?: string;
+}
+
+export const sysctl: Resource<Sysctl> = {
+  kind: "sysctl",
+  key: (s) => s.path,
+  equal: (want, have) =>
+    want.value === have.value || (want.onlyFrom !== undefined && want.onlyFrom !== have.value),
+  describe: (s) => `sysctl ${s.path} = ${s.value}`,
+};
