@@ -29,11 +29,6 @@ export interface Resource<T> {
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
-  /**
-   * What to keep instead of deleting `have`, for now: a destination at weight 0 while it drains.
-   * `undefined` lets it go.
-   */
-  retire?(have: T): T | undefined;
 }
 
 /** What a plugin holds: enough to want items, not to write them. */

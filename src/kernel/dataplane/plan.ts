@@ -1,0 +1,75 @@
+/**
+ * The difference between what should be and what is, as a pure function.
+ *
+ * `decide` is the only place where the rules of ownership are applied: the runtime calls it for the keys that
+ * changed, `plan` for all of them, so that a dry run prints what a round would do.
+ */
+
+import type { Actual, Op, Resource } from "./resource.ts";
+
+/** A wanted key that we may not write, and why. Reported, never overwritten. */
+export interface Conflict {
+  readonly kind: string;
+  readonly key: string;
+  readonly reason: string;
+}
+
+/** What to do about one key: an op, a conflict, or nothing. */
+export type Decision<T> =
+  | { readonly op: Op<T> }
+  | { readonly conflict: Conflict }
+  | undefined;
+
+/** The whole difference of one kind, sorted by key so that goldens are stable. */
+export interface Plan<T> {
+  /** Creates and updates. */
+  readonly upserts: readonly Op<T>[];
+  readonly deletes: readonly Op<T>[];
+  readonly conflicts: readonly Conflict[];
+}
+
+/** Decides about one key. `want` undefined: nobody wants it; `have` undefined: Linux has nothing there. */
+export function decide<T>(
+  resource: Resource<T>,
+  want: T | undefined,
+  have: Actual<T> | undefined,
+): Decision<T> {
+  if (want === undefined) {
+    return have?.owned === true ? { op: { verb: "delete", item: have.item } } : undefined;
+  }
+  if (have === undefined) return { op: { verb: "create", item: want } };
+  if (have.owned) {
+    return resource.equal(want, have.item)
+      ? undefined
+      : { op: { verb: "update", item: want, have: have.item } };
+  }
+  return {
+    conflict: {
+      kind: resource.kind,
+      key: resource.key(want),
+      reason: `Linux holds ${
+        resource.describe(have.item)
+      }, which is not ours; remove it, or stop wanting it`,
+    },
+  };
+}
+
+/** Compares all of one kind. `desired` holds each key once. */
+export function plan<T>(
+  resource: Resource<T>,
+  desired: Iterable<T>,
+  actual: Iterable<Actual<T>>,
+): Plan<T> {
+  const wanted = new Map<string, T>();
+  for (const item of desired) wanted.set(resource.key(item), item);
+  const held = new Map<string, Actual<T>>();
+  for (const have of actual) held.set(resource.key(have.item), have);
+  const keys = [...new Set([...wanted.keys(), ...held.keys()])].toSorted();
+  const decisions = keys.map((key) => decide(resource, wanted.get(key), held.get(key)));
+  const ops = decisions.flatMap((d) => d !== undefined && "op" in d ? [d.op] : []);
+  return {
+    upserts: ops.filter((op) => op.verb !== "delete"),
+    deletes: ops.filter((op) => op.verb === "delete"),
+    conflicts: decisions.flatMap((d) => d !== undefined && "conflict" in d ? [d.conflict] : []),
+  };
+}
