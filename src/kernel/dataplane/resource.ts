@@ -26,6 +26,8 @@ export interface Resource<T> {
    * hangs below the item would mix: two Services on one VIP and port would share their destinations.
    */
   readonly exclusive?: boolean;
+  /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
+  readonly foundation?: boolean;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;

@@ -137,6 +137,11 @@ export class Tracker<T> {
     return ops;
   }
 
+  /** Whether nothing is to be done at `key`. */
+  inOrder(key: string): boolean {
+    return this.#decide(key) === undefined;
+  }
+
   /** Whether the last look at `key` found that Linux had moved; forgets it. */
   takeDrifted(key: string): boolean {
     return this.#drifted.delete(key);

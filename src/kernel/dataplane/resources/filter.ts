@@ -85,6 +85,7 @@ function sorted(value: object): readonly (readonly [string, unknown])[] {
 
 export const chain: Resource<Chain> = {
   kind: "chain",
+  foundation: true,
   key: (c) => `ipv${c.family} ${c.table} ${c.name}`,
   equal: (want, have) =>
     want.rules.length === have.rules.length &&
@@ -94,6 +95,7 @@ export const chain: Resource<Chain> = {
 
 export const jump: Resource<Jump> = {
   kind: "jump",
+  foundation: true,
   key: (j) => `ipv${j.family} ${j.table} ${j.from} -> ${j.to}`,
   equal: (want, have) =>
     ruleText(want) === ruleText(have) && (want.first ?? false) === (have.first ?? false),

@@ -21,6 +21,7 @@ export interface IpSetMember {
 
 export const ipset: Resource<IpSet> = {
   kind: "ipset",
+  foundation: true,
   key: (s) => s.name,
   equal: (want, have) => want.type === have.type && want.family === have.family,
   describe: (s) => `ipset ${s.name} ${s.type} family ${s.family === 4 ? "inet" : "inet6"}`,

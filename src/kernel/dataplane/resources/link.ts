@@ -14,6 +14,7 @@ export interface Link {
 
 export const link: Resource<Link> = {
   kind: "link",
+  foundation: true,
   key: (l) => l.name,
   equal: (want, have) =>
     want.type === have.type && want.up === have.up &&

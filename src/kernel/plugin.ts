@@ -1,0 +1,133 @@
+/**
+ * The contract between the kernel and its plugins: all that a plugin sees, built-in or from a third party.
+ *
+ * A plugin says what should be; only the kernel changes Linux. It declares *reconcilers*, each of which splits
+ * the desired state into *units* (one Service, one policy) and computes any unit as a pure function of the
+ * stores. The kernel decides when, compares with Linux, writes, retries, repairs, logs and measures.
+ */
+
+import type { Stores, Watch } from "./cluster/store.ts";
+import type { TableRef } from "./dataplane/resource.ts";
+import type { Tables } from "./dataplane/resources/mod.ts";
+import type { Logger } from "./observe/log.ts";
+
+/** Version of this contract. A plugin made for another one is refused at start, with both versions named. */
+export const PLUGIN_API = 1;
+
+/** A plugin: a plain object made by a module, without state of its own before `setup`. */
+export interface Plugin<Options = unknown> {
+  /** Owner of what it wants, log scope, metric label, configuration section: `[a-z][a-z0-9-]*`. */
+  readonly name: string;
+  readonly api: typeof PLUGIN_API;
+  /** Names of plugins to set up before this one. Order only, never a channel. */
+  readonly after?: readonly string[];
+  /** The objects that it reads. Nothing else is watched, and other stores are closed to it. */
+  readonly watches: readonly Watch[];
+  /** The kinds of Linux state that it wants items of. Others are closed to it. */
+  readonly tables: readonly (keyof Tables)[];
+  /**
+   * Reads its configuration. Pure.
+   *
+   * @throws {Error} with a message that names the setting, the value and what is allowed
+   */
+  parse(raw: unknown): Options;
+  /** Declares reconcilers. Does not touch Linux. Must return or resolve within 10 s. */
+  setup(context: PluginContext<Options>): void | Promise<void>;
+}
+
+/** What a plugin is given at `setup`. */
+export interface PluginContext<Options> {
+  readonly options: Options;
+  /** Name of the Node object that this agent runs on. */
+  readonly node: string;
+  /** The stores that `watches` named, read-only. */
+  readonly stores: Stores;
+  /** References to every kind of Linux state, for `Desired.want`. */
+  readonly tables: Tables;
+  /** The addresses of this host's own links, as Linux has them; not those that plugins asked for. */
+  readonly host: HostAddresses;
+  readonly log: Logger;
+  /** Aborted when the plugin must stop. */
+  readonly signal: AbortSignal;
+  /** Adds a reconciler. */
+  reconcile(reconciler: Reconciler): void;
+  /**
+   * Makes an input of a store: `units` names the units that an object bears on, or "all" of them. It is
+   * asked for the object before and after each change.
+   */
+  input<T>(store: StoreLike<T>, units: (object: T) => Iterable<string> | "all"): Input;
+}
+
+/** The part of a store that an input needs. */
+export interface StoreLike<T> {
+  readonly kind: string;
+  readonly synced: boolean;
+  subscribe(
+    listener: (changes: readonly { readonly previous?: T; readonly current?: T }[]) => void,
+  ): () => void;
+}
+
+/** Something that desired state depends on. Linux is untouched until every input is synced. */
+export interface Input {
+  readonly name: string;
+  readonly synced: boolean;
+  /** Calls `wake` with the units that may have changed. An event wakes; state decides. */
+  subscribe(wake: (units: Iterable<string> | "all") => void): () => void;
+}
+
+/** One address of the host. */
+export interface HostAddress {
+  readonly link: string;
+  readonly family: 4 | 6;
+  readonly address: string;
+}
+
+/** The host's own addresses. */
+export interface HostAddresses extends Input {
+  values(): readonly HostAddress[];
+}
+
+/** A part of a plugin's desired state, computed unit by unit. */
+export interface Reconciler {
+  readonly name: string;
+  readonly inputs: readonly Input[];
+  /** All units that exist now. A unit that is gone is asked for once more, and then wants nothing. */
+  units(): Iterable<string>;
+  /** Which unit wins when two want one key: the lower text. Absent: the name decides. */
+  rank?(unit: string): string;
+  /**
+   * Says what one unit wants, given the current state. No I/O, no clock, no memory of earlier calls.
+   * Throwing marks this unit degraded and leaves in Linux what it wanted before.
+   */
+  desired(unit: string, desired: Desired): void;
+}
+
+/** Takes what a unit wants. */
+export interface Desired {
+  want<T>(table: TableRef<T>, item: T): void;
+  /**
+   * Reports something wrong with the unit's objects that costs only itself: names the object, the reason and
+   * the remedy. Logged once, shown in the status while it lasts.
+   */
+  report(problem: string): void;
+}
+
+export type { Watch } from "./cluster/store.ts";
+export type { EndpointSlice, Node, Pod, Service, Store, Stores } from "./cluster/store.ts";
+export type { TableRef } from "./dataplane/resource.ts";
+export type { Tables } from "./dataplane/resources/mod.ts";
+export type { Address } from "./dataplane/resources/address.ts";
+export type { Chain, FilterRule, Jump, Match, Target } from "./dataplane/resources/filter.ts";
+export type { IpSet, IpSetMember } from "./dataplane/resources/ipset.ts";
+export type {
+  IpvsDestination,
+  IpvsProtocol,
+  IpvsService,
+  IpvsServiceId,
+} from "./dataplane/resources/ipvs.ts";
+export { ipvsFwmarkId, ipvsServiceId } from "./dataplane/resources/ipvs.ts";
+export type { Link } from "./dataplane/resources/link.ts";
+export type { NextHop, Route } from "./dataplane/resources/route.ts";
+export type { Rule } from "./dataplane/resources/rule.ts";
+export type { Sysctl } from "./dataplane/resources/sysctl.ts";
+export type { Logger } from "./observe/log.ts";

@@ -1,0 +1,49 @@
+/**
+ * Removes everything of an owner: a plan in which nothing is desired. Works for a plugin that is not loaded and
+ * without an API server, since every kind belongs to the kernel and every item carries its mark.
+ */
+
+import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
+import { KernelError } from "../dataplane/errors.ts";
+import { isUnsupported } from "../dataplane/errors.ts";
+import type { TableRef } from "../dataplane/resource.ts";
+import { type Tables, tables } from "../dataplane/resources/mod.ts";
+
+/** What was removed, and what could not be. Texts as the resources describe their items. */
+export interface CleanupResult {
+  readonly removed: readonly string[];
+  readonly failed: readonly string[];
+}
+
+/** Removes all items of `owners`, children before parents. A kind that fails does not stop the others. */
+export async function cleanup(
+  dataplane: Dataplane,
+  owners: readonly Owner[],
+): Promise<CleanupResult> {
+  const removed: string[] = [];
+  const failed: string[] = [];
+  for (const owner of owners) {
+    for (const ref of removalOrder()) {
+      const { resource } = ref;
+      const table = dataplane.open(ref, owner);
+      try {
+        const ours = (await table.list()).filter((have) => have.owned);
+        const ops = ours.map(({ item }) => ({ verb: "delete", item }) as const);
+        for (const { op, error } of await table.apply(ops)) {
+          if (error === undefined) removed.push(resource.describe(op.item));
+          else failed.push(error.message);
+        }
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        // A kind that Linux does not know holds nothing of ours.
+        if (!isUnsupported(error)) failed.push(error.message);
+      }
+    }
+  }
+  return { removed, failed };
+}
+
+function removalOrder(): readonly TableRef<unknown>[] {
+  return (Object.keys(tables) as (keyof Tables)[])
+    .toReversed().map((name) => tables[name] as TableRef<unknown>);
+}

@@ -1,0 +1,300 @@
+/**
+ * Hosts plugins: checks them, sets them up in order, gives each an engine, and sums up their status. A plugin that
+ * fails is named and degraded; the others go on.
+ */
+
+import type { ClusterSource, KindName, SourceState } from "../cluster/store.ts";
+import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
+import type { TableRef } from "../dataplane/resource.ts";
+import { type Tables, tables } from "../dataplane/resources/mod.ts";
+import {
+  type HostAddresses,
+  type Input,
+  type Logger,
+  type Plugin,
+  PLUGIN_API,
+  type PluginContext,
+  type StoreLike,
+  type Stores,
+} from "../plugin.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
+import type { PluginStatus } from "./status.ts";
+
+/** A plugin to host, with its configuration as `Plugin.parse` takes it. */
+export interface Hosted {
+  readonly plugin: Plugin<never>;
+  readonly options: unknown;
+  /** Route protocol number of what it owns. */
+  readonly protocol: number;
+}
+
+export interface RuntimeOptions {
+  readonly plugins: readonly Hosted[];
+  readonly source: ClusterSource;
+  readonly dataplane: Dataplane;
+  readonly host: HostAddresses;
+  readonly node: string;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** Milliseconds between full read-backs of Linux. */
+  readonly fullInterval: number;
+  /** Milliseconds between rounds of one plugin; default 100. */
+  readonly minInterval?: number;
+  /** Milliseconds that `setup` may take; default 10,000. */
+  readonly setupTimeout?: number;
+  readonly observer?: (plugin: string) => EngineObserver;
+}
+
+/** What `/status` answers. */
+export interface RuntimeStatus {
+  readonly node: string;
+  readonly ready: boolean;
+  /** Why not ready, one text for each cause. */
+  readonly waitingFor: readonly string[];
+  /** By watched kind, the resourceVersion up to which all is in Linux, or has been said to be impossible. */
+  readonly applied: Readonly<Record<string, string>>;
+  readonly pending: number;
+  readonly source: SourceState;
+  readonly plugins: readonly PluginStatus[];
+}
+
+interface Host {
+  readonly name: string;
+  readonly engine: Engine | undefined;
+  readonly failure: string | undefined;
+}
+
+export class Runtime {
+  readonly #options: RuntimeOptions;
+  readonly #abort = new AbortController();
+  readonly #hosts: Host[] = [];
+  readonly #watched = new Set<KindName>();
+  #applied: Record<string, string> = {};
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+  }
+
+  /** Sets up all plugins and starts watching. Returns when every plugin is set up or has failed to be. */
+  async start(): Promise<void> {
+    await this.setup();
+    for (const { engine } of this.#hosts) engine?.start();
+  }
+
+  /** Sets up all plugins and starts the watches, but leaves Linux alone: `preview` needs no more. */
+  async setup(): Promise<void> {
+    for (const hosted of inOrder(this.#options.plugins)) {
+      this.#hosts.push(await this.#host(hosted));
+    }
+  }
+
+  /** Stops the plugins; Linux stays as it is. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await Promise.all(this.#hosts.map(({ engine }) => engine?.stop()));
+  }
+
+  get ready(): boolean {
+    return this.waitingFor().length === 0;
+  }
+
+  /** Why the agent is not ready, one text for each cause. */
+  waitingFor(): readonly string[] {
+    const causes: string[] = [];
+    for (const state of this.#options.source.state.kinds) {
+      if (!state.synced && this.#watched.has(state.kind)) {
+        const error = state.lastError === undefined ? "" : `: ${state.lastError}`;
+        causes.push(`first list of ${state.kind}${error}`);
+      }
+    }
+    for (const { name, engine, failure } of this.#hosts) {
+      const status = engine?.status();
+      if (status?.phase === "ready") continue;
+      const reason = failure ?? status?.reason;
+      causes.push(
+        `plugin ${name} is ${status?.phase ?? "degraded"}${
+          reason === undefined ? "" : `: ${reason}`
+        }`,
+      );
+    }
+    return causes;
+  }
+
+  status(): RuntimeStatus {
+    const plugins = this.#hosts.map(({ name, engine, failure }): PluginStatus =>
+      engine?.status() ?? {
+        name,
+        phase: "degraded",
+        reason: failure ?? "",
+        owned: {},
+        pending: 0,
+        problems: [],
+        problemCount: 0,
+        rounds: 0,
+      }
+    );
+    const waitingFor = this.waitingFor();
+    this.#noteApplied();
+    return {
+      node: this.#options.node,
+      ready: waitingFor.length === 0,
+      waitingFor,
+      applied: this.#applied,
+      pending: plugins.reduce((sum, plugin) => sum + plugin.pending, 0),
+      source: this.#options.source.state,
+      plugins,
+    };
+  }
+
+  /** What each plugin would do to Linux now. Waits for the first lists. */
+  async preview(): Promise<readonly { plugin: string; tables: readonly TablePlan[] }[]> {
+    const previews: { plugin: string; tables: readonly TablePlan[] }[] = [];
+    for (const { name, engine, failure } of this.#hosts) {
+      if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
+      previews.push({ plugin: name, tables: await engine.preview() });
+    }
+    return previews;
+  }
+
+  /** Stores are updated before engines are woken, so a settled engine has carried out all that its stores hold. */
+  #noteApplied(): void {
+    if (!this.#hosts.every(({ engine }) => engine === undefined || engine.settled)) return;
+    const applied: Record<string, string> = {};
+    for (const { kind, resourceVersion } of this.#options.source.state.kinds) {
+      if (this.#watched.has(kind)) applied[kind] = resourceVersion;
+    }
+    this.#applied = applied;
+  }
+
+  async #host(hosted: Hosted): Promise<Host> {
+    const { plugin } = hosted;
+    const { name } = plugin;
+    const log = this.#options.log.child({ plugin: name });
+    const owner: Owner = { name, protocol: hosted.protocol };
+    try {
+      if (plugin.api !== PLUGIN_API) {
+        throw new Error(
+          `it was made for plugin API ${plugin.api}, this agent speaks ${PLUGIN_API}; take a release that fits`,
+        );
+      }
+      const options = plugin.parse(hosted.options);
+      const engine = new Engine({
+        owner,
+        dataplane: this.#options.dataplane,
+        tables: inCreationOrder(plugin.tables),
+        log,
+        clock: this.#options.clock ?? systemClock,
+        minInterval: this.#options.minInterval ?? 100,
+        fullInterval: this.#options.fullInterval,
+        heldElsewhere: (kind, key) =>
+          this.#hosts.find((other) => other.name !== name && other.engine?.wants(kind, key))?.name,
+        onChange: () => this.#noteApplied(),
+        ...(this.#options.observer === undefined ? {} : { observer: this.#options.observer(name) }),
+      });
+      for (const { kind } of plugin.watches) this.#watched.add(kind);
+      this.#options.source.start(plugin.watches);
+      const context: PluginContext<unknown> = {
+        options,
+        node: this.#options.node,
+        stores: onlyWatched(plugin, this.#options.source.stores),
+        tables,
+        host: this.#options.host,
+        log,
+        signal: this.#abort.signal,
+        reconcile: (reconciler) => engine.add(reconciler),
+        input: storeInput,
+      };
+      const setup = (plugin as Plugin<unknown>).setup(context);
+      if (setup !== undefined) {
+        await within(this.#options.setupTimeout ?? 10_000, setup);
+      }
+      return { name, engine, failure: undefined };
+    } catch (error) {
+      const failure = error instanceof Error ? error.message : String(error);
+      log.error("Plugin not started", { reason: failure });
+      return { name, engine: undefined, failure };
+    }
+  }
+}
+
+/** Plugins so that each comes behind those it names in `after`; otherwise as given. */
+function inOrder(plugins: readonly Hosted[]): readonly Hosted[] {
+  const ordered: Hosted[] = [];
+  const visit = (hosted: Hosted, path: readonly string[]): void => {
+    const { name, after = [] } = hosted.plugin;
+    if (ordered.includes(hosted)) return;
+    if (path.includes(name)) {
+      throw new Error(`Plugins wait for each other: ${[...path, name].join(" after ")}`);
+    }
+    for (const before of plugins) {
+      if (after.includes(before.plugin.name)) visit(before, [...path, name]);
+    }
+    ordered.push(hosted);
+  };
+  for (const hosted of plugins) visit(hosted, []);
+  return ordered;
+}
+
+function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {
+  return (Object.keys(tables) as (keyof Tables)[])
+    .filter((name) => names.includes(name))
+    .map((name) => tables[name] as TableRef<unknown>);
+}
+
+function onlyWatched(plugin: Plugin<never>, stores: Stores): Stores {
+  return new Proxy(stores, {
+    get(target, property) {
+      const kind = property as keyof Stores;
+      if (!plugin.watches.some((watch) => watch.kind === kind)) {
+        throw new Error(
+          `Plugin "${plugin.name}" reads the store "${kind}", which its field "watches" does not name; add it there`,
+        );
+      }
+      return target[kind];
+    },
+  });
+}
+
+function storeInput<T>(store: StoreLike<T>, units: (object: T) => Iterable<string> | "all"): Input {
+  return {
+    name: store.kind,
+    get synced() {
+      return store.synced;
+    },
+    subscribe: (wake) =>
+      store.subscribe((changes) => {
+        const woken = new Set<string>();
+        for (const { previous, current } of changes) {
+          for (const object of [previous, current]) {
+            if (object === undefined) continue;
+            const names = units(object);
+            if (names === "all") return wake("all");
+            for (const name of names) woken.add(name);
+          }
+        }
+        // An empty wake matters too: the store may just have become synced.
+        wake(woken);
+      }),
+  };
+}
+
+async function within(ms: number, setup: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () =>
+        reject(
+          new Error(
+            `its setup did not end within ${ms} ms; perhaps it awaits something that never comes`,
+          ),
+        ),
+      ms,
+    );
+  });
+  try {
+    await Promise.race([setup, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

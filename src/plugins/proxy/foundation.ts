@@ -1,0 +1,97 @@
+/** What the proxy needs of the node whatever Services there are: its link, its sysctls, its masquerade rules. */
+
+import type { Chain, FilterRule, Jump, Link, Match, Route, Sysctl } from "../../kernel/plugin.ts";
+import type { NodeFamily } from "./node.ts";
+import { vipRoute } from "./services.ts";
+
+/** The dummy link that carries the VIPs. */
+export const VIP_LINK = "kube-dummy-if";
+export const MASQUERADE_CHAIN = "KUBE-ROUTER-MASQUERADE";
+
+export const vipLink: Link = { name: VIP_LINK, type: "dummy", up: true };
+
+/** Sysctls that the proxy needs, with why. */
+export function sysctls(families: readonly NodeFamily[]): readonly Sysctl[] {
+  const has = (family: 4 | 6): boolean => families.some((f) => f.family === family);
+  return [
+    // IPVS connections must be in conntrack, or netfilter never sees them and masquerades nothing.
+    { path: "net/ipv4/vs/conntrack", value: "1" },
+    // A connection whose destination is gone ends at once, so that UDP clients fail over.
+    { path: "net/ipv4/vs/expire_nodest_conn", value: "1" },
+    // Affinity to a destination that drains ends.
+    { path: "net/ipv4/vs/expire_quiescent_template", value: "1" },
+    // Mode 1 delays a reused client port by a second when conntrack is on (Linux before 5.9).
+    { path: "net/ipv4/vs/conn_reuse_mode", value: "0" },
+    ...(has(4)
+      ? [
+        { path: "net/ipv4/ip_forward", value: "1" },
+        // A VIP is a local address, but only this node's own packets may know: no ARP for it, none from it.
+        { path: "net/ipv4/conf/all/arp_ignore", value: "1" },
+        { path: "net/ipv4/conf/all/arp_announce", value: "2" },
+        // Answers of a pod to another pod on the same bridge must pass netfilter, or they bypass IPVS.
+        { path: "net/bridge/bridge-nf-call-iptables", value: "1" },
+      ]
+      : []),
+    ...(has(6)
+      ? [
+        { path: "net/ipv6/conf/all/forwarding", value: "1" },
+        { path: "net/bridge/bridge-nf-call-ip6tables", value: "1" },
+      ]
+      : []),
+  ];
+}
+
+const IPVS_NAT: readonly Match[] = [{ kind: "ipvs", direction: "original", method: "masq" }];
+
+/**
+ * Masquerading, one chain a family. What comes from or goes to a pod of this node keeps its source, since the answer
+ * passes here anyway; all else (the way from outside to a pod on another node) takes the node's address. Where the
+ * node's pod CIDR is not known, everything does.
+ */
+export function masquerade(
+  { family, address, podCIDRs }: NodeFamily,
+  masqueradeAll: boolean,
+): { readonly chain: Chain; readonly jump: Jump } {
+  const kept: readonly FilterRule[] = masqueradeAll
+    ? []
+    : podCIDRs.flatMap((prefix) =>
+      (["source", "destination"] as const).map((kind): FilterRule => ({
+        matches: [{ kind, prefix }],
+        target: { kind: "return" },
+        comment: kind === "source" ? "from a pod of this node" : "to a pod of this node",
+      }))
+    );
+  const chain: Chain = {
+    family,
+    table: "nat",
+    name: MASQUERADE_CHAIN,
+    rules: [
+      ...kept,
+      {
+        matches: [],
+        target: { kind: "snat", to: address, fullyRandom: true },
+        comment: "answers must come back here",
+      },
+    ],
+  };
+  const jump: Jump = {
+    family,
+    table: "nat",
+    from: "POSTROUTING",
+    to: MASQUERADE_CHAIN,
+    matches: IPVS_NAT,
+    comment: "connections to services",
+  };
+  return { chain, jump };
+}
+
+/** Local routes that serve whole Service ranges, for `--vip-binding=route`. */
+export function rangeRoutes(
+  ranges: readonly { readonly family: 4 | 6; readonly text: string }[],
+  families: readonly NodeFamily[],
+): readonly Route[] {
+  return ranges.flatMap((range) => {
+    const node = families.find((f) => f.family === range.family);
+    return node === undefined ? [] : [vipRoute(range.family, range.text, node.address)];
+  });
+}

@@ -1,0 +1,34 @@
+/** The proxy's configuration, out of the agent's flags. */
+
+/** How VIPs become local addresses. */
+export type VipBinding = "auto" | "address" | "route";
+
+export interface ProxyOptions {
+  /** SNAT every connection to a VIP, so that pods see the node's address. */
+  readonly masqueradeAll: boolean;
+  /** NodePorts on every address of the host, not on the node's primary ones alone. */
+  readonly nodePortBindOnAllIp: boolean;
+  readonly vipBinding: VipBinding;
+  /** Service ranges, canonical, at most one a family. */
+  readonly serviceClusterIpRange: readonly string[];
+  readonly enableIPv4: boolean;
+  readonly enableIPv6: boolean;
+}
+
+const FIELDS = [
+  "masqueradeAll",
+  "nodePortBindOnAllIp",
+  "vipBinding",
+  "serviceClusterIpRange",
+  "enableIPv4",
+  "enableIPv6",
+] as const satisfies readonly (keyof ProxyOptions)[];
+
+/** Takes the proxy's part of the parsed flags, which validated every value. */
+export function parseOptions(raw: unknown): ProxyOptions {
+  const flags = raw as ProxyOptions;
+  for (const field of FIELDS) {
+    if (flags[field] === undefined) throw new Error(`Proxy option "${field}" is missing`);
+  }
+  return flags;
+}
