@@ -1,0 +1,138 @@
+/** What flags must be to each other; each problem is one line that names the flags, the values and what is allowed. */
+import { parseCidr } from "../kernel/ip.ts";
+import { camelCase, type FlagName, FLAGS, type Flags, HOUR, SECOND } from "./flags.ts";
+import { showGoDuration } from "./flag-kinds.ts";
+
+/** The problems of a set of flags that are each valid alone; none when the list is empty. */
+export function crossCheck(flags: Flags): readonly string[] {
+  return [
+    ...families(flags),
+    ...clusterRanges(flags),
+    ...sources(flags),
+    ...gracefulRestart(flags),
+    ...peers(flags),
+  ];
+}
+
+function families(flags: Flags): string[] {
+  if (!flags.enableIpv4 && !flags.enableIpv6) {
+    return [
+      "Flags --enable-ipv4 and --enable-ipv6 cannot both be false: nothing would be served",
+    ];
+  }
+  const ranges: readonly [FlagName, readonly string[]][] = [
+    ["service-external-ip-range", flags.serviceExternalIpRange],
+    ["loadbalancer-ip-range", flags.loadbalancerIpRange],
+    ["service-cluster-ip-range", flags.serviceClusterIpRange],
+  ];
+  const problems: string[] = [];
+  for (const [name, values] of ranges) {
+    for (const value of values) {
+      const family = parseCidr(value)?.family === 6 ? 6 : 4;
+      if (family === 6 ? flags.enableIpv6 : flags.enableIpv4) continue;
+      const remedy = flags.given.includes(name)
+        ? ""
+        : `; give --${name} with IPv${10 - family} ranges`;
+      problems.push(
+        `Flag --${name} cannot hold the IPv${family} CIDR "${value}" while --enable-ipv${family}=false${remedy}`,
+      );
+    }
+  }
+  return problems;
+}
+
+function clusterRanges(flags: Flags): string[] {
+  const ranges = flags.serviceClusterIpRange;
+  const given = ranges.join(",");
+  if (ranges.length === 0) {
+    return ["Flag --service-cluster-ip-range cannot be empty: allowed are one or two CIDRs"];
+  }
+  if (ranges.length > 2) {
+    return [
+      `Flag --service-cluster-ip-range cannot be "${given}": allowed are one or two CIDRs, one a family`,
+    ];
+  }
+  const kinds = ranges.map((range) => parseCidr(range)?.family);
+  if (ranges.length === 2 && kinds[0] === kinds[1]) {
+    return [
+      `Flag --service-cluster-ip-range cannot be "${given}": two CIDRs must be one IPv4 and one IPv6`,
+    ];
+  }
+  return [];
+}
+
+function sources(flags: Flags): string[] {
+  if (flags.manifests === "") return [];
+  const other = flags.kubeconfig !== "" ? "--kubeconfig" : flags.master !== "" ? "--master" : "";
+  return other === "" ? [] : [
+    `Flags --manifests and ${other} cannot be used together: objects come from a folder or from an API server`,
+  ];
+}
+
+function gracefulRestart(flags: Flags): string[] {
+  if (!flags.bgpGracefulRestart) return [];
+  const limits: readonly [FlagName, number, number][] = [
+    // RFC 4724: the restart time has 12 bits, in seconds.
+    ["bgp-graceful-restart-time", flags.bgpGracefulRestartTime, 4095 * SECOND],
+    ["bgp-graceful-restart-deferral-time", flags.bgpGracefulRestartDeferralTime, 18 * HOUR],
+  ];
+  return limits.filter(([, ms, most]) => ms <= 0 || ms > most).map(([name, ms, most]) =>
+    `Flag --${name} cannot be "${showGoDuration(ms)}": allowed is a duration above 0 up to ${
+      showGoDuration(most)
+    }`
+  );
+}
+
+function peers(flags: Flags): string[] {
+  const count = flags.peerRouterIps.length;
+  const problems: string[] = [];
+  if (flags.peerRouterAsns.length !== count) {
+    problems.push(
+      `Flag --peer-router-asns has ${flags.peerRouterAsns.length} values for ${count} in --peer-router-ips: allowed is one each`,
+    );
+  }
+  const optional: readonly [FlagName, readonly unknown[]][] = [
+    ["peer-router-ports", flags.peerRouterPorts],
+    ["peer-router-passwords", flags.peerRouterPasswords],
+  ];
+  for (const [name, values] of optional) {
+    if (values.length === 0 || values.length === count) continue;
+    problems.push(
+      `Flag --${name} has ${values.length} values for ${count} in --peer-router-ips: allowed is none or one each`,
+    );
+  }
+  const twice = flags.peerRouterIps.find((ip, at) => flags.peerRouterIps.indexOf(ip) !== at);
+  if (twice !== undefined) {
+    problems.push(`Flag --peer-router-ips cannot name "${twice}" twice`);
+  }
+  return problems;
+}
+
+/**
+ * What to warn of at start: one line for flags that do nothing any more, each with its replacement, and one that lists
+ * the flags that were given and that this version does not serve. A switch turned off is served: nothing runs.
+ */
+export function startWarnings(flags: Flags): readonly string[] {
+  const values = flags as unknown as Readonly<Record<string, unknown>>;
+  const ignored = flags.given.flatMap((name) => {
+    const { replacement } = FLAGS[name];
+    return replacement === undefined ? [] : [`Flag --${name} is ignored: ${replacement}`];
+  });
+  const unserved = flags.given.filter((name) => {
+    const value = values[camelCase(name)];
+    return !FLAGS[name].served && value !== false;
+  });
+  if (unserved.length === 0) return ignored;
+  const list = unserved.map((name) => `--${name}`).join(", ");
+  return [...ignored, `These flags are accepted but not served by this version: ${list}`];
+}
+
+/** The flags that were given with their values as text, secrets hidden: for the log and the status. */
+export function describeGiven(flags: Flags): Readonly<Record<string, string>> {
+  const values = flags as unknown as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(flags.given.map((name) => {
+    const spec = FLAGS[name];
+    const value = values[camelCase(name)];
+    return [name, spec.secret === true ? "***" : spec.kind.show(value)];
+  }));
+}
