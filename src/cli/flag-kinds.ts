@@ -2,7 +2,7 @@
  * The kinds of value a flag can have, in pflag's terms: how text becomes a value and how a value becomes text.
  * `parse` throws a `TypeError` whose message says what is allowed; the caller adds the flag and the value.
  */
-import { canonicalAddress, parseCidr } from "../kernel/ip.ts";
+import { canonicalIp, parseCidr } from "../kernel/ip.ts";
 
 /** One kind of value. `T` is what the program sees. */
 export interface Kind<T> {
@@ -139,7 +139,7 @@ export const cidrs: Kind<readonly string[]> = list(
 export const ips: Kind<readonly string[]> = list(
   "ipSlice",
   'a comma list of IP addresses such as "10.0.0.1,fd00::1"',
-  canonicalAddress,
+  canonicalIp,
 );
 
 /** A list of unsigned numbers within `min`..`max`. */

@@ -54,7 +54,7 @@ export function ipv4Text(value: number): string {
 }
 
 /** The canonical text of an address, or `undefined` when it is none. Zones (`fe80::1%eth0`) are none. */
-export function canonicalAddress(text: string): string | undefined {
+export function canonicalIp(text: string): string | undefined {
   const v4 = ipv4Number(text);
   if (v4 !== -1) return hasLeadingZero(text) ? ipv4Text(v4) : text;
   const bytes = ipv6Bytes(text);
@@ -79,7 +79,7 @@ export function formatIp(bytes: Uint8Array): string {
 }
 
 /** The family of an address or a network after normalising, or `undefined` when it is neither. */
-export function familyOf(text: string): Family | undefined {
+export function ipFamily(text: string): Family | undefined {
   if (ipv4Number(text) !== -1) return 4;
   if (text.includes("/")) return parseCidr(text)?.family;
   const bytes = ipBytes(text);
@@ -121,13 +121,13 @@ export function parseCidr(text: string): Cidr | undefined {
 }
 
 /** The canonical text of a network, host bits cleared, or `undefined` when it is none. */
-export function canonicalPrefix(text: string): string | undefined {
+export function canonicalCidr(text: string): string | undefined {
   return parseCidr(text)?.text;
 }
 
 /** The network that holds this address alone (`/32` or `/128`), or `undefined` when it is no address. */
 export function hostCidr(text: string): Cidr | undefined {
-  const canonical = canonicalAddress(text);
+  const canonical = canonicalIp(text);
   if (canonical === undefined) return undefined;
   return parseCidr(`${canonical}/${canonical.includes(":") ? 128 : 32}`);
 }
