@@ -177,8 +177,9 @@ export interface LabApi {
   /** Makes a kind known, as applying its CustomResourceDefinition does. */
   readonly addKind: (kind: Kind) => void;
   /** Creates or replaces, status included, and returns what is stored. */
-  readonly apply: (object: KubeObject) => KubeObject;
-  readonly applyAll: (objects: Iterable<KubeObject>) => readonly KubeObject[];
+  readonly apply: (object: object) => KubeObject;
+  /** Applies in order, a `List` by its items; derived objects are written once, at the end. */
+  readonly applyAll: (objects: Iterable<object>) => readonly KubeObject[];
   /** False where there was no such object. */
   readonly delete: (reference: ObjectReference) => boolean;
   readonly get: (reference: ObjectReference) => KubeObject | undefined;
@@ -186,6 +187,11 @@ export interface LabApi {
   readonly list: (kind: string, namespace?: string) => readonly KubeObject[];
   /** Returns the function that ends it. */
   readonly on: (listener: (change: Change) => void) => () => void;
+  /**
+   * Called at the end of each outermost write (a whole `applyAll` counts as one), before it returns:
+   * the place for controllers that derive objects.
+   */
+  readonly onSettled: (listener: () => void) => () => void;
   /** Sends a BOOKMARK on all open watches that allow it and returns its resourceVersion. */
   readonly bookmark: () => string;
   /** Forgets all history: every resourceVersion before the present one has expired. */
