@@ -48,14 +48,17 @@ function setup(context: PluginContext<ProxyOptions>): void {
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
-  const shared = derive("node", [input(stores.nodes, () => "all"), servicesChanged, host], () => {
+  // Other addresses of the host matter, and are watched, only where NodePorts are bound to them.
+  const addresses = options.nodeportBindonAllIp ? [host] : [];
+  const sources = [input(stores.nodes, () => "all"), servicesChanged, ...addresses];
+  const shared = derive("node", sources, () => {
     const families = nodeFamilies(stores.nodes.get(node), options);
     const ranges = options.serviceClusterIpRange.flatMap((text) => parseCidr(text) ?? []);
     const routed = routesRanges(options, services.size) ? ranges : [];
     return {
       families,
       ranges: routed.map(({ family, text }) => ({ family, text })),
-      extraNodeAddresses: options.nodePortBindOnAllIp ? nodePortAddresses(host.values()) : [],
+      extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
     };
   });
 

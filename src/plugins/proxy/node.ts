@@ -19,7 +19,7 @@ export function nodeFamilies(node: Node | undefined, options: ProxyOptions): rea
   const addresses = addressesOf(node);
   const cidrs = podCIDRsOf(node);
   return ([4, 6] as const)
-    .filter((family) => family === 4 ? options.enableIPv4 : options.enableIPv6)
+    .filter((family) => family === 4 ? options.enableIpv4 : options.enableIpv6)
     .flatMap((family) => {
       const address = addresses.find((a) => ipFamily(a) === family);
       if (address === undefined) return [];

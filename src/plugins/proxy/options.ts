@@ -7,24 +7,24 @@ export interface ProxyOptions {
   /** SNAT every connection to a VIP, so that pods see the node's address. */
   readonly masqueradeAll: boolean;
   /** NodePorts on every address of the host, not on the node's primary ones alone. */
-  readonly nodePortBindOnAllIp: boolean;
+  readonly nodeportBindonAllIp: boolean;
   readonly vipBinding: VipBinding;
   /** Service ranges, canonical, at most one a family. */
   readonly serviceClusterIpRange: readonly string[];
-  readonly enableIPv4: boolean;
-  readonly enableIPv6: boolean;
+  readonly enableIpv4: boolean;
+  readonly enableIpv6: boolean;
 }
 
 const FIELDS = [
   "masqueradeAll",
-  "nodePortBindOnAllIp",
+  "nodeportBindonAllIp",
   "vipBinding",
   "serviceClusterIpRange",
-  "enableIPv4",
-  "enableIPv6",
+  "enableIpv4",
+  "enableIpv6",
 ] as const satisfies readonly (keyof ProxyOptions)[];
 
-/** Takes the proxy's part of the parsed flags, which validated every value. */
+/** Takes the proxy's part of the parsed flags, whose values are validated already. */
 export function parseOptions(raw: unknown): ProxyOptions {
   const flags = raw as ProxyOptions;
   for (const field of FIELDS) {
