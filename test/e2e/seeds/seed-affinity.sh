@@ -2,7 +2,7 @@
 # sessionAffinity ClientIP: one client stays with one pod, for the time that the Service says.
 . "$(dirname "$0")/lib.sh"
 
-affinity() { # affinity SECONDS-OR-NOTHING
+affinity() { # affinity LINE-OF-SPEC
   $LAB apply - <<YAML
 apiVersion: v1
 kind: Service
@@ -11,7 +11,7 @@ spec:
   clusterIP: $VIP
   selector: { app: whats-my-ip }
   sessionAffinity: ClientIP
-  ${1:+sessionAffinityConfig: { clientIP: { timeoutSeconds: $1 \} \}}
+  $1
   ports: [{ port: 8080, targetPort: 8080 }]
 YAML
   settle
@@ -37,7 +37,7 @@ pods=$(for i in 31 32 33; do
 done | sort | uniq | wc -l)
 expect "three addresses of one node are three clients" "$pods" "3"
 
-affinity 600
+affinity "sessionAffinityConfig: { clientIP: { timeoutSeconds: 600 } }"
 for node in node1 node2 node3; do
   expect_line "$node keeps clients for 600 s" "$(ipvs $node)" "TCP $VIP:8080 rr persistent 600"
 done
