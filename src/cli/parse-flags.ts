@@ -26,7 +26,11 @@ export interface CommandLine {
 /** Something on the command line is wrong; `problems` has one line for each thing. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
-  constructor(readonly problems: readonly string[]) {
+  constructor(
+    readonly problems: readonly string[],
+    /** The words that are no flags; the first one names the command. */
+    readonly positionals: readonly string[] = [],
+  ) {
     super(problems.join("\n"));
   }
 }
@@ -62,7 +66,7 @@ export function parseFlags(args: readonly string[]): CommandLine {
   const flags = defaultFlags({ ...set, given: [...values.keys()] });
   // Crossing values that are wrong themselves would only repeat the first complaint.
   if (problems.length === 0) problems.push(...crossCheck(flags));
-  if (problems.length > 0) throw new UsageError(problems);
+  if (problems.length > 0) throw new UsageError(problems, positionals);
   return { flags, positionals };
 }
 

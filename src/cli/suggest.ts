@@ -3,7 +3,7 @@
 /** The candidate with the fewest edits, or `undefined` when none is near: up to a third of the word may differ. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let fewest = Math.floor(Math.max(word.length, 3) / 3) + 1;
+  let fewest = Math.floor(word.length / 3) + 1;
   for (const candidate of candidates) {
     const count = edits(word, candidate);
     if (count < fewest) {

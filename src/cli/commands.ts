@@ -1,0 +1,90 @@
+/** The commands by name. Each is loaded when it runs, so that `version` and `help` start at once. */
+import type { Flags } from "./flags.ts";
+import type { Io } from "./io.ts";
+import { nearest } from "./suggest.ts";
+
+/** Exit codes. 0 is success; `plan` answers 2 when there is something to change. */
+export const EXIT = { failed: 1, usage: 2 } as const;
+
+export interface Command {
+  readonly summary: string;
+  /** The page of `routelet help COMMAND`, below its summary. */
+  readonly details: string;
+  /** Programs or reads Linux, which takes root. */
+  readonly needsRoot: boolean;
+  /** Other words that it takes; absent for none. */
+  readonly words?: string;
+  /** Exit code of a wrong command line; 2 if absent. */
+  readonly usageExit?: number;
+  run(flags: Flags, io: Io, words: readonly string[]): Promise<number>;
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  run: {
+    summary: "Run the agent until SIGTERM; the default when no command is given",
+    details:
+      "The agent keeps Linux as the cluster's objects want it. On SIGTERM or SIGINT it stops and leaves everything\nin place, so that traffic goes on while it is restarted or replaced.",
+    needsRoot: true,
+    run: async (flags, io) => (await import("./run.ts")).run(flags, io),
+  },
+  plan: {
+    summary: "Print the exact change that the agent would make to Linux now, and make none",
+    details:
+      "Exit code: 0 nothing to change, 2 something to change, 1 it could not be found out (and for a wrong command\nline, which exits with 2 everywhere else).",
+    needsRoot: true,
+    usageExit: EXIT.failed,
+    run: async (flags, io) => (await import("./plan.ts")).plan(flags, io),
+  },
+  status: {
+    summary: "Print what the agent on this node is doing",
+    details:
+      "Asks the running agent over the socket in --runtime-dir. Exit code: 0 ready, 1 not ready or no agent runs.",
+    needsRoot: false,
+    run: async (flags, io) => (await import("./status.ts")).status(flags, io),
+  },
+  cleanup: {
+    summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
+    details:
+      "Needs no API server. What others put into Linux stays. Exit code: 0 nothing of ours is left, 1 something is.",
+    needsRoot: true,
+    run: async (flags, io) => (await import("./cleanup.ts")).cleanup(flags, io),
+  },
+  version: {
+    summary: "Print the version",
+    details: "",
+    needsRoot: false,
+    run: async (_flags, io) => {
+      io.stdout(`${(await import("./version.ts")).versionLine()}\n`);
+      return 0;
+    },
+  },
+  help: {
+    summary: "Print the help text, or that of one command",
+    details: "",
+    needsRoot: false,
+    words: "[COMMAND]",
+    run: async (_flags, io, [name]) => {
+      const { commandHelp, generalHelp } = await import("./help.ts");
+      const command = name === undefined ? undefined : COMMANDS[name];
+      if (name !== undefined && command === undefined) {
+        io.stderr(`routelet: ${unknownCommand(name)}\n`);
+        return EXIT.usage;
+      }
+      io.stdout(
+        name === undefined || command === undefined
+          ? generalHelp(COMMANDS)
+          : commandHelp(name, command),
+      );
+      return 0;
+    },
+  },
+};
+
+/** The complaint about a word that is no command. */
+export function unknownCommand(word: string): string {
+  const names = Object.keys(COMMANDS);
+  const near = nearest(word, names);
+  return near === undefined
+    ? `Unknown command "${word}"; commands are ${names.join(", ")}`
+    : `Unknown command "${word}"; did you mean "${near}"`;
+}

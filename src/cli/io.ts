@@ -1,0 +1,34 @@
+/** What a command sees of the process that it runs in. */
+import { writeSync } from "node:fs";
+
+export interface Io {
+  /** Writes to standard output or standard error as given, without a line end of its own. */
+  stdout(text: string): void;
+  stderr(text: string): void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly isRoot: boolean;
+}
+
+/** The process itself. Writes are done when they return: an exit loses nothing. */
+export function processIo(): Io {
+  return {
+    stdout: (text) => write(1, text),
+    stderr: (text) => write(2, text),
+    env: process.env,
+    isRoot: process.geteuid?.() === 0,
+  };
+}
+
+function write(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // A reader that went away (`| head`) wants no more; a full pipe wants us to wait.
+      if (code !== "EAGAIN") return;
+      Bun.sleepSync(1);
+    }
+  }
+}

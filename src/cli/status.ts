@@ -1,0 +1,123 @@
+/** The command `status`: asks the running agent over its socket and prints the answer. */
+import type { KindState } from "../kernel/cluster/source.ts";
+import { socketPath } from "../kernel/observe/socket.ts";
+import type { RuntimeStatus } from "../kernel/runtime/runtime.ts";
+import type { PluginStatus } from "../kernel/runtime/status.ts";
+import { EXIT } from "./commands.ts";
+import type { Flags } from "./flags.ts";
+import type { Io } from "./io.ts";
+
+/** The fields that this version prints; an agent of another version may send fewer or more. */
+export type AgentStatus = Partial<RuntimeStatus> & { readonly version?: string };
+
+/** Prints the agent's status; 0 when it is ready, 1 when it is not or none answers. */
+export async function status(flags: Flags, io: Io): Promise<number> {
+  const path = socketPath(flags.runtimeDir);
+  let response: Response;
+  try {
+    response = await fetch("http://agent/status", {
+      unix: path,
+      signal: AbortSignal.timeout(5000),
+    });
+  } catch (error) {
+    io.stderr(`routelet: ${unreachable(path, error)}\n`);
+    return EXIT.failed;
+  }
+  if (!response.ok) {
+    const body = (await response.text()).trim();
+    io.stderr(
+      `routelet: The agent at "${path}" could not say its status: HTTP ${response.status}, ${body}\n`,
+    );
+    return EXIT.failed;
+  }
+  const answer = await response.json() as AgentStatus;
+  io.stdout(
+    flags.output === "json"
+      ? `${JSON.stringify(answer, null, 2)}\n`
+      : statusText(answer, Date.now()),
+  );
+  return answer.ready === true ? 0 : EXIT.failed;
+}
+
+function unreachable(path: string, error: unknown): string {
+  const { code, name } = error as NodeJS.ErrnoException;
+  if (code === "EACCES" || code === "EPERM") {
+    return `Cannot ask the agent at "${path}": not permitted; run as root`;
+  }
+  if (name === "TimeoutError") return `The agent at "${path}" did not answer within 5s`;
+  return `No agent runs here: nothing answers at "${path}"; start one with "routelet", or name its --runtime-dir`;
+}
+
+/** The status for people. `now` is Unix time in ms. */
+export function statusText(status: AgentStatus, now: number): string {
+  const { node, ready, version, waitingFor = [], source, plugins = [] } = status;
+  const lines = [
+    `routelet ${version ?? ""} on ${node ?? "this node"}: ${ready ? "ready" : "not ready"}`.replace(
+      "  ",
+      " ",
+    ),
+    ...waitingFor.map((cause) => `  waiting for ${cause}`),
+  ];
+  if (source !== undefined) {
+    lines.push(`source  ${source.from}: ${source.connected ? "connected" : "not connected"}`);
+    lines.push(...table([
+      ["KIND", "OBJECTS", "STATE", "LAST EVENT"],
+      ...source.kinds.map((kind) => kindRow(kind, now)),
+    ]));
+  }
+  if (plugins.length > 0) {
+    lines.push("plugins");
+    lines.push(...table([
+      ["NAME", "PHASE", "IN LINUX", "PENDING", "PROBLEMS", "LAST ROUND"],
+      ...plugins.map((plugin) => pluginRow(plugin, now)),
+    ]));
+  }
+  for (const { name, reason, problems, problemCount } of plugins) {
+    if (reason !== undefined) lines.push(`${name}: ${reason}`);
+    lines.push(
+      ...problems.map(({ type, subject, reason }) => `${name}: ${type} ${subject}: ${reason}`),
+    );
+    const more = problemCount - problems.length;
+    if (more > 0) lines.push(`${name}: and ${more} more`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function kindRow(kind: KindState, now: number): readonly string[] {
+  const state = kind.lastError ?? (kind.synced ? (kind.connected ? "synced" : "stale") : "waiting");
+  return [kind.kind, String(kind.objects), state, ago(kind.lastEventAt, now)];
+}
+
+function pluginRow(plugin: PluginStatus, now: number): readonly string[] {
+  const owned = Object.entries(plugin.owned).filter(([, count]) => count > 0)
+    .map(([kind, count]) => `${kind} ${count}`).join(", ");
+  return [
+    plugin.name,
+    plugin.phase,
+    owned || "nothing",
+    String(plugin.pending),
+    String(plugin.problemCount),
+    plugin.lastRoundMs === undefined
+      ? "never"
+      : `${plugin.lastRoundMs.toFixed(1)} ms, ${ago(plugin.lastSuccess ?? 0, now)}`,
+  ];
+}
+
+function ago(time: number, now: number): string {
+  if (time === 0) return "never";
+  const seconds = Math.max(0, Math.round((now - time) / 1000));
+  if (seconds < 120) return `${seconds} s ago`;
+  return seconds < 7200
+    ? `${Math.floor(seconds / 60)} min ago`
+    : `${Math.floor(seconds / 3600)} h ago`;
+}
+
+/** Columns as wide as their longest cell, indented by two. */
+function table(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  );
+  return rows.map((row) =>
+    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()
+  );
+}

@@ -1,0 +1,103 @@
+/**
+ * Health over HTTP: `/healthz` as kube-router's, `/livez`, `/readyz`, and `/status`. The same paths are served on the
+ * health port for the kubelet and on the agent's unix socket for `routelet status`.
+ */
+import { type Handler, type Listening, listenTcp } from "./listen.ts";
+import { listenSocket } from "./socket.ts";
+
+/** What health tells. Each is asked for at every request and must be cheap. */
+export interface HealthSource {
+  /** Whether the agent still makes progress; false makes the kubelet restart it. */
+  alive(): boolean;
+  /** What the agent is not ready for, one text a cause; empty when it is ready. */
+  waitingFor(): readonly string[];
+  /** The body of `/status`, as JSON. */
+  status(): unknown;
+}
+
+export interface HealthOptions {
+  readonly source: HealthSource;
+  /** `--health-addr`. */
+  readonly address: string;
+  /** `--health-port`; 0 for none. */
+  readonly port: number;
+  /** `--runtime-dir`; absent for no socket. */
+  readonly runtimeDir?: string;
+}
+
+/** Health servers that run. */
+export interface Health {
+  /** Where they listen, for the log. */
+  readonly addresses: readonly string[];
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the health servers.
+ *
+ * @throws {Error} that names flag, address and cause when one cannot listen; none is left running then
+ */
+export async function startHealth(options: HealthOptions): Promise<Health> {
+  const handler = healthHandler(options.source);
+  const listening: Listening[] = [];
+  const stop = async () => {
+    await Promise.all(listening.map((server) => server.stop()));
+  };
+  try {
+    if (options.runtimeDir !== undefined) {
+      listening.push(await listenSocket(options.runtimeDir, handler));
+    }
+    if (options.port !== 0) {
+      listening.push(listenTcp({
+        address: options.address,
+        port: options.port,
+        flags: ["--health-addr", "--health-port"],
+        fetch: handler,
+      }));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { addresses: listening.map(({ address }) => address), stop };
+}
+
+/** Answers health requests; separate from the servers so that tests need none. */
+export function healthHandler(source: HealthSource): Handler {
+  return (request) => {
+    const { pathname } = new URL(request.url);
+    const respond = PATHS[pathname];
+    if (respond === undefined) return text(404, "Not found\n");
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return new Response("Method not allowed\n", { status: 405, headers: { Allow: "GET, HEAD" } });
+    }
+    try {
+      return respond(source);
+    } catch (error) {
+      // A status that throws must not look like health.
+      return text(500, `${error instanceof Error ? error.message : String(error)}\n`);
+    }
+  };
+}
+
+const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
+  __proto__: null as never,
+  // The bodies are kube-router's, with and without the line end.
+  "/healthz": (source) => source.alive() ? text(200, "OK\n") : text(500, "Unhealthy"),
+  "/livez": (source) => source.alive() ? text(200, "OK\n") : text(500, "Unhealthy\n"),
+  "/readyz": (source) => {
+    const missing = source.waitingFor();
+    return missing.length === 0
+      ? text(200, "OK\n")
+      : text(503, `Not ready, waiting for:\n${missing.map((cause) => `- ${cause}\n`).join("")}`);
+  },
+  "/status": (source) =>
+    Response.json(source.status(), { headers: { "Cache-Control": "no-store" } }),
+};
+
+function text(status: number, body: string): Response {
+  return new Response(body, {
+    status,
+    headers: { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" },
+  });
+}
