@@ -1,0 +1,270 @@
+/**
+ * The ownership ledger: marks for Linux state that has no field for one (IPVS services, sysctls).
+ *
+ * A file of JSON lines in the runtime directory, one for each owner and kind. A mark is written before Linux is changed:
+ * after a kill -9 the ledger may name what is not there, never the reverse. The state that it marks is gone after a reboot and
+ * belongs to one network namespace, so the header names both and another's ledger counts as empty.
+ *
+ * No fsync: what must be survived is the death of this process, not of Linux.
+ */
+
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { KernelError } from "../errors.ts";
+
+/** Where ledgers are unless a flag says otherwise. A tmpfs: it goes with the state that it marks. */
+export const RUNTIME_DIRECTORY = "/run/routelet";
+
+export interface LedgerOptions {
+  /** Path of the network namespace that the state is in. Default: that of this thread. */
+  readonly namespace?: string;
+  /** For tests. Default: /proc/sys/kernel/random/boot_id. */
+  readonly bootId?: string;
+}
+
+/** What a mark keeps: for a sysctl the value before. */
+export type LedgerValue = string | undefined;
+
+export interface Ledger {
+  readonly size: number;
+  has(key: string): boolean;
+  /** The value that was added with the key; undefined also where it had none. */
+  get(key: string): LedgerValue;
+  keys(): IterableIterator<string>;
+  /**
+   * Writes marks, all in one write. Keys that are there already keep their first value: the value before *our* first change.
+   *
+   * @throws {KernelError} when the file cannot be written; then nothing was added, and Linux must not be changed
+   */
+  add(entries: Iterable<readonly [key: string, value?: LedgerValue]>): void;
+  /** Removes marks; unknown keys are ignored. @throws {KernelError} when the file cannot be written */
+  remove(keys: Iterable<string>): void;
+  close(): void;
+}
+
+const VERSION = 1;
+/** Lines that say nothing any more, before the file is written anew. */
+const GARBAGE = 1024;
+
+/**
+ * Reads the ledger of an owner and kind ("proxy", "ipvs"). Nothing is written before the first `add`: `plan` and `status` may
+ * read beside a running agent.
+ *
+ * @throws {KernelError} when there is a file that cannot be read
+ */
+export function openLedger(
+  directory: string,
+  owner: string,
+  kind: string,
+  options: LedgerOptions = {},
+): Ledger {
+  const path = join(directory, `${owner}.${kind}.ledger`);
+  const header = JSON.stringify({
+    ledger: VERSION,
+    boot: options.bootId ?? bootId(),
+    netns: namespaceInode(options.namespace),
+  });
+  return new FileLedger(directory, path, header);
+}
+
+function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch (error) {
+    throw fileError("read the boot id", "/proc/sys/kernel/random/boot_id", error);
+  }
+}
+
+function namespaceInode(path = "/proc/thread-self/ns/net"): number {
+  try {
+    return statSync(path).ino;
+  } catch (error) {
+    throw fileError("identify the network namespace", path, error);
+  }
+}
+
+/** Marks by key, and how many lines of the text were needed for them. */
+export interface ParsedLedger {
+  readonly entries: Map<string, LedgerValue>;
+  readonly lines: number;
+  /** Whether the text ends in the middle of a line: the writer was killed. */
+  readonly torn: boolean;
+}
+
+/** Reads a ledger's text; undefined when its header is not `header`. Lines that do not parse are skipped. */
+export function parseLedger(text: string, header: string): ParsedLedger | undefined {
+  const lines = text.split("\n");
+  if (lines[0] !== header || lines.length < 2) return undefined;
+  const torn = lines.pop() !== "";
+  const entries = new Map<string, LedgerValue>();
+  for (let i = 1; i < lines.length; i++) {
+    const line = parseLine(lines[i] ?? "");
+    if (line === undefined) continue;
+    if (line.verb === "-") entries.delete(line.key);
+    else if (!entries.has(line.key)) entries.set(line.key, line.value);
+  }
+  return { entries, lines: lines.length - 1, torn };
+}
+
+function parseLine(text: string): { verb: string; key: string; value: LedgerValue } | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (!Array.isArray(parsed)) return undefined;
+    const [verb, key, value] = parsed as readonly unknown[];
+    if ((verb !== "+" && verb !== "-") || typeof key !== "string") return undefined;
+    return { verb, key, value: typeof value === "string" ? value : undefined };
+  } catch {
+    return undefined;
+  }
+}
+
+function line(verb: "+" | "-", key: string, value?: LedgerValue): string {
+  return `${JSON.stringify(value === undefined ? [verb, key] : [verb, key, value])}\n`;
+}
+
+class FileLedger implements Ledger {
+  readonly #directory: string;
+  readonly #path: string;
+  readonly #header: string;
+  readonly #entries: Map<string, LedgerValue>;
+  #lines = 0;
+  #fd = -1;
+  /** The file on disk is ours and whole: it may be appended to. */
+  #valid = false;
+
+  constructor(directory: string, path: string, header: string) {
+    this.#directory = directory;
+    this.#path = path;
+    this.#header = header;
+    const parsed = parseLedger(read(path), header);
+    this.#entries = parsed?.entries ?? new Map();
+    this.#lines = parsed?.lines ?? 0;
+    this.#valid = parsed !== undefined && !parsed.torn;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+  get(key: string): LedgerValue {
+    return this.#entries.get(key);
+  }
+  keys(): IterableIterator<string> {
+    return this.#entries.keys();
+  }
+
+  add(entries: Iterable<readonly [key: string, value?: LedgerValue]>): void {
+    const fresh = new Map<string, LedgerValue>();
+    for (const [key, value] of entries) {
+      if (!this.#entries.has(key) && !fresh.has(key)) fresh.set(key, value);
+    }
+    if (fresh.size === 0) return;
+    this.#append([...fresh].map(([key, value]) => line("+", key, value)));
+    for (const [key, value] of fresh) this.#entries.set(key, value);
+  }
+
+  remove(keys: Iterable<string>): void {
+    const gone = new Set([...keys].filter((key) => this.#entries.has(key)));
+    if (gone.size === 0) return;
+    this.#append([...gone].map((key) => line("-", key)));
+    for (const key of gone) this.#entries.delete(key);
+    if (this.#lines - this.#entries.size > Math.max(GARBAGE, this.#entries.size)) this.#rewrite();
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  #append(lines: readonly string[]): void {
+    if (!this.#valid || this.#replaced()) this.#rewrite();
+    const data = new TextEncoder().encode(lines.join(""));
+    let size = -1;
+    try {
+      if (this.#fd < 0) {
+        const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
+        this.#fd = openSync(this.#path, flags);
+      }
+      size = statSync(this.#path).size;
+      const written = writeSync(this.#fd, data);
+      if (written !== data.length) throw new Error(`${written} of ${data.length} bytes written`);
+    } catch (error) {
+      this.#undo(size);
+      throw fileError("write the ownership ledger", this.#path, error);
+    }
+    this.#lines += lines.length;
+  }
+
+  /** Whether another process (a cleanup) put a new file in the place of the open one: what goes there is lost. */
+  #replaced(): boolean {
+    if (this.#fd < 0) return false;
+    return statSync(this.#path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino;
+  }
+
+  /** Takes back a partial write, so that the next one does not continue its line. */
+  #undo(size: number): void {
+    try {
+      if (this.#fd >= 0 && size >= 0) ftruncateSync(this.#fd, size);
+      else this.#valid = false;
+    } catch {
+      this.#valid = false;
+    }
+    this.close();
+  }
+
+  /** Writes the marks anew beside the file, then renames: at every moment one of the two is whole. */
+  #rewrite(): void {
+    const temporary = `${this.#path}.tmp`;
+    try {
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC |
+        constants.O_NOFOLLOW;
+      const fd = openSync(temporary, flags, 0o600);
+      try {
+        let text = `${this.#header}\n`;
+        for (const [key, value] of this.#entries) text += line("+", key, value);
+        const data = new TextEncoder().encode(text);
+        for (let at = 0; at < data.length;) at += writeSync(fd, data, at);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(temporary, this.#path);
+    } catch (error) {
+      throw fileError("write the ownership ledger", this.#path, error);
+    }
+    this.close();
+    this.#lines = this.#entries.size;
+    this.#valid = true;
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ENOENT") return "";
+    throw fileError("read the ownership ledger", path, error);
+  }
+}
+
+function fileError(op: string, path: string, error: unknown): KernelError {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return new KernelError(op, typeof code === "string" ? code : "EIO", {
+    object: path,
+    ...(typeof code === "string" ? {} : { detail: String(message) }),
+    remedy: "give the agent a runtime directory that it may write, such as /run/routelet",
+  });
+}
