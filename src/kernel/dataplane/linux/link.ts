@@ -1,0 +1,139 @@
+/** Links of ours: rtnetlink RTM_NEWLINK and RTM_DELLINK. The alias text is the mark. */
+
+import type { Owner } from "../dataplane.ts";
+import type { Actual, Op, Outcome, Table } from "../resource.ts";
+import { type Link, link as resource } from "../resources/link.ts";
+import { errno, type Refusal } from "./errno.ts";
+import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
+import type { Monitor } from "./monitor.ts";
+import {
+  aliasOf,
+  GONE,
+  guarded,
+  IFF_UP,
+  IFLA_IFALIAS,
+  IFLA_IFNAME,
+  IFLA_INFO_KIND,
+  IFLA_LINKINFO,
+  IFLA_MTU,
+  type LinkInfo,
+  outcomes,
+  type Request,
+  RTM_DELLINK,
+  RTM_NEWLINK,
+  type Rtnl,
+  send,
+  writeLinkHead,
+} from "./rtnl.ts";
+
+/** What the runtime sees of a link. */
+export function linkItem(info: LinkInfo, owner: Owner): Actual<Link> {
+  return {
+    // A foreign link may be of any type; it is only ever printed.
+    item: { name: info.name, type: info.type as Link["type"], up: info.up, mtu: info.mtu },
+    owned: info.alias === aliasOf(owner),
+  };
+}
+
+export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Link> {
+  const alias = aliasOf(owner);
+
+  function requests(op: Op<Link>, i: number, refused: Map<number, Refusal>): readonly Request[] {
+    const { name, type } = op.item;
+    const there = op.verb === "create" ? undefined : rtnl.link(name);
+    if (op.verb !== "create" && there !== undefined && there.alias !== alias) {
+      refused.set(i, {
+        errno: errno.EPERM,
+        text: `its alias is "${there.alias}", not "${alias}": it is not ours`,
+      });
+      return [];
+    }
+    const remove: readonly Request[] = there === undefined
+      ? []
+      : [{ op: i, write: (w) => writeDelete(w, there.index), harmless: GONE }];
+    if (op.verb === "delete") return remove;
+    if (op.verb === "update" && there?.type === type) {
+      return [{ op: i, write: (w) => writeSet(w, op.item) }];
+    }
+    if (op.verb === "update" && there === undefined) {
+      refused.set(i, { errno: errno.ENODEV });
+      return [];
+    }
+    // Linux ignores the alias of a creating message, so the mark is a message of its own. All of one send are
+    // handled within one system call: a killed agent leaves no unmarked link behind.
+    return [
+      ...remove,
+      { op: i, write: (w) => writeCreate(w, op.item) },
+      { op: i, write: (w) => writeAlias(w, name, alias) },
+      { op: i, write: (w) => writeSet(w, op.item) },
+    ];
+  }
+
+  return {
+    resource,
+    async list() {
+      await monitor.ready();
+      return (await rtnl.links()).map((info) => linkItem(info, owner));
+    },
+    apply(ops) {
+      const work = (): readonly Outcome<Link>[] => {
+        const refused = new Map<number, Refusal>();
+        for (const [i, op] of ops.entries()) {
+          // One by one: a create that Linux refuses must not have its alias set on somebody else's link of that name.
+          const taken = op.verb === "create" ? rtnl.link(op.item.name) : undefined;
+          if (taken !== undefined) {
+            refused.set(i, { errno: errno.EEXIST, text: `its alias is "${taken.alias}"` });
+            continue;
+          }
+          const list = requests(op, i, refused);
+          if (list.length === 0) continue;
+          for (const [at, refusal] of send(rtnl.socket, `${op.verb} link`, list)) {
+            refused.set(at, refusal);
+          }
+        }
+        rtnl.forgetLinks();
+        return outcomes("link", ops, resource.key, refused, remedy);
+      };
+      return Promise.resolve(guarded(ops, work));
+    },
+    watch: (context) => monitor.watchLinks(owner, context),
+  };
+}
+
+function remedy(op: Op<Link>, refusal: Refusal): string | undefined {
+  return refusal.errno === errno.EOPNOTSUPP
+    ? `load the kernel module of link type "${op.item.type}" (modprobe ${
+      op.item.type === "ip6tnl" ? "ip6_tunnel" : op.item.type
+    })`
+    : undefined;
+}
+
+function writeCreate(w: MessageWriter, item: Link): void {
+  w.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+  writeLinkHead(w, 0);
+  w.string(IFLA_IFNAME, item.name);
+  w.nested(IFLA_LINKINFO, (info) => info.string(IFLA_INFO_KIND, item.type));
+  w.end();
+}
+
+function writeAlias(w: MessageWriter, name: string, alias: string): void {
+  w.begin(RTM_NEWLINK);
+  writeLinkHead(w, 0);
+  w.string(IFLA_IFNAME, name);
+  w.string(IFLA_IFALIAS, alias);
+  w.end();
+}
+
+function writeSet(w: MessageWriter, item: Link): void {
+  w.begin(RTM_NEWLINK);
+  writeLinkHead(w, 0, item.up ? IFF_UP : 0, IFF_UP);
+  w.string(IFLA_IFNAME, item.name);
+  if (item.mtu !== undefined) w.u32(IFLA_MTU, item.mtu);
+  w.end();
+}
+
+function writeDelete(w: MessageWriter, index: number): void {
+  w.begin(RTM_DELLINK);
+  writeLinkHead(w, index);
+  w.end();
+}

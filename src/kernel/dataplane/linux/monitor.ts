@@ -1,0 +1,298 @@
+/**
+ * Drift of the rtnetlink tables: one event socket for links, addresses, routes and rules.
+ *
+ * An event is judged when it arrives: what our command socket caused carries its port id and is dropped; of the rest
+ * only keys that the runtime believes in, or that carry our mark, are kept, the last event of a key counts, and all
+ * that came together is reported together. What Linux does silently (IPv4 routes vanish without an event when their
+ * link goes down) becomes "unknown".
+ */
+
+import type { Owner } from "../dataplane.ts";
+import type { Actual, Drift, Resource, WatchContext } from "../resource.ts";
+import { type Address, address } from "../resources/address.ts";
+import { type Link, link } from "../resources/link.ts";
+import { type Route, route } from "../resources/route.ts";
+import { type Rule, rule } from "../resources/rule.ts";
+import { decodeAddress, RTM_DELADDR, RTM_NEWADDR } from "./address.ts";
+import { listenEvents } from "./events.ts";
+import { linkItem } from "./link.ts";
+import { type MessageReader, NLM_F_REPLACE } from "./message.ts";
+import { isHiding } from "./route.ts";
+import { aliasOf, decodeLink, type LinkInfo, RTM_DELLINK, RTM_NEWLINK, type Rtnl } from "./rtnl.ts";
+import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, RTPROT_KERNEL } from "./rtnl-route.ts";
+import { decodeRule, RTM_DELRULE, RTM_NEWRULE } from "./rule.ts";
+import { NETLINK_ROUTE } from "./socket.ts";
+
+/** RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE. */
+const GROUPS = [1, 5, 7, 8, 9, 11, 19];
+
+/** One table that watches. */
+class Watch<T> {
+  readonly owner: Owner;
+  readonly #resource: Resource<T>;
+  readonly #context: WatchContext<T>;
+  readonly #pending = new Map<string, Actual<T> | undefined>();
+  #unknown = false;
+
+  constructor(resource: Resource<T>, owner: Owner, context: WatchContext<T>) {
+    this.#resource = resource;
+    this.owner = owner;
+    this.#context = context;
+  }
+
+  /** What the runtime believes to stand at a key. */
+  believed(key: string): Actual<T> | undefined {
+    return this.#context.actual.get(key);
+  }
+
+  /** `item` now stands at its key, or, where absent, nothing does. */
+  note(key: string, actual: Actual<T> | undefined): void {
+    this.#pending.set(key, actual);
+  }
+
+  /** Our own op decided about a key: what events said of it before is old. */
+  forget(key: string): void {
+    this.#pending.delete(key);
+  }
+
+  /** Only a list can tell. */
+  noteUnknown(): void {
+    this.#unknown = true;
+  }
+
+  flush(): void {
+    const changes: Drift<T>[] = [];
+    for (const [key, actual] of this.#pending) {
+      const believed = this.believed(key);
+      if (this.#same(actual, believed)) continue;
+      changes.push(actual === undefined ? { key } : { key, actual });
+    }
+    this.#pending.clear();
+    const unknown = this.#unknown;
+    this.#unknown = false;
+    if (unknown) this.#context.drift("unknown");
+    else if (changes.length > 0) this.#context.drift(changes);
+  }
+
+  #same(a: Actual<T> | undefined, b: Actual<T> | undefined): boolean {
+    if (a === undefined || b === undefined) return a === b;
+    // The believed item may leave open what Linux tells (an mtu), so it is the one that wants.
+    return a.owned === b.owned && this.#resource.equal(b.item, a.item);
+  }
+}
+
+interface Watches {
+  readonly links: Set<Watch<Link>>;
+  readonly addresses: Set<Watch<Address>>;
+  readonly routes: Set<Watch<Route>>;
+  readonly rules: Set<Watch<Rule>>;
+}
+
+export interface MonitorOptions {
+  /** Told when the event socket cannot be opened; drift is then found by full rounds only. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export class Monitor {
+  readonly #rtnl: Rtnl;
+  readonly #options: MonitorOptions;
+  readonly #watches: Watches = {
+    links: new Set(),
+    addresses: new Set(),
+    routes: new Set(),
+    rules: new Set(),
+  };
+  /** Links by index, kept up by events. */
+  #links = new Map<number, LinkInfo>();
+  #started: Promise<void> | undefined;
+  #stop: (() => void) | undefined;
+  #closed = false;
+
+  constructor(rtnl: Rtnl, options: MonitorOptions = {}) {
+    this.#rtnl = rtnl;
+    this.#options = options;
+  }
+
+  /** Settles when events that were asked for by a watch do arrive: a list read after that misses nothing. */
+  ready(): Promise<void> {
+    return this.#started ?? Promise.resolve();
+  }
+
+  watchLinks(owner: Owner, context: WatchContext<Link>): () => void {
+    return this.#add(this.#watches.links, new Watch(link, owner, context));
+  }
+  watchAddresses(owner: Owner, context: WatchContext<Address>): () => void {
+    return this.#add(this.#watches.addresses, new Watch(address, owner, context));
+  }
+  watchRoutes(owner: Owner, context: WatchContext<Route>): () => void {
+    return this.#add(this.#watches.routes, new Watch(route, owner, context));
+  }
+  watchRules(owner: Owner, context: WatchContext<Rule>): () => void {
+    return this.#add(this.#watches.rules, new Watch(rule, owner, context));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stop?.();
+    this.#stop = undefined;
+  }
+
+  #add<T>(set: Set<Watch<T>>, watch: Watch<T>): () => void {
+    set.add(watch);
+    this.#started ??= this.#start();
+    return () => set.delete(watch);
+  }
+
+  async #start(): Promise<void> {
+    try {
+      const stop = await listenEvents(NETLINK_ROUTE, GROUPS, {
+        onMessage: (message) => this.#take(message),
+        onDrained: () => this.#each((watch) => watch.flush()),
+        onLost: () => void this.#lost(),
+        ...(this.#options.onError === undefined ? {} : { onError: this.#options.onError }),
+      }, this.#rtnl.namespace === undefined ? {} : { namespace: this.#rtnl.namespace });
+      if (this.#closed) stop();
+      else this.#stop = stop;
+      await this.#readLinks();
+    } catch (error) {
+      this.#options.onError?.(error);
+    }
+  }
+
+  async #readLinks(): Promise<void> {
+    this.#links = new Map((await this.#rtnl.links()).map((info) => [info.index, info]));
+  }
+
+  async #lost(): Promise<void> {
+    await this.#readLinks().catch((error: unknown) => this.#options.onError?.(error));
+    this.#each((watch) => {
+      watch.noteUnknown();
+      watch.flush();
+    });
+  }
+
+  #each(act: (watch: Watch<unknown>) => void): void {
+    for (const set of Object.values(this.#watches)) {
+      for (const watch of set) act(watch as Watch<unknown>);
+    }
+  }
+
+  #take(message: MessageReader): void {
+    switch (message.type) {
+      case RTM_NEWLINK:
+      case RTM_DELLINK:
+        return this.#takeLink(message);
+      case RTM_NEWADDR:
+      case RTM_DELADDR:
+        return this.#takeAddress(message);
+      case RTM_NEWROUTE:
+      case RTM_DELROUTE:
+        return this.#takeRoute(message);
+      case RTM_NEWRULE:
+      case RTM_DELRULE:
+        return this.#takeRule(message);
+    }
+  }
+
+  #own(message: MessageReader): boolean {
+    return message.portId !== 0 && message.portId === this.#rtnl.portId;
+  }
+
+  #takeLink(message: MessageReader): void {
+    const info = decodeLink(message);
+    if (info === undefined) return;
+    const before = this.#links.get(info.index);
+    const gone = message.type === RTM_DELLINK;
+    if (gone) this.#links.delete(info.index);
+    else this.#links.set(info.index, info);
+    this.#rtnl.forgetLinks();
+    for (const watch of this.#watches.links) {
+      const actual = linkItem(info, watch.owner);
+      // A renamed link leaves its old key.
+      if (before !== undefined && before.name !== info.name && watch.believed(before.name)) {
+        watch.note(before.name, undefined);
+      }
+      const known = watch.believed(info.name);
+      if (known === undefined && !actual.owned) continue;
+      watch.note(info.name, gone ? undefined : actual);
+    }
+    // Linux 6.1 sends link events without the port id of who caused them, so they are judged by their effect: only
+    // going down takes routes along, and we set no link of ours down that has routes.
+    const fell = gone || (before?.up === true && !info.up);
+    if (!fell || this.#own(message)) return;
+    for (const watch of this.#watches.routes) {
+      if (info.alias === aliasOf(watch.owner) || before?.alias === aliasOf(watch.owner)) {
+        watch.noteUnknown();
+      }
+    }
+    for (const watch of this.#watches.addresses) {
+      if (info.alias === aliasOf(watch.owner)) watch.noteUnknown();
+    }
+  }
+
+  #takeAddress(message: MessageReader): void {
+    const info = decodeAddress(message);
+    const on = info === undefined ? undefined : this.#links.get(info.index);
+    if (info === undefined || on === undefined) return;
+    const { index: _, ...rest } = info;
+    const item: Address = { ...rest, link: on.name };
+    const key = address.key(item);
+    const own = this.#own(message);
+    for (const watch of this.#watches.addresses) {
+      if (own) {
+        watch.forget(key);
+        continue;
+      }
+      if (on.alias !== aliasOf(watch.owner) && watch.believed(key) === undefined) continue;
+      watch.note(key, message.type === RTM_NEWADDR ? { item, owned: true } : undefined);
+    }
+  }
+
+  #takeRoute(message: MessageReader): void {
+    // Cheap test first: a full feed of a BGP daemon passes here.
+    const protocol = message.u8(5);
+    const replaced = (message.flags & NLM_F_REPLACE) !== 0;
+    const concerned = protocol === RTPROT_KERNEL || replaced ||
+      [...this.#watches.routes].some((watch) => watch.owner.protocol === protocol);
+    if (!concerned) return;
+    const info = decodeRoute(message, (index) => this.#links.get(index)?.name ?? `#${index}`);
+    if (info === undefined) return;
+    const { route: item } = info;
+    const key = route.key(item);
+    const gone = message.type === RTM_DELROUTE;
+    const own = this.#own(message);
+    for (const watch of this.#watches.routes) {
+      const ours = protocol === watch.owner.protocol;
+      const made = protocol === RTPROT_KERNEL && isHiding(item) &&
+        this.#links.get(info.index)?.alias === aliasOf(watch.owner);
+      if (own) watch.forget(key);
+      else if (ours) watch.note(key, gone ? undefined : { item, owned: true });
+      else if (made) this.#takeHiding(watch, item, key, gone);
+      // Routes with our key of which ours is the first stay without effect, unless they took its place.
+      else if (replaced && !gone && watch.believed(key) !== undefined) {
+        watch.note(key, { item, owned: false });
+      }
+    }
+  }
+
+  /** Linux made or removed its own local IPv6 route: it concerns us where ours stands beside it. */
+  #takeHiding(watch: Watch<Route>, item: Route, key: string, gone: boolean): void {
+    const beside = watch.believed(route.key({ ...item, metric: 1024 }))?.owned === true;
+    if (gone || beside) watch.note(key, gone ? undefined : { item, owned: true });
+  }
+
+  #takeRule(message: MessageReader): void {
+    const info = decodeRule(message);
+    if (info === undefined) return;
+    const key = rule.key(info.rule);
+    const own = this.#own(message);
+    for (const watch of this.#watches.rules) {
+      if (own) {
+        watch.forget(key);
+        continue;
+      }
+      if (info.protocol !== watch.owner.protocol) continue;
+      watch.note(key, message.type === RTM_NEWRULE ? { item: info.rule, owned: true } : undefined);
+    }
+  }
+}

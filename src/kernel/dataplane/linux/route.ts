@@ -1,0 +1,218 @@
+/**
+ * Routes of ours. The mark is the protocol number. Linux makes local routes itself, one for each address, and ours
+ * have to take their place:
+ *
+ * - IPv4: same key, so ours replaces it. A create that meets it is such a replacement.
+ * - IPv6: Linux's has metric 0 and wins over ours, so it is deleted whenever ours is written, and listed as ours
+ *   where it stands beside one of ours (the address was added again by hand).
+ *
+ * Local routes of addresses for which nobody wants a route of ours stay Linux's business and are not listed.
+ */
+
+import type { Owner } from "../dataplane.ts";
+import type { Actual, Family, Op, Outcome, Table } from "../resource.ts";
+import { type Route, route as resource } from "../resources/route.ts";
+import { errno, type Refusal } from "./errno.ts";
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "./message.ts";
+import type { Monitor } from "./monitor.ts";
+import { aliasOf, GONE, guarded, outcomes, type Request, type Rtnl, send } from "./rtnl.ts";
+import {
+  decodeRoute,
+  type RouteContext,
+  type RouteFilter,
+  type RouteInfo,
+  RT_TABLE_LOCAL,
+  RTM_DELROUTE,
+  RTM_NEWROUTE,
+  RTN_LOCAL,
+  RTPROT_KERNEL,
+  splitPrefix,
+  writeRoute,
+  writeRouteDump,
+  writeRouteLookup,
+} from "./rtnl-route.ts";
+
+/** From how many collisions on the local routes are read as a list instead of one by one. */
+const MANY = 32;
+
+/** Whether Linux made this IPv6 route for an address: never a key that we write. */
+export function isHiding(route: Route): boolean {
+  return route.family === 6 && route.type === "local" && route.table === RT_TABLE_LOCAL &&
+    route.metric === 0;
+}
+
+/** The route of Linux's own that hides ours, if it is there. */
+function hiding(route: Route): Route | undefined {
+  const { source: _, ...rest } = route;
+  const hidden = { ...rest, metric: 0 };
+  return route.metric !== 0 && isHiding(hidden) ? hidden : undefined;
+}
+
+export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Route> {
+  const alias = aliasOf(owner);
+
+  async function dump(
+    filter: RouteFilter,
+    linkName: (index: number) => string,
+  ): Promise<readonly RouteInfo[]> {
+    const found = await rtnl.socket.dump(
+      "list route",
+      (w) => writeRouteDump(w, filter),
+      (message) => decodeRoute(message, linkName),
+    );
+    // Linux before 4.20 does not filter.
+    return found.filter((info) =>
+      (filter.protocol === undefined || info.protocol === filter.protocol) &&
+      (filter.table === undefined || info.route.table === filter.table) &&
+      (filter.index === undefined || info.index === filter.index)
+    );
+  }
+
+  async function list(): Promise<readonly Actual<Route>[]> {
+    await monitor.ready();
+    const links = await rtnl.links();
+    const names = new Map(links.map((link) => [link.index, link.name]));
+    const linkName = (index: number) => names.get(index) ?? `#${index}`;
+    const items = new Map<string, Actual<Route>>();
+    for (const family of [4, 6] as const satisfies readonly Family[]) {
+      for (const info of await dump({ family, protocol: owner.protocol }, linkName)) {
+        // Of several with one key the first is in force.
+        const key = resource.key(info.route);
+        if (!items.has(key)) items.set(key, { item: info.route, owned: true });
+      }
+    }
+    const ours = [...items.values()].map(({ item }) => hiding(item)).filter((r) => r !== undefined);
+    if (ours.length === 0) return [...items.values()];
+    const wanted = new Set(ours.map((r) => resource.key(r)));
+    const filter = { family: 6, table: RT_TABLE_LOCAL, type: RTN_LOCAL, protocol: RTPROT_KERNEL };
+    for (const link of links.filter((l) => l.alias === alias)) {
+      for (const { route } of await dump({ ...filter, family: 6, index: link.index }, linkName)) {
+        const key = resource.key(route);
+        if (wanted.has(key)) items.set(key, { item: route, owned: true });
+      }
+    }
+    return [...items.values()];
+  }
+
+  function requests(op: Op<Route>, i: number, context: RouteContext): readonly Request[] {
+    const { item } = op;
+    const fromLinux = { ...context, protocol: RTPROT_KERNEL };
+    if (op.verb === "delete") {
+      const by = isHiding(item) ? fromLinux : context;
+      return [{
+        op: i,
+        write: (w) => writeRoute(w, RTM_DELROUTE, 0, item, by),
+        harmless: GONE,
+      }];
+    }
+    const flags = NLM_F_CREATE | (op.verb === "create" ? NLM_F_EXCL : NLM_F_REPLACE);
+    const hidden = hiding(item);
+    const tidy: readonly Request[] = hidden === undefined ? [] : [{
+      op: i,
+      write: (w) => writeRoute(w, RTM_DELROUTE, 0, hidden, fromLinux),
+      harmless: GONE,
+    }];
+    return [
+      { op: i, write: (w) => writeRoute(w, RTM_NEWROUTE, flags, item, context) },
+      ...tidy,
+    ];
+  }
+
+  /** For creates that met something: takes the place of what Linux made on a link of ours, or says who is there. */
+  async function settle(
+    ops: readonly Op<Route>[],
+    refused: Map<number, Refusal>,
+    context: RouteContext,
+  ): Promise<void> {
+    const met = [...refused].filter(([i, r]) =>
+      r.errno === errno.EEXIST && ops[i]?.verb === "create"
+    ).map(([i]) => i);
+    if (met.length === 0) return;
+    const mine = new Set((await rtnl.ownedLinks(owner)).keys());
+    const linkName = (index: number) => `#${index}`;
+    const listed = met.length < MANY ? undefined : new Map(
+      [...await dump({ family: 4, table: RT_TABLE_LOCAL, type: RTN_LOCAL }, linkName)].toReversed()
+        .map((info) => [resource.key(info.route), info] as const),
+    );
+    const again: Request[] = [];
+    for (const i of met) {
+      const op = ops[i];
+      if (op === undefined) continue;
+      const there = listed?.get(resource.key(op.item)) ?? await holder(op.item, linkName);
+      const replaceable = there?.protocol === owner.protocol ||
+        (there?.protocol === RTPROT_KERNEL && there.route.type === "local" &&
+          mine.has(there.index));
+      if (replaceable) {
+        refused.delete(i);
+        again.push(...requests({ verb: "update", item: op.item, have: op.item }, i, context));
+      } else if (there !== undefined) {
+        refused.set(i, {
+          errno: errno.EEXIST,
+          text: `a route of protocol ${there.protocol} is there`,
+        });
+      }
+    }
+    for (const [i, refusal] of send(rtnl.socket, "replace route", again)) refused.set(i, refusal);
+  }
+
+  /** Who holds a route's key. */
+  async function holder(
+    item: Route,
+    linkName: (index: number) => string,
+  ): Promise<RouteInfo | undefined> {
+    const key = resource.key(item);
+    const [address, length] = splitPrefix(item.destination) ?? ["", 0];
+    if (item.family === 4 && item.table === RT_TABLE_LOCAL && length === 32) {
+      let found: RouteInfo | undefined;
+      rtnl.socket.request("read route", (w) => writeRouteLookup(w, 4, address), (message) => {
+        found = decodeRoute(message, linkName) ?? found;
+      }, item.destination);
+      if (found !== undefined && resource.key(found.route) === key) return found;
+    }
+    const all = await dump({ family: item.family, table: item.table }, linkName);
+    return all.find((info) => resource.key(info.route) === key);
+  }
+
+  return {
+    resource,
+    list,
+    async apply(ops) {
+      const refused = new Map<number, Refusal>();
+      const index = linkIndexes(rtnl);
+      const context: RouteContext = { protocol: owner.protocol, index };
+      const first = guarded(ops, (): readonly Outcome<Route>[] => {
+        const ready = ops.flatMap((op, i) => {
+          const missing = op.verb === "delete"
+            ? undefined
+            : op.item.nextHops.find((hop) =>
+              hop.link !== undefined && index(hop.link) === undefined
+            );
+          if (missing === undefined) return requests(op, i, context);
+          refused.set(i, { errno: errno.ENODEV, text: `there is no link "${missing.link}"` });
+          return [];
+        });
+        for (const [i, refusal] of send(rtnl.socket, "write route", ready)) refused.set(i, refusal);
+        return [];
+      });
+      if (first.length > 0) return first;
+      await settle(ops, refused, context);
+      return outcomes("route", ops, resource.key, refused, remedy);
+    },
+    watch: (context) => monitor.watchRoutes(owner, context),
+  };
+}
+
+/** Asks for each link once. */
+function linkIndexes(rtnl: Rtnl): (name: string) => number | undefined {
+  const known = new Map<string, number | undefined>();
+  return (name) => {
+    if (!known.has(name)) known.set(name, rtnl.link(name)?.index);
+    return known.get(name);
+  };
+}
+
+function remedy(op: Op<Route>, refusal: Refusal): string | undefined {
+  return refusal.errno === errno.EINVAL && op.item.source !== undefined
+    ? `check that "${op.item.source}" is an address of this node`
+    : undefined;
+}

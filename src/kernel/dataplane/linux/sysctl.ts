@@ -1,0 +1,144 @@
+/**
+ * Sysctls: files below /proc/sys, read and written in the dataplane's network namespace. The mark is the path in the
+ * owner's ledger, with the value before our first write, which comes back when nobody wants the sysctl any more.
+ */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import type { Owner } from "../dataplane.ts";
+import { KernelError } from "../errors.ts";
+import type { Actual, Op, Outcome, Table } from "../resource.ts";
+import { type Sysctl, sysctl as resource } from "../resources/sysctl.ts";
+import type { Ledger } from "./ledger.ts";
+import { inNetworkNamespace } from "./netns.ts";
+
+/** What the ledger keeps of a sysctl, as JSON. */
+type Mark =
+  /** The value before ours. */
+  | { readonly was: string }
+  /** Linux has no such sysctl (now); this is what we would like it to be. */
+  | { readonly absent: string }
+  /** Not written, since its value was not the one to change. */
+  | { readonly left: true };
+
+export interface SysctlOptions {
+  readonly namespace?: number | string;
+  /** Where /proc/sys is; for tests. */
+  readonly root?: string;
+  /** Opens the owner's ledger, at the first use. */
+  ledger(owner: Owner): Ledger;
+}
+
+export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl> {
+  let opened: Ledger | undefined;
+  const ledger = (): Ledger => opened ??= options.ledger(owner);
+  const inside = <R>(work: () => R): R =>
+    options.namespace === undefined ? work() : inNetworkNamespace(options.namespace, work);
+  const file = (path: string) => `${options.root ?? "/proc/sys"}/${path}`;
+
+  function marks(): ReadonlyMap<string, Mark> {
+    return new Map([...ledger().keys()].map((path) => [path, parseMark(ledger().get(path))]));
+  }
+
+  function remember(path: string, mark: Mark): void {
+    const before = parseMark(ledger().get(path));
+    if (ledger().has(path)) {
+      // The value before our first write is never forgotten.
+      if ("was" in before) return;
+      ledger().remove([path]);
+    }
+    ledger().add([[path, JSON.stringify(mark)]]);
+  }
+
+  function set(op: Op<Sysctl>): string | undefined {
+    const { path, value, onlyFrom } = op.item;
+    const now = inside(() => readValue(file(path)));
+    if (now === undefined) {
+      remember(path, { absent: value });
+      return "this Linux has no such sysctl";
+    }
+    if (onlyFrom !== undefined && now !== onlyFrom && now !== value) {
+      remember(path, { left: true });
+      return `left at "${now}": only "${onlyFrom}" is changed`;
+    }
+    remember(path, { was: now });
+    if (now !== value) inside(() => writeFileSync(file(path), `${value}\n`));
+    return undefined;
+  }
+
+  function restore(op: Op<Sysctl>): string | undefined {
+    const { path } = op.item;
+    const mark = parseMark(ledger().get(path));
+    let note: string | undefined;
+    if ("was" in mark) {
+      const now = inside(() => readValue(file(path)));
+      if (now === undefined) note = "this Linux has no such sysctl any more";
+      else if (now !== mark.was) inside(() => writeFileSync(file(path), `${mark.was}\n`));
+    }
+    ledger().remove([path]);
+    return note;
+  }
+
+  function carryOut(op: Op<Sysctl>): Outcome<Sysctl> {
+    try {
+      const note = op.verb === "delete" ? restore(op) : set(op);
+      return { op, ...(note === undefined ? {} : { note }) };
+    } catch (error) {
+      return { op, error: wrapped(`${op.verb} sysctl`, op.item, error) };
+    }
+  }
+
+  return {
+    resource,
+    list() {
+      return Promise.resolve([...marks()].map(([path, mark]): Actual<Sysctl> => {
+        try {
+          const now = inside(() => readValue(file(path)));
+          const value = now ?? ("absent" in mark ? mark.absent : "");
+          return { item: { path, value }, owned: true };
+        } catch (error) {
+          throw wrapped("list sysctl", { path, value: "" }, error);
+        }
+      }));
+    },
+    apply: (ops) => Promise.resolve(ops.map(carryOut)),
+    refuse: ({ path }) =>
+      path.startsWith("/") || path.split("/").includes("..") || path.includes("\0")
+        ? `"${path}" is no path below /proc/sys`
+        : undefined,
+  };
+}
+
+/** The value without the line end, columns separated by one space; undefined where there is no such file. */
+function readValue(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim().replaceAll(/\s+/g, " ");
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function parseMark(text: string | undefined): Mark {
+  try {
+    return text === undefined ? { left: true } : JSON.parse(text) as Mark;
+  } catch {
+    return { left: true };
+  }
+}
+
+function wrapped(op: string, item: Sysctl, error: unknown): KernelError {
+  if (error instanceof KernelError) return error;
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  const name = typeof code === "string" ? code : "EIO";
+  const remedy = {
+    EROFS: "mount /proc/sys writable: run the container privileged",
+    EACCES: "run as root; a container needs to be privileged",
+    EPERM: "run as root; a container needs to be privileged",
+    EINVAL: `this Linux does not take the value "${item.value}"`,
+  }[name];
+  return new KernelError(op, name, {
+    object: item.path,
+    ...(typeof code === "string" ? {} : { detail: String(message) }),
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
