@@ -1,8 +1,46 @@
-/** PLACEHOLDER: the command `cleanup`; the body that opens Linux and the runtime replaces this one. */
+/** The command `cleanup`: removes everything of ours from this node's Linux. Needs no API server. */
+
+import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { createLogger } from "../kernel/observe/log.ts";
+import { agentAnswers } from "../kernel/observe/socket.ts";
+import { cleanup as removeAll } from "../kernel/runtime/cleanup.ts";
+import { errorText, OWNERS } from "./agent.ts";
+import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
-export function cleanup(_flags: Flags, io: Io): Promise<number> {
-  io.stderr('routelet: The command "cleanup" is not built yet\n');
-  return Promise.resolve(70);
+/** Removes everything of ours; 0 when nothing is left, 1 when something is. */
+export async function cleanup(flags: Flags, io: Io): Promise<number> {
+  if (await agentAnswers(flags.runtimeDir)) {
+    io.stderr(
+      "routelet: Cannot clean up: an agent runs on this node and would put everything back; stop it first\n",
+    );
+    return EXIT.failed;
+  }
+  const log = createLogger({
+    verbosity: flags.v - 1,
+    format: flags.logFormat,
+    write: (line) => io.stderr(line),
+  });
+  const dataplane = openLinux({ runtimeDirectory: flags.runtimeDir, log });
+  try {
+    const { removed, failed } = await removeAll(dataplane, OWNERS);
+    if (flags.output === "json") {
+      io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
+    } else {
+      for (const text of removed) io.stdout(`- ${text}\n`);
+      for (const text of failed) io.stderr(`routelet: ${text}\n`);
+      io.stdout(
+        failed.length === 0
+          ? `${removed.length} removed, nothing of ours is left\n`
+          : `${removed.length} removed, ${failed.length} could not be removed\n`,
+      );
+    }
+    return failed.length === 0 ? 0 : EXIT.failed;
+  } catch (error) {
+    io.stderr(`routelet: Cannot clean up: ${errorText(error)}\n`);
+    return EXIT.failed;
+  } finally {
+    await dataplane.close();
+  }
 }

@@ -1,8 +1,119 @@
-/** PLACEHOLDER: the command `plan`; the body that opens Linux and the runtime replaces this one. */
+/** The command `plan`: the exact change to Linux that the agent would make now, and none made. */
+
+import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import type { Op } from "../kernel/dataplane/resource.ts";
+import { createLogger } from "../kernel/observe/log.ts";
+import type { TablePlan } from "../kernel/runtime/engine.ts";
+import { hostAddresses } from "../kernel/runtime/host.ts";
+import { Runtime } from "../kernel/runtime/runtime.ts";
+import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
+import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
-export function plan(_flags: Flags, io: Io): Promise<number> {
-  io.stderr('routelet: The command "plan" is not built yet\n');
-  return Promise.resolve(70);
+/** Exit code when there is something to change. */
+const CHANGES = 2;
+
+/** One change, as `--output json` prints it. */
+interface Change {
+  readonly plugin: string;
+  readonly verb: Op<unknown>["verb"];
+  readonly kind: string;
+  readonly key: string;
+  readonly description: string;
+  readonly item: unknown;
+  /** What Linux holds now, for updates. */
+  readonly have?: unknown;
+}
+
+interface PlanConflict {
+  readonly plugin: string;
+  readonly kind: string;
+  readonly key: string;
+  readonly reason: string;
+}
+
+/** Prints the plan; 0 when Linux is as it should be, 2 when it is not, 1 when that could not be found out. */
+export async function plan(flags: Flags, io: Io): Promise<number> {
+  const log = createLogger({
+    verbosity: flags.v - 1, // what is printed is the plan; only warnings go beside it
+    format: flags.logFormat,
+    write: (line) => io.stderr(line),
+  });
+  const node = nodeName(flags, io.env);
+  const closers: (() => void | Promise<void>)[] = [];
+  try {
+    const source = await openSource(flags, node, log);
+    closers.push(() => source.stop());
+    const dataplane = openLinux({ runtimeDirectory: flags.runtimeDir, log });
+    closers.push(() => dataplane.close());
+    const host = hostAddresses();
+    closers.push(() => host.stop());
+    const runtime = new Runtime({
+      plugins: hostedPlugins(flags),
+      source,
+      dataplane,
+      host,
+      node,
+      log,
+      fullInterval: flags.ipvsSyncPeriod,
+    });
+    closers.push(() => runtime.stop());
+    await runtime.setup();
+    await runtime.synced(flags.cacheSyncTimeout);
+    const previews = await runtime.preview();
+    const changes = previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables));
+    const conflicts = previews.flatMap(({ plugin, tables }): readonly PlanConflict[] =>
+      tables.flatMap((table) => table.conflicts.map((conflict) => ({ plugin, ...conflict })))
+    );
+    const problems = previews.flatMap(({ plugin, problems }) =>
+      problems.map((problem) => ({ plugin, ...problem }))
+    );
+    if (flags.output === "json") {
+      io.stdout(`${JSON.stringify({ changes, conflicts, problems }, null, 2)}\n`);
+    } else {
+      io.stdout(planText(changes));
+      for (const { kind, key, reason } of conflicts) {
+        io.stderr(`conflict: ${kind} ${key}: ${reason}\n`);
+      }
+      for (const { subject, reason } of problems) io.stderr(`problem: ${subject}: ${reason}\n`);
+    }
+    return changes.length > 0 ? CHANGES : 0;
+  } catch (error) {
+    io.stderr(`routelet: Cannot plan: ${errorText(error)}\n`);
+    return EXIT.failed;
+  } finally {
+    for (const close of closers.toReversed()) await close();
+  }
+}
+
+function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
+  const of = ({ resource }: TablePlan, ops: readonly Op<unknown>[]): readonly Change[] =>
+    ops.map((op) => ({
+      plugin,
+      verb: op.verb,
+      kind: resource.kind,
+      key: resource.key(op.item),
+      description: resource.describe(op.item),
+      item: op.item,
+      ...(op.verb === "update" ? { have: op.have } : {}),
+    }));
+  // In the order in which a round would make them.
+  return [
+    ...tables.flatMap((table) => of(table, table.upserts)),
+    ...tables.toReversed().flatMap((table) => of(table, table.deletes)),
+  ];
+}
+
+const SIGNS = { create: "+", update: "~", delete: "-" } as const;
+
+/** One line a change, and a line that counts them; nothing where there is none. */
+export function planText(changes: readonly Pick<Change, "verb" | "description">[]): string {
+  if (changes.length === 0) return "";
+  const count = (verb: Change["verb"]): number => changes.filter((c) => c.verb === verb).length;
+  const lines = changes.map(({ verb, description }) => `${SIGNS[verb]} ${description}`);
+  lines.push(
+    `${count("create")} to create, ${count("update")} to update, ${count("delete")} to delete`,
+  );
+  return `${lines.join("\n")}\n`;
 }

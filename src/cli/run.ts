@@ -1,8 +1,124 @@
-/** PLACEHOLDER: the command `run`; the body that opens Linux and the runtime replaces this one. */
+/** The command `run`: the agent itself, until SIGTERM. */
+
+import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { startHealth } from "../kernel/observe/health.ts";
+import { heartbeats } from "../kernel/observe/heartbeat.ts";
+import { createLogger } from "../kernel/observe/log.ts";
+import {
+  createMetrics,
+  type Metrics,
+  metricsOn,
+  noMetrics,
+  serveMetrics,
+} from "../kernel/observe/metrics.ts";
+import type { EngineObserver } from "../kernel/runtime/engine.ts";
+import { hostAddresses } from "../kernel/runtime/host.ts";
+import { Runtime } from "../kernel/runtime/runtime.ts";
+import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
+import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { describeGiven, startWarnings } from "./validate-flags.ts";
+import { VERSION } from "./version.ts";
 
-export function run(_flags: Flags, io: Io): Promise<number> {
-  io.stderr('routelet: The command "run" is not built yet\n');
-  return Promise.resolve(70);
+/** Runs the agent. Returns when it was told to stop; Linux stays as it is. */
+export async function run(flags: Flags, io: Io): Promise<number> {
+  const log = createLogger({
+    verbosity: flags.v,
+    format: flags.logFormat,
+    write: (line) => io.stderr(line),
+  });
+  const node = nodeName(flags, io.env);
+  log.info("Starting routelet", { version: VERSION, node, flags: describeGiven(flags) });
+  for (const warning of startWarnings(flags)) log.warn(warning);
+
+  // What was opened, to be closed in the reverse order.
+  const closers: (() => void | Promise<void>)[] = [];
+  const stopped = stopSignal();
+  try {
+    const registry = metricsOn(flags.metricsPort) ? await createMetrics() : undefined;
+    const beats = heartbeats();
+    let runtime: Runtime | undefined;
+    // First of all the socket: it says that no other agent works on this node.
+    const health = await startHealth({
+      address: flags.healthAddr,
+      port: flags.healthPort,
+      runtimeDir: flags.runtimeDir,
+      source: {
+        alive: () => beats.late().length === 0,
+        waitingFor: () => runtime?.waitingFor() ?? ["the agent's start"],
+        status: () => ({ version: VERSION, ...runtime?.status() }),
+      },
+    });
+    closers.push(() => health.stop());
+    if (registry !== undefined) {
+      const server = serveMetrics({
+        registry,
+        address: flags.metricsAddr,
+        port: flags.metricsPort,
+        path: flags.metricsPath,
+      });
+      closers.push(() => server.stop());
+    }
+    const source = await openSource(flags, node, log);
+    closers.push(() => source.stop());
+    const dataplane = openLinux({
+      runtimeDirectory: flags.runtimeDir,
+      log: log.child({ part: "dataplane" }),
+    });
+    closers.push(() => dataplane.close());
+    const host = hostAddresses();
+    closers.push(() => host.stop());
+    const metrics = registry ?? noMetrics;
+    runtime = new Runtime({
+      plugins: hostedPlugins(flags),
+      source,
+      dataplane,
+      host,
+      node,
+      log,
+      fullInterval: flags.ipvsSyncPeriod,
+      observer: (plugin) => {
+        beats.expect(plugin, flags.ipvsSyncPeriod);
+        return observer(plugin, metrics, () => beats.beat(plugin));
+      },
+    });
+    const running = runtime;
+    closers.push(() => running.stop());
+    await runtime.start();
+    log.info("Started", { listening: health.addresses.join(", ") });
+    const signal = await stopped;
+    log.info("Stopping; what is in Linux stays there", { signal });
+    return 0;
+  } catch (error) {
+    log.error("Cannot run", { reason: errorText(error) });
+    return EXIT.failed;
+  } finally {
+    for (const close of closers.toReversed()) await close();
+  }
+}
+
+/** Resolves with the name of the first signal that asks to stop. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
+  });
+}
+
+function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObserver {
+  const rounds = metrics.histogram("round_duration_seconds", "Duration of rounds", ["plugin"]);
+  const ops = metrics.counter(
+    "linux_changes_total",
+    "Changes to Linux, by kind of object, what was done and whether it succeeded",
+    ["plugin", "kind", "verb", "result"],
+  );
+  return {
+    round({ ms }) {
+      beat();
+      rounds.observe(ms / 1000, { plugin });
+    },
+    ops(kind, verb, ok, count) {
+      ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });
+    },
+  };
 }

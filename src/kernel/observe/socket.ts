@@ -55,6 +55,11 @@ export async function listenSocket(runtimeDir: string, fetch: Handler): Promise<
   }
 }
 
+/** Whether an agent with this runtime folder runs. */
+export function agentAnswers(runtimeDir: string): Promise<boolean> {
+  return answers(socketPath(runtimeDir));
+}
+
 async function answers(path: string): Promise<boolean> {
   if (inodeOf(path) === undefined) return false;
   try {

@@ -19,7 +19,7 @@ import {
 } from "../plugin.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
-import type { PluginStatus } from "./status.ts";
+import type { PluginStatus, Problem } from "./status.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
 export interface Hosted {
@@ -57,6 +57,14 @@ export interface RuntimeStatus {
   readonly pending: number;
   readonly source: SourceState;
   readonly plugins: readonly PluginStatus[];
+}
+
+/** What one plugin would do. */
+export interface Preview {
+  readonly plugin: string;
+  readonly tables: readonly TablePlan[];
+  /** What is wrong with objects, besides the conflicts that stand in `tables`. */
+  readonly problems: readonly Problem[];
 }
 
 interface Host {
@@ -101,13 +109,7 @@ export class Runtime {
 
   /** Why the agent is not ready, one text for each cause. */
   waitingFor(): readonly string[] {
-    const causes: string[] = [];
-    for (const state of this.#options.source.state.kinds) {
-      if (!state.synced && this.#watched.has(state.kind)) {
-        const error = state.lastError === undefined ? "" : `: ${state.lastError}`;
-        causes.push(`first list of ${state.kind}${error}`);
-      }
-    }
+    const causes = [...this.#missingLists()];
     for (const { name, engine, failure } of this.#hosts) {
       const status = engine?.status();
       if (status?.phase === "ready") continue;
@@ -119,6 +121,14 @@ export class Runtime {
       );
     }
     return causes;
+  }
+
+  #missingLists(): readonly string[] {
+    return this.#options.source.state.kinds
+      .filter((state) => !state.synced && this.#watched.has(state.kind))
+      .map(({ kind, lastError }) =>
+        `first list of ${kind}${lastError === undefined ? "" : `: ${lastError}`}`
+      );
   }
 
   status(): RuntimeStatus {
@@ -147,12 +157,30 @@ export class Runtime {
     };
   }
 
-  /** What each plugin would do to Linux now. Waits for the first lists. */
-  async preview(): Promise<readonly { plugin: string; tables: readonly TablePlan[] }[]> {
-    const previews: { plugin: string; tables: readonly TablePlan[] }[] = [];
+  /**
+   * Resolves when every watched kind has its first list.
+   *
+   * @throws {Error} after `ms`, naming what is missing
+   */
+  async synced(ms: number): Promise<void> {
+    const clock = this.#options.clock ?? systemClock;
+    const deadline = clock.now() + ms;
+    while (this.#missingLists().length > 0) {
+      if (clock.now() >= deadline) {
+        throw new Error(`After ${ms} ms still missing: ${this.#missingLists().join(", ")}`);
+      }
+      await new Promise<void>((resolve) => clock.after(10, resolve));
+    }
+  }
+
+  /** What each plugin would do to Linux now. The stores must be synced. */
+  async preview(): Promise<readonly Preview[]> {
+    const previews: Preview[] = [];
     for (const { name, engine, failure } of this.#hosts) {
       if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
-      previews.push({ plugin: name, tables: await engine.preview() });
+      const tables = await engine.preview();
+      const problems = engine.status().problems.filter(({ type }) => type !== "conflict");
+      previews.push({ plugin: name, tables, problems });
     }
     return previews;
   }

@@ -1,0 +1,63 @@
+/** What the commands that work on this node share: its name, its source of objects, its plugins. */
+
+import { hostname } from "node:os";
+import type { ClusterSource } from "../kernel/cluster/source.ts";
+import type { Owner } from "../kernel/dataplane/dataplane.ts";
+import type { Logger } from "../kernel/observe/log.ts";
+import type { Plugin } from "../kernel/plugin.ts";
+import type { Hosted } from "../kernel/runtime/runtime.ts";
+import proxy from "../plugins/proxy/mod.ts";
+import type { Flags } from "./flags.ts";
+import type { Io } from "./io.ts";
+
+interface BuiltIn {
+  readonly plugin: Plugin<never>;
+  /** Route protocol number: what lies in Linux under it is this plugin's, for ever. */
+  readonly protocol: number;
+  readonly enabled: (flags: Flags) => boolean;
+}
+
+const BUILT_INS: readonly BuiltIn[] = [
+  { plugin: proxy as Plugin<never>, protocol: 201, enabled: (flags) => flags.runServiceProxy },
+];
+
+/** The plugins that the flags switch on. */
+export function hostedPlugins(flags: Flags): readonly Hosted[] {
+  return BUILT_INS.filter(({ enabled }) => enabled(flags))
+    .map(({ plugin, protocol }) => ({ plugin, protocol, options: flags }));
+}
+
+/** All owners that may have left something in Linux, enabled or not. */
+export const OWNERS: readonly Owner[] = BUILT_INS.map(({ plugin, protocol }) => ({
+  name: plugin.name,
+  protocol,
+}));
+
+/** Name of the Node object of this host: `--hostname-override`, else NODE_NAME, else the host's name. */
+export function nodeName(flags: Flags, env: Io["env"]): string {
+  return flags.hostnameOverride || env["NODE_NAME"] || hostname().toLowerCase();
+}
+
+/**
+ * Opens the source of the cluster's objects: a folder of manifests, or the API server.
+ *
+ * @throws {Error} where the configuration cannot be read, with the file, the reason and the remedy
+ */
+export async function openSource(flags: Flags, node: string, log: Logger): Promise<ClusterSource> {
+  const common = { nodeName: node, log: log.child({ part: "cluster" }) };
+  if (flags.manifests !== "") {
+    const { openManifestSource } = await import("../kernel/cluster/manifest-source.ts");
+    return openManifestSource({ ...common, directory: flags.manifests });
+  }
+  const { openApiSource } = await import("../kernel/cluster/api-source.ts");
+  return await openApiSource({
+    ...common,
+    ...(flags.kubeconfig === "" ? {} : { kubeconfig: flags.kubeconfig }),
+    ...(flags.master === "" ? {} : { master: flags.master }),
+  });
+}
+
+/** The text of an error for standard error. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
