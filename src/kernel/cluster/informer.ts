@@ -1,0 +1,237 @@
+/**
+ * List and watch of one kind: fills its store and never ends until told to.
+ *
+ * How a dead connection is noticed. A watch of a quiet kind is silent for a minute at a time, so silence
+ * by itself proves nothing, and TCP's own probes are answered by a server that hangs. So each watch asks
+ * the server to end it after `watchSeconds`; one that neither brought a byte nor ended shortly after
+ * that is dead. The next watch goes on from the last resourceVersion over the same connection, which
+ * costs one small request and no handshake. A server that answers nothing at all is noticed alike.
+ */
+
+import type { Logger } from "../observe/log.ts";
+import { type ApiClient, readJson } from "./api-client.ts";
+import { ApiError, isExpired } from "./api-error.ts";
+import { createBackoff, pause } from "./backoff.ts";
+import { isRecord, type Problem } from "./fields.ts";
+import { type KindName, KINDS, type KindTypes } from "./kinds.ts";
+import { createLineSplitter } from "./lines.ts";
+import { listAll } from "./list.ts";
+import type { KindState } from "./source.ts";
+import type { WritableStore } from "./store.ts";
+import { trim } from "./trim.ts";
+import { keyOfRaw, readEvents, Unresumable } from "./watch-events.ts";
+
+export interface Tuning {
+  /** Objects a page of a list. */
+  readonly pageSize: number;
+  /** Seconds after which the server ends a watch; shortened by up to a tenth at random. */
+  readonly watchSeconds: number;
+  /** Longest time without a byte before a connection is dead; more than `watchSeconds`. */
+  readonly silenceMs: number;
+  readonly backoff: { readonly minMs: number; readonly maxMs: number };
+}
+
+export const TUNING: Tuning = {
+  pageSize: 500,
+  watchSeconds: 22,
+  silenceMs: 27_000,
+  backoff: { minMs: 100, maxMs: 30_000 },
+};
+
+export interface InformerOptions<K extends KindName> {
+  readonly kind: K;
+  readonly client: ApiClient;
+  readonly store: WritableStore<KindTypes[K]>;
+  readonly log: Logger;
+  /** Only the object of this name. */
+  readonly name?: string;
+  readonly tuning?: Tuning;
+}
+
+export interface Informer {
+  readonly state: KindState;
+  readonly stop: () => Promise<void>;
+}
+
+export function startInformer<K extends KindName>(options: InformerOptions<K>): Informer {
+  const { kind, client, store, tuning = TUNING } = options;
+  const log = options.log.child({ kind });
+  const { path, group } = KINDS[kind];
+  const ending = new AbortController();
+  const { signal } = ending;
+  const backoff = createBackoff(tuning.backoff);
+  const selector: Readonly<Record<string, string>> = options.name === undefined
+    ? {}
+    : { fieldSelector: `metadata.name=${options.name}` };
+  let connected = false;
+  let lastError: string | undefined;
+  let lastEventAt = 0;
+  let lists = 0;
+  /** The next round must list: nothing to resume from. */
+  let mustList = true;
+  let failingSince = 0;
+
+  const request = (verb: "list" | "watch", query: Readonly<Record<string, string>>) =>
+    client.request({
+      verb,
+      path,
+      query: { ...selector, ...query },
+      resource: kind,
+      group,
+      signal,
+      silenceMs: tuning.silenceMs,
+    });
+  const asked = (verb: "list" | "watch") => client.asked({ verb, resource: kind, group });
+  const reportProblem = problemReporter(log);
+
+  function trimmed(raw: unknown): KindTypes[K] | undefined {
+    return trim(kind, raw, (path, reason) => reportProblem(raw, path, reason));
+  }
+
+  async function list(): Promise<void> {
+    const { objects, resourceVersion } = await listAll({
+      page: async (query) => {
+        const answer = await readJson(await request("list", query), asked("list"));
+        lastEventAt = Date.now();
+        return answer;
+      },
+      pageSize: tuning.pageSize,
+      read: trimmed,
+      asked: asked("list"),
+    });
+    if (signal.aborted) return;
+    lists++;
+    mustList = false;
+    store.replace(objects, resourceVersion);
+  }
+
+  /** Until the server ends it. */
+  async function watch(): Promise<void> {
+    const seconds = tuning.watchSeconds * (1 - Math.random() / 10);
+    const response = await request("watch", {
+      watch: "true",
+      allowWatchBookmarks: "true",
+      resourceVersion: store.resourceVersion,
+      timeoutSeconds: String(Math.max(1, Math.round(seconds))),
+    });
+    recovered();
+    const lines = createLineSplitter();
+    for await (const chunk of response.chunks()) {
+      lastEventAt = Date.now();
+      applyLines(lines.push(chunk));
+      if (signal.aborted) return;
+    }
+    if (lines.pending > 0) throw new Unresumable("the stream ended within a line");
+  }
+
+  /** One chunk is one batch: what came together wakes subscribers once. */
+  function applyLines(lines: readonly string[]): void {
+    if (lines.length === 0) return;
+    const { events, resourceVersion, failure } = readEvents(lines, trimmed, asked("watch"));
+    // What came before the failure is good.
+    store.update(events, resourceVersion ?? store.resourceVersion);
+    if (failure !== undefined) throw failure;
+  }
+
+  function recovered(): void {
+    connected = true;
+    if (lastError === undefined) return;
+    log.info("Connection to the API server works again", {
+      after: `${((Date.now() - failingSince) / 1000).toFixed(1)} s`,
+    });
+    lastError = undefined;
+  }
+
+  /** Milliseconds to wait before the next try. */
+  function failed(error: unknown, wasOpen: boolean): number {
+    connected = false;
+    if (isExpired(error)) mustList = true;
+    if (error instanceof Unresumable) mustList = true;
+    const message = error instanceof Unresumable
+      ? `Cannot watch ${kind} at ${client.server}: ${error.message}`
+      : error instanceof Error
+      ? error.message
+      : String(error);
+    // What is ordinary is tried again at once, and only grows slow when that fails as well.
+    const again = backoff.failures === 0 && (isExpired(error) || wasOpen && isBroken(error));
+    const delay = Math.max(
+      again ? Math.min(backoff.next(), tuning.backoff.minMs) : backoff.next(),
+      error instanceof ApiError ? error.retryAfterMs : 0,
+    );
+    if (lastError === undefined) failingSince = Date.now();
+    if (message !== lastError) {
+      const level = again ? "info" : "warn";
+      log[level]("Connection to the API server failed, trying again", { error: message });
+    }
+    lastError = message;
+    return delay;
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      const began = performance.now();
+      try {
+        if (mustList) await list();
+        if (signal.aborted) return;
+        const watching = performance.now();
+        await watch();
+        // A server, or a proxy before it, that ends every watch at once must not be asked in a loop.
+        if (performance.now() - watching < Math.min(1_000, tuning.watchSeconds * 500)) {
+          await pause(backoff.next(), signal);
+        } else backoff.reset();
+      } catch (error) {
+        if (signal.aborted) return;
+        const wasOpen = connected;
+        // It worked for a while, so this is a new failure, not one more of the same.
+        if (wasOpen && performance.now() - began > Math.max(1_000, tuning.backoff.minMs * 10)) {
+          backoff.reset();
+        }
+        await pause(failed(error, wasOpen), signal);
+      }
+    }
+  }
+
+  const running = run();
+
+  return {
+    get state(): KindState {
+      return {
+        kind,
+        synced: store.synced,
+        objects: store.size,
+        resourceVersion: store.resourceVersion,
+        connected,
+        ...(lastError === undefined ? {} : { lastError }),
+        lastEventAt,
+        relists: Math.max(0, lists - 1),
+      };
+    },
+    stop: async () => {
+      ending.abort();
+      await running;
+      connected = false;
+    },
+  };
+}
+
+function isBroken(error: unknown): boolean {
+  return error instanceof ApiError && (error.kind === "network" || error.kind === "silence");
+}
+
+/** Reports each wrong field of each object once. */
+function problemReporter(log: Logger): (raw: unknown, ...problem: Parameters<Problem>) => void {
+  const reported = new Set<string>();
+  return (raw, path, reason) => {
+    const metadata = isRecord(raw) && isRecord(raw["metadata"]) ? raw["metadata"] : {};
+    const object = keyOfRaw(metadata);
+    const key = `${object} ${path}`;
+    if (reported.has(key)) return;
+    if (reported.size >= 1_000) reported.clear();
+    reported.add(key);
+    log.warn("Object has a field of the wrong type, which is ignored", {
+      object,
+      field: path,
+      reason,
+    });
+  };
+}
