@@ -38,7 +38,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
   try {
     const registry = metricsOn(flags.metricsPort) ? await createMetrics() : undefined;
     const beats = heartbeats();
-    let runtime: Runtime | undefined;
+    const agent: { runtime?: Runtime } = {};
     // First of all the socket: it says that no other agent works on this node.
     const health = await startHealth({
       address: flags.healthAddr,
@@ -46,8 +46,8 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDir: flags.runtimeDir,
       source: {
         alive: () => beats.late().length === 0,
-        waitingFor: () => runtime?.waitingFor() ?? ["the agent's start"],
-        status: () => ({ version: VERSION, ...runtime?.status() }),
+        waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
+        status: () => ({ version: VERSION, ...agent.runtime?.status() }),
       },
     });
     closers.push(() => health.stop());
@@ -70,7 +70,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     const host = hostAddresses();
     closers.push(() => host.stop());
     const metrics = registry ?? noMetrics;
-    runtime = new Runtime({
+    const runtime = new Runtime({
       plugins: hostedPlugins(flags),
       source,
       dataplane,
@@ -83,8 +83,8 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         return observer(plugin, metrics, () => beats.beat(plugin));
       },
     });
-    const running = runtime;
-    closers.push(() => running.stop());
+    agent.runtime = runtime;
+    closers.push(() => runtime.stop());
     await runtime.start();
     log.info("Started", { listening: health.addresses.join(", ") });
     const signal = await stopped;

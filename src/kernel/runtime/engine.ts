@@ -20,7 +20,8 @@ import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 
 /** What the engine tells whoever measures. */
 export interface EngineObserver {
-  round(result: { readonly ms: number; readonly ok: boolean }): void;
+  /** `sinceWake`: ms from the first wake that the round served to its end; absent where it came by itself. */
+  round(result: { readonly ms: number; readonly sinceWake?: number; readonly ok: boolean }): void;
   ops(kind: string, verb: string, ok: boolean, count: number): void;
 }
 
@@ -82,6 +83,8 @@ export class Engine {
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
+  /** When the first change came that no round has taken up. */
+  #wokenAt: number | undefined;
   #failedRounds = 0;
   #rounds = 0;
   #lastRoundMs: number | undefined;
@@ -112,6 +115,7 @@ export class Engine {
     for (const input of reconciler.inputs) {
       this.#unsubscribe.push(input.subscribe((woken) => {
         units.mark(woken);
+        if (units.dirty) this.#wokenAt ??= this.#options.clock.now();
         this.#wake();
       }));
     }
@@ -280,8 +284,10 @@ export class Engine {
   }
 
   async #round(): Promise<void> {
-    const { clock, observer } = this.#options;
+    const { clock, log, observer } = this.#options;
     const start = clock.now();
+    const woken = this.#wokenAt;
+    this.#wokenAt = undefined;
     if (this.#phase === "waiting") this.#phase = "starting";
     let ok = true;
     try {
@@ -311,7 +317,9 @@ export class Engine {
     this.#lastEnd = clock.now();
     this.#lastRoundMs = this.#lastEnd - start;
     if (start >= this.#nextFull && ok) this.#nextFull = this.#lastEnd + this.#options.fullInterval;
-    observer?.round({ ms: this.#lastRoundMs, ok });
+    const sinceWake = woken === undefined ? {} : { sinceWake: this.#lastEnd - woken };
+    observer?.round({ ms: this.#lastRoundMs, ...sinceWake, ok });
+    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceWake, ok });
   }
 
   #judge(reason: string | undefined): void {
