@@ -18,6 +18,7 @@ import {
   type Rtnl,
   send,
 } from "./rtnl.ts";
+import type { NetlinkSocket } from "./socket.ts";
 
 export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
@@ -83,6 +84,23 @@ export function writeAddressMessage(
   w.end();
 }
 
+/** All addresses of a family, or those of one link. @throws {KernelError} */
+export async function dumpAddresses(
+  socket: NetlinkSocket,
+  family: number,
+  index = 0,
+): Promise<readonly AddressInfo[]> {
+  const found = await socket.dump("list address", (w) => {
+    w.begin(RTM_GETADDR);
+    w.rawU8(family);
+    w.rawZero(3);
+    // With strict checking Linux filters by this index; 0 is every link.
+    w.rawU32(index);
+    w.end();
+  }, decodeAddress);
+  return index === 0 ? found : found.filter((a) => a.index === index);
+}
+
 export function addressTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Address> {
   const alias = aliasOf(owner);
 
@@ -120,22 +138,9 @@ export function addressTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<
   }
 
   async function list(link: LinkInfo, family: number): Promise<readonly Address[]> {
-    const found = await rtnl.socket.dump("list address", (w) => {
-      w.begin(RTM_GETADDR);
-      w.rawU8(family);
-      w.rawU8(0);
-      w.rawU8(0);
-      w.rawU8(0);
-      // With strict checking Linux filters by this index.
-      w.rawU32(link.index);
-      w.end();
-    }, decodeAddress);
-    return found.filter((a) => a.index === link.index).map(({ family, address, prefix }) => ({
-      family,
-      address,
-      prefix,
-      link: link.name,
-    }));
+    return (await dumpAddresses(rtnl.socket, family, link.index)).map((
+      { family, address, prefix },
+    ) => ({ family, address, prefix, link: link.name }));
   }
 
   return {

@@ -13,12 +13,26 @@ import { type Address, address } from "../resources/address.ts";
 import { type Link, link } from "../resources/link.ts";
 import { type Route, route } from "../resources/route.ts";
 import { type Rule, rule } from "../resources/rule.ts";
-import { decodeAddress, RTM_DELADDR, RTM_NEWADDR } from "./address.ts";
+import {
+  type AddressInfo,
+  decodeAddress,
+  dumpAddresses,
+  RTM_DELADDR,
+  RTM_NEWADDR,
+} from "./address.ts";
 import { listenEvents } from "./events.ts";
 import { linkItem } from "./link.ts";
 import { type MessageReader, NLM_F_REPLACE } from "./message.ts";
 import { isHiding } from "./route.ts";
-import { aliasOf, decodeLink, type LinkInfo, RTM_DELLINK, RTM_NEWLINK, type Rtnl } from "./rtnl.ts";
+import {
+  AF_INET,
+  aliasOf,
+  decodeLink,
+  type LinkInfo,
+  RTM_DELLINK,
+  RTM_NEWLINK,
+  type Rtnl,
+} from "./rtnl.ts";
 import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, RTPROT_KERNEL } from "./rtnl-route.ts";
 import { decodeRule, RTM_DELRULE, RTM_NEWRULE } from "./rule.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
@@ -48,6 +62,12 @@ class Watch<T> {
   /** `item` now stands at its key, or, where absent, nothing does. */
   note(key: string, actual: Actual<T> | undefined): void {
     this.#pending.set(key, actual);
+  }
+
+  /** Whether the runtime believes in an item for which `test` holds. */
+  believesAny(test: (item: T) => boolean): boolean {
+    for (const { item } of this.#context.actual.values()) if (test(item)) return true;
+    return false;
   }
 
   /** Our own op decided about a key: what events said of it before is old. */
@@ -104,6 +124,8 @@ export class Monitor {
   };
   /** Links by index, kept up by events. */
   #links = new Map<number, LinkInfo>();
+  /** How many IPv4 addresses each link has, by its index. */
+  #addresses = new Map<number, number>();
   #started: Promise<void> | undefined;
   #stop: (() => void) | undefined;
   #closed = false;
@@ -161,6 +183,11 @@ export class Monitor {
 
   async #readLinks(): Promise<void> {
     this.#links = new Map((await this.#rtnl.links()).map((info) => [info.index, info]));
+    const counts = new Map<number, number>();
+    for (const { index } of await dumpAddresses(this.#rtnl.socket, AF_INET)) {
+      counts.set(index, (counts.get(index) ?? 0) + 1);
+    }
+    this.#addresses = counts;
   }
 
   async #lost(): Promise<void> {
@@ -216,18 +243,33 @@ export class Monitor {
       if (known === undefined && !actual.owned) continue;
       watch.note(info.name, gone ? undefined : actual);
     }
-    // Linux 6.1 sends link events without the port id of who caused them, so they are judged by their effect: only
-    // going down takes routes along, and we set no link of ours down that has routes.
-    const fell = gone || (before?.up === true && !info.up);
-    if (!fell || this.#own(message)) return;
-    for (const watch of this.#watches.routes) {
-      if (info.alias === aliasOf(watch.owner) || before?.alias === aliasOf(watch.owner)) {
-        watch.noteUnknown();
-      }
-    }
+    // A link that goes down or away takes addresses and routes along, the IPv4 ones without an event. Linux 6.1 sends
+    // link events without the port id of who caused them, so what counts is what we still believe to be there.
+    if (!gone && !(before?.up === true && !info.up)) return;
     for (const watch of this.#watches.addresses) {
-      if (info.alias === aliasOf(watch.owner)) watch.noteUnknown();
+      if (watch.believesAny((item) => item.link === info.name)) watch.noteUnknown();
     }
+    this.#routesFell((item) =>
+      item.nextHops.some((hop) => hop.link === undefined || hop.link === info.name)
+    );
+  }
+
+  #routesFell(test: (item: Route) => boolean): void {
+    for (const watch of this.#watches.routes) if (watch.believesAny(test)) watch.noteUnknown();
+  }
+
+  /**
+   * Routes that go silently with an IPv4 address: those with it as their source (before Linux 6.6), and, when it was
+   * the last one of its link, all IPv4 routes of that link (`fib_disable_ip`).
+   */
+  #addressWent(info: AddressInfo, on: LinkInfo): void {
+    const left = (this.#addresses.get(info.index) ?? 0) - 1;
+    this.#addresses.set(info.index, Math.max(left, 0));
+    this.#routesFell((item) =>
+      item.family === 4 &&
+      (item.source === info.address ||
+        (left <= 0 && item.nextHops.some((hop) => hop.link === on.name)))
+    );
   }
 
   #takeAddress(message: MessageReader): void {
@@ -238,13 +280,18 @@ export class Monitor {
     const item: Address = { ...rest, link: on.name };
     const key = address.key(item);
     const own = this.#own(message);
+    const gone = message.type === RTM_DELADDR;
+    if (info.family === 4 && gone) this.#addressWent(info, on);
+    else if (info.family === 4) {
+      this.#addresses.set(info.index, (this.#addresses.get(info.index) ?? 0) + 1);
+    }
     for (const watch of this.#watches.addresses) {
       if (own) {
         watch.forget(key);
         continue;
       }
       if (on.alias !== aliasOf(watch.owner) && watch.believed(key) === undefined) continue;
-      watch.note(key, message.type === RTM_NEWADDR ? { item, owned: true } : undefined);
+      watch.note(key, gone ? undefined : { item, owned: true });
     }
   }
 

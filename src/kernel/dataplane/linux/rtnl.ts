@@ -222,7 +222,8 @@ export function outcomes<T>(
 }
 
 function generalRemedy(refusal: Refusal): string | undefined {
-  return refusal.errno === errno.EPERM
+  // With a text the refusal is our own: the object is not ours.
+  return refusal.errno === errno.EPERM && refusal.text === undefined
     ? "run as root or give the process CAP_NET_ADMIN"
     : undefined;
 }

@@ -120,7 +120,8 @@ function readValue(path: string): string | undefined {
 
 function parseMark(text: string | undefined): Mark {
   try {
-    return text === undefined ? { left: true } : JSON.parse(text) as Mark;
+    const mark: unknown = JSON.parse(text ?? "null");
+    return typeof mark === "object" && mark !== null ? mark as Mark : { left: true };
   } catch {
     return { left: true };
   }
