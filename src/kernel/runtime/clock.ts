@@ -2,15 +2,18 @@
 export interface Clock {
   /** Milliseconds since some fixed point; never goes back. */
   now(): number;
-  /** Calls `run` once after `ms`; the returned function cancels it. */
+  /** Calls `run` once after `ms`, or earlier where that is too far for a timer; the returned function cancels it. */
   after(ms: number, run: () => void): () => void;
 }
+
+/** The longest delay that timers take; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The real clock. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   after(ms, run) {
-    const timer = setTimeout(run, ms);
+    const timer = setTimeout(run, Math.min(ms, LONGEST_TIMER));
     return () => clearTimeout(timer);
   },
 };

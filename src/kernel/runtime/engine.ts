@@ -79,6 +79,8 @@ export class Engine {
   #phase: PluginPhase = "waiting";
   #reason: string | undefined;
   #running: Promise<void> | undefined;
+  /** A round runs, its first synchronous part included. */
+  #busy = false;
   #cancelTimer: (() => void) | undefined;
   #timerAt = Infinity;
   #lastEnd = -Infinity;
@@ -89,6 +91,8 @@ export class Engine {
   #rounds = 0;
   #lastRoundMs: number | undefined;
   #lastSuccess: number | undefined;
+  /** Before `start` nothing is read or written: a dry run sets plugins up and must leave Linux alone. */
+  #started = false;
   #stopped = false;
   /** Conflicts that the log has told of. */
   #conflicts: ReadonlySet<string> = new Set();
@@ -109,7 +113,9 @@ export class Engine {
     this.#byResource = new Map(this.#tables.map((open) => [open.tracker.resource, open]));
   }
 
+  /** Adds a reconciler; without effect after `stop`, when a plugin's setup failed and still goes on. */
   add(reconciler: Reconciler): void {
+    if (this.#stopped) return;
     const units = new Units(reconciler);
     this.#units.push(units);
     for (const input of reconciler.inputs) {
@@ -123,6 +129,8 @@ export class Engine {
 
   /** Starts watching Linux and runs the first round as soon as all inputs are synced. */
   start(): void {
+    if (this.#stopped) return;
+    this.#started = true;
     for (const open of this.#tables) {
       open.unwatch = open.table.watch?.({
         actual: open.tracker.actual,
@@ -144,7 +152,7 @@ export class Engine {
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
   get settled(): boolean {
-    return this.#rounds > 0 && this.#running === undefined && !this.#due();
+    return this.#rounds > 0 && !this.#busy && !this.#due();
   }
 
   get ready(): boolean {
@@ -251,11 +259,12 @@ export class Engine {
   }
 
   #wake(): void {
-    if (this.#stopped || this.#running !== undefined || !this.#synced()) return;
-    const { clock, minInterval } = this.#options;
+    if (!this.#started || this.#stopped || this.#busy || !this.#synced()) return;
+    const { minInterval } = this.#options;
     const backoff = this.#failedRounds === 0 ? 0 : retryDelay(this.#failedRounds);
-    if (this.#due()) this.#schedule(Math.max(clock.now(), this.#lastEnd + minInterval + backoff));
-    else this.#schedule(this.#nextWork());
+    // The interval holds for retries and read-backs too, so that no mistake makes rounds run hot.
+    const at = this.#due() ? -Infinity : this.#nextWork();
+    this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
   }
 
   /** When the next retry or full read-back is due. */
@@ -275,7 +284,9 @@ export class Engine {
     this.#cancelTimer = this.#options.clock.after(delay, () => {
       this.#timerAt = Infinity;
       this.#cancelTimer = undefined;
+      this.#busy = true;
       this.#running = this.#round().finally(() => {
+        this.#busy = false;
         this.#running = undefined;
         this.#options.onChange();
         this.#wake();

@@ -200,6 +200,7 @@ export class Runtime {
     const { name } = plugin;
     const log = this.#options.log.child({ plugin: name });
     const owner: Owner = { name, protocol: hosted.protocol };
+    let engine: Engine | undefined;
     try {
       if (plugin.api !== PLUGIN_API) {
         throw new Error(
@@ -207,7 +208,7 @@ export class Runtime {
         );
       }
       const options = plugin.parse(hosted.options);
-      const engine = new Engine({
+      engine = new Engine({
         owner,
         dataplane: this.#options.dataplane,
         tables: inCreationOrder(plugin.tables),
@@ -230,7 +231,7 @@ export class Runtime {
         host: this.#options.host,
         log,
         signal: this.#abort.signal,
-        reconcile: (reconciler) => engine.add(reconciler),
+        reconcile: (reconciler) => engine?.add(reconciler),
         input: storeInput,
       };
       const setup = (plugin as Plugin<unknown>).setup(context);
@@ -241,6 +242,8 @@ export class Runtime {
     } catch (error) {
       const failure = error instanceof Error ? error.message : String(error);
       log.error("Plugin not started", { reason: failure });
+      // Its inputs must not wake it.
+      await engine?.stop();
       return { name, engine: undefined, failure };
     }
   }
