@@ -4,51 +4,94 @@ import type { KubeObject } from "./types.ts";
 import { isObject, listOf, type MutableJson, objectOf } from "./values.ts";
 
 const FIRST_NODE_PORT = 30_000;
+const LAST_NODE_PORT = 32_767;
 /** The first addresses of the range stay free for those that manifests choose. */
 const FIRST_OFFSET = 256n;
 
+type Family = "IPv4" | "IPv6";
+
 interface Range {
-  readonly family: "IPv4" | "IPv6";
+  readonly family: Family;
   readonly first: bigint;
 }
 
+export interface Allocator {
+  /** Completes a Service in place, with what the one that it replaces has, then with what is free. */
+  readonly complete: (service: KubeObject, old: KubeObject | undefined) => void;
+  /** Told of every Service that is stored or deleted. */
+  readonly seen: (service: KubeObject | undefined, old: KubeObject | undefined) => void;
+}
+
 /**
- * Returns a function that completes a Service in place, given the Services that exist. Headless
- * Services and type ExternalName are left alone.
+ * Headless Services and type ExternalName are left alone.
  *
- * @param cidrs the service CIDRs, one a family, the primary first
+ * @param cidrs the service CIDRs, one a family, the primary first; with none nothing is allocated
  */
-export function serviceAllocator(
-  cidrs: readonly string[],
-): (service: KubeObject, others: () => Iterable<KubeObject>) => void {
+export function createAllocator(cidrs: readonly string[]): Allocator {
   const ranges = cidrs.map(parse);
-  return (service, others) => {
-    if (ranges.length === 0) return;
+  const used = new Map<string, number>();
+  // Where the next search starts, so that filling a range takes linear time.
+  const next = new Map(ranges.map(({ family, first }) => [family, first]));
+
+  function* addresses(family: Family): Generator<string> {
+    for (let value = next.get(family) ?? 0n;; value++) {
+      next.set(family, value);
+      yield family === "IPv4" ? formatIPv4(value) : formatIPv6(value);
+    }
+  }
+
+  function free(candidates: Iterable<string>): string {
+    for (const candidate of candidates) {
+      if ((used.get(candidate) ?? 0) === 0) return candidate;
+    }
+    throw new Error("Cannot allocate for a Service: the range is used up; delete Services");
+  }
+
+  function complete(service: KubeObject, old: KubeObject | undefined): void {
     const spec = objectOf(service.spec) as MutableJson;
-    if (spec.type === "ExternalName") return;
-    const needsIp = spec.clusterIP === undefined || spec.clusterIP === "";
-    const ports = listOf(spec.ports).filter(isObject);
-    const needsPort = (spec.type === "NodePort" || spec.type === "LoadBalancer") &&
-      spec.allocateLoadBalancerNodePorts !== false &&
-      ports.some((port) => port.nodePort === undefined);
-    if (!needsIp && !needsPort) return;
-    const used = usedBy(others());
-    if (needsIp) {
-      const families = wanted(spec, ranges);
-      spec.clusterIPs = families.map((range) => free(range, used));
-      spec.clusterIP = listOf(spec.clusterIPs)[0];
-      spec.ipFamilies = families.map(({ family }) => family);
-      spec.ipFamilyPolicy ??= "SingleStack";
+    if (ranges.length === 0 || spec.type === "ExternalName") return;
+    const before = objectOf(old?.spec);
+    if (spec.clusterIP === undefined || spec.clusterIP === "") {
+      if (listOf(before.clusterIPs).length > 0 && before.clusterIP !== "None") {
+        for (const name of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) {
+          spec[name] = before[name];
+        }
+      } else {
+        const families = wanted(spec, ranges);
+        spec.clusterIPs = families.map((range) => free(addresses(range.family)));
+        spec.clusterIP = listOf(spec.clusterIPs)[0];
+        spec.ipFamilies = families.map(({ family }) => family);
+        spec.ipFamilyPolicy ??= "SingleStack";
+      }
     }
-    if (!needsPort) return;
-    for (const port of ports) {
-      if (port.nodePort !== undefined) continue;
-      let candidate = FIRST_NODE_PORT;
-      while (used.has(String(candidate))) candidate++;
-      used.add(String(candidate));
-      port.nodePort = candidate;
+    const external = spec.type === "NodePort" || spec.type === "LoadBalancer";
+    if (!external || spec.allocateLoadBalancerNodePorts === false) return;
+    const here = new Set<unknown>();
+    for (const port of listOf(spec.ports).filter(isObject)) {
+      port.nodePort ??= listOf(before.ports).map(objectOf)
+        .find((had) => had.port === port.port && had.protocol === port.protocol)?.nodePort ??
+        Number(free(nodePorts().filter((candidate) => !here.has(Number(candidate)))));
+      here.add(port.nodePort);
     }
+  }
+
+  return {
+    complete,
+    seen: (service, old) => {
+      for (const key of usedBy(old)) used.set(key, (used.get(key) ?? 1) - 1);
+      for (const key of usedBy(service)) used.set(key, (used.get(key) ?? 0) + 1);
+    },
   };
+}
+
+function usedBy(service: KubeObject | undefined): readonly string[] {
+  const { clusterIPs, ports } = objectOf(service?.spec);
+  const numbers = listOf(ports).map((port) => objectOf(port).nodePort);
+  return [...listOf(clusterIPs), ...numbers.filter((port) => port !== undefined)].map(String);
+}
+
+function* nodePorts(): Generator<string> {
+  for (let port = FIRST_NODE_PORT; port <= LAST_NODE_PORT; port++) yield String(port);
 }
 
 function wanted(spec: MutableJson, ranges: readonly Range[]): readonly Range[] {
@@ -57,25 +100,6 @@ function wanted(spec: MutableJson, ranges: readonly Range[]): readonly Range[] {
   const dual = spec.ipFamilyPolicy === "PreferDualStack" ||
     spec.ipFamilyPolicy === "RequireDualStack";
   return dual ? ranges : ranges.slice(0, 1);
-}
-
-function usedBy(services: Iterable<KubeObject>): Set<string> {
-  const used = new Set<string>();
-  for (const { spec } of services) {
-    const { clusterIPs, ports } = objectOf(spec);
-    for (const ip of listOf(clusterIPs)) used.add(String(ip));
-    for (const port of listOf(ports)) used.add(String(objectOf(port).nodePort));
-  }
-  return used;
-}
-
-function free({ family, first }: Range, used: Set<string>): string {
-  for (let value = first;; value++) {
-    const address = family === "IPv4" ? formatIPv4(value) : formatIPv6(value);
-    if (used.has(address)) continue;
-    used.add(address);
-    return address;
-  }
 }
 
 function parse(cidr: string): Range {

@@ -9,22 +9,20 @@ import {
   type SlicePod,
   type SliceService,
 } from "../../../src/kernel/cluster/derive-slices.ts";
+import { BUILT_IN, type Kind } from "./kinds.ts";
+import { createLabelIndex } from "./label-index.ts";
 import type { Change, KubeObject, LabApi } from "./types.ts";
-import { isObject, objectOf } from "./values.ts";
-
-interface Selecting {
-  readonly service: SliceService;
-  readonly selector: readonly (readonly [string, unknown])[];
-}
+import { isObject } from "./values.ts";
 
 /**
  * Keeps the slices right from now on, within each write, before it returns. Only slices that carry
  * the controller's managed-by label are written or deleted. Returns the function that ends it.
  */
 export function startEndpointController(api: LabApi): () => void {
-  /** Services with a selector, by namespace and name: a changed pod asks for those of one namespace. */
-  const services = new Map<string, Map<string, Selecting>>();
-  const pods = new Map<string, Map<string, SlicePod>>();
+  const selecting = new Map<string, SliceService>();
+  /** Services by the first pair of their selector: a changed pod asks those whose pair it has. */
+  const services = createLabelIndex<SliceService>();
+  const pods = createLabelIndex<SlicePod>();
   const nodes = new Map<string, SliceNode>();
   /** Names of the slices that are ours, by `namespace/service`. */
   const owned = new Map<string, Set<string>>();
@@ -40,13 +38,12 @@ export function startEndpointController(api: LabApi): () => void {
   }
 
   function serviceSeen(deleted: boolean, namespace: string, name: string, object: KubeObject) {
-    const selector = objectOf(objectOf(object.spec).selector);
-    const within = groupOf(services, namespace);
-    if (deleted || Object.keys(selector).length === 0) within.delete(name);
-    else {
-      const service = object as unknown as SliceService;
-      within.set(name, { service, selector: Object.entries(selector) });
-    }
+    const service = object as unknown as SliceService;
+    const [first] = Object.entries(service.spec?.selector ?? {});
+    const gone = deleted || first === undefined;
+    services.set(namespace, name, gone ? undefined : Object.fromEntries([first]), service);
+    if (gone) selecting.delete(`${namespace}/${name}`);
+    else selecting.set(`${namespace}/${name}`, service);
     dirty.add(`${namespace}/${name}`);
   }
 
@@ -57,14 +54,15 @@ export function startEndpointController(api: LabApi): () => void {
     object: KubeObject,
     old: KubeObject | undefined,
   ): void {
-    const within = groupOf(pods, namespace);
-    if (deleted) within.delete(name);
-    else within.set(name, object as unknown as SlicePod);
-    for (const [service, { selector }] of services.get(namespace) ?? []) {
-      const selected = (pod: KubeObject | undefined) =>
-        pod !== undefined &&
-        selector.every(([key, value]) => pod.metadata?.labels?.[key] === value);
-      if (selected(object) || selected(old)) dirty.add(`${namespace}/${service}`);
+    const labels = object.metadata?.labels ?? {};
+    pods.set(namespace, name, deleted ? undefined : labels, object as unknown as SlicePod);
+    for (const either of [labels, old?.metadata?.labels ?? {}]) {
+      for (const [service, { spec }] of services.withAny(namespace, either)) {
+        const selected = Object.entries(spec?.selector ?? {}).every(([key, value]) =>
+          either[key] === value
+        );
+        if (selected) dirty.add(`${namespace}/${service}`);
+      }
     }
   }
 
@@ -79,9 +77,7 @@ export function startEndpointController(api: LabApi): () => void {
     const zone = (node: KubeObject | undefined) =>
       node?.metadata?.labels?.["topology.kubernetes.io/zone"];
     if (!deleted && zone(object) === zone(old)) return;
-    for (const [namespace, within] of services) {
-      for (const service of within.keys()) dirty.add(`${namespace}/${service}`);
-    }
+    for (const key of selecting.keys()) dirty.add(key);
   }
 
   /** A slice of ours that another changed or deleted is put right again. */
@@ -106,14 +102,12 @@ export function startEndpointController(api: LabApi): () => void {
   }
 
   function reconcile(key: string): void {
-    const slash = key.indexOf("/");
-    const namespace = key.slice(0, slash);
-    const selecting = services.get(namespace)?.get(key.slice(slash + 1));
-    const desired = selecting === undefined ? [] : deriveEndpointSlices(
-      selecting.service,
-      pods.get(namespace)?.values() ?? [],
-      nodes.values(),
-    );
+    const namespace = key.slice(0, key.indexOf("/"));
+    const service = selecting.get(key);
+    const candidates = pods.candidates(namespace, service?.spec?.selector ?? {});
+    const desired = service === undefined
+      ? []
+      : deriveEndpointSlices(service, candidates.values(), nodes.values());
     const names = new Set(desired.map(({ metadata }) => metadata.name));
     for (const slice of desired) {
       const identity = {
@@ -130,30 +124,18 @@ export function startEndpointController(api: LabApi): () => void {
     }
   }
 
-  const change = (type: Change["type"], object: KubeObject, kind: Change["kind"]) =>
-    seen({ type, object, kind });
   for (const name of ["Node", "Pod", "Service", "EndpointSlice"]) {
-    const group = name === "EndpointSlice" ? "discovery.k8s.io" : "";
-    const kind = {
-      group,
-      version: "v1",
-      kind: name,
-      plural: "",
-      namespaced: true,
-      status: false,
-      fields: [],
-    };
-    for (const object of api.list(name)) change("ADDED", object, kind);
+    for (const object of api.list(name)) seen({ type: "ADDED", kind: kindOf(name), object });
   }
   settle();
   const stops = [api.on(seen), api.onSettled(settle)];
   return () => stops.forEach((stop) => stop());
 }
 
-function groupOf<T>(groups: Map<string, Map<string, T>>, namespace: string): Map<string, T> {
-  const group = groups.get(namespace) ?? new Map<string, T>();
-  groups.set(namespace, group);
-  return group;
+function kindOf(name: string): Kind {
+  const found = BUILT_IN.find(({ kind }) => kind === name);
+  if (found === undefined) throw new Error(`No kind "${name}" is built in`);
+  return found;
 }
 
 /** The stored slice says all that is desired; what the server added to it does not count. */

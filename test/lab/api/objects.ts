@@ -1,6 +1,6 @@
 /** Writes to the store: what a real API server does to an object between a request and etcd. */
 
-import { serviceAllocator } from "./allocate.ts";
+import { createAllocator } from "./allocate.ts";
 import { fillDefaults } from "./defaults.ts";
 import { apiVersionOf, kindsOfDefinition } from "./kinds.ts";
 import type { Entry, Shelf, Store } from "./store.ts";
@@ -46,14 +46,18 @@ export function keyOf(shelf: Shelf, namespace: string | undefined, name: string)
 }
 
 export function createWriter(store: Store, serviceCIDRs: readonly string[]): Writer {
-  const allocate = serviceAllocator(serviceCIDRs);
+  const allocator = createAllocator(serviceCIDRs);
+  const services = store.byKind("v1", "Service");
+  store.on((shelf, { type, entry, old }) => {
+    if (shelf === services) {
+      allocator.seen(type === "DELETED" ? undefined : entry.object, old?.object);
+    }
+  });
   let generated = 0;
 
-  function complete(shelf: Shelf, object: KubeObject): void {
+  function complete(shelf: Shelf, object: KubeObject, old: KubeObject | undefined): void {
     fillDefaults(shelf.kind, object);
-    if (shelf.kind.plural === "services" && shelf.kind.group === "") {
-      allocate(object, () => shelf.entries.values().map((entry) => entry.object));
-    }
+    if (shelf === services) allocator.complete(object, old);
   }
 
   function put(shelf: Shelf, key: string, object: KubeObject, options?: WriteOptions): Entry {
@@ -85,7 +89,7 @@ export function createWriter(store: Store, serviceCIDRs: readonly string[]): Wri
       ? deepMerge(withoutNulls(old), { ...rest, metadata }) as KubeObject
       : { ...rest, metadata };
     const object = withIdentity(shelf, merged, merged.metadata ?? {}, old, key);
-    complete(shelf, object);
+    complete(shelf, object, old);
     return put(shelf, key, object).object;
   }
 
@@ -116,7 +120,7 @@ export function createWriter(store: Store, serviceCIDRs: readonly string[]): Wri
     const content: MutableJson = { ...rest };
     if (shelf.kind.status) delete content.status;
     const object = withIdentity(shelf, content, { ...kept, name }, undefined, key);
-    complete(shelf, object);
+    complete(shelf, object, undefined);
     return put(shelf, key, object, options);
   }
 
@@ -171,7 +175,7 @@ export function createWriter(store: Store, serviceCIDRs: readonly string[]): Wri
     const { deletionTimestamp } = current;
     const owned = deletionTimestamp === undefined ? {} : { deletionTimestamp };
     const object = withIdentity(shelf, content, { ...free, ...owned, name }, old.object, key);
-    complete(shelf, object);
+    complete(shelf, object, old.object);
     const entry = put(shelf, key, object, options);
     const ended = object.metadata?.deletionTimestamp !== undefined &&
       listOf(object.metadata.finalizers).length === 0;

@@ -143,6 +143,7 @@ export function createServer(options: ServerOptions): Server {
     const params = request.url.searchParams;
     if (route.verb === "watch") {
       watches.open(target, params, request.connection);
+      counts.statuses[200] = (counts.statuses[200] ?? 0) + 1;
       return;
     }
     const contentType = request.headers.get("content-type") ?? "application/json";

@@ -1,12 +1,6 @@
 /** A certificate authority for tests: ECDSA P-256 certificates (RFC 5280) over node:crypto. */
 
-import {
-  createPrivateKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-} from "node:crypto";
+import { generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { isIP } from "node:net";
 import * as asn1 from "./der.ts";
 import type { Certificate } from "./types.ts";
@@ -79,14 +73,9 @@ export function createAuthority(commonName: string): Authority {
   };
 }
 
-/** By PEM: Bun's key objects of a fresh pair sign only after a round trip through one. */
 function keyPair(): { publicKey: Uint8Array; privateKey: KeyObject } {
-  const { publicKey, privateKey } = generateKeyPairSync("ec", {
-    namedCurve: "P-256",
-    publicKeyEncoding: { type: "spki", format: "der" },
-    privateKeyEncoding: { type: "pkcs8", format: "pem" },
-  });
-  return { publicKey, privateKey: createPrivateKey(privateKey) };
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  return { publicKey: publicKey.export({ type: "spki", format: "der" }), privateKey };
 }
 
 function certificate(
