@@ -1,0 +1,94 @@
+# routelet: every target installs what it needs on a fresh Debian with Node, npm and make, as root, and nothing the second
+# time. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+BUN := node_modules/.bin/bun
+DENO := node_modules/.bin/deno
+ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
+BINARY := dist/routelet-linux-$(ARCH)
+SOURCES := $(shell find src package.json package-lock.json scripts/build.ts -type f 2>/dev/null)
+
+# Where relative paths of `make lab` start: the folder that make was called from, also with `make -C`.
+CALLER := $(if $(filter -C% --directory%,$(shell tr '\0' ' ' 2>/dev/null </proc/$$PPID/cmdline)),$(or $(PWD),$(CURDIR)),$(CURDIR))
+TOPOLOGY ?=
+SCRIPT ?=
+OUT ?=
+TIMEOUT ?= 300
+export TOPOLOGY SCRIPT OUT TIMEOUT
+
+##@ Use
+.PHONY: demo
+demo: $(BINARY) setup-lab ## Show it at work: three nodes, three pods, Services through IPVS
+	@examples/demo/run
+
+.PHONY: build
+build: dist/routelet-linux-x64 dist/routelet-linux-arm64 ## Build the executables into dist/
+
+dist/routelet-linux-%: $(SOURCES) | setup
+	@$(BUN) scripts/build.ts $*
+
+.PHONY: lab
+lab: $(BINARY) setup-lab ## Run SCRIPT in a cluster: TOPOLOGY=file.yaml SCRIPT=file OUT=dir [TIMEOUT=seconds]
+	@scripts/lab "$(CALLER)"
+
+##@ Develop
+.PHONY: check
+check: setup ## Format, lint, types, direction of imports, size of files
+	@$(DENO) fmt --check --quiet
+	@$(DENO) lint --quiet
+	@node_modules/.bin/tsc -p .
+	@$(BUN) scripts/check-imports.ts
+	@echo "check: all good"
+
+.PHONY: test
+test: $(BINARY) setup-lab ## All tests; the last line is "N passed, N failed"
+	@$(BUN) scripts/test.ts
+
+.PHONY: unit
+unit: setup ## Unit tests alone: seconds, no root
+	@$(BUN) scripts/test.ts unit
+
+.PHONY: contract
+contract: setup-lab ## The contract suites: fake and real Linux
+	@$(BUN) scripts/test.ts contract
+
+.PHONY: e2e
+e2e: $(BINARY) setup-lab ## End-to-end tests in the lab
+	@$(BUN) scripts/test.ts e2e
+
+.PHONY: bench
+bench: $(BINARY) setup-lab ## Benchmarks, as ratios against the best known tools
+	@bench/run
+
+.PHONY: format
+format: setup ## Format everything
+	@$(DENO) fmt --quiet
+
+.PHONY: docs
+docs: setup ## Write the reference pages that come from the code
+	@$(BUN) scripts/docs.ts
+
+##@ Machine
+.PHONY: setup
+setup: ## Install npm packages where they are missing or outdated
+	@scripts/setup
+
+.PHONY: setup-lab
+setup-lab:
+	@scripts/setup lab
+
+.PHONY: lab-kernel
+lab-kernel: ## Build the lab's own Linux once (about 6 minutes): everything in one kernel
+	@test/lab/kernel/build
+
+.PHONY: clean
+clean: ## Remove what was built; npm packages and the lab's Linux stay
+	@rm -rf dist coverage .cache
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,133 @@
+/**
+ * Runs the test suites that are named (all if none is) and ends with one line: `N passed, N failed`.
+ *
+ * Each suite is one `bun test` with its report in a file; a suite that crashes, hangs or leaves no report counts as one
+ * more failure. Tests that were left out are listed with their names, which say what the machine lacks.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dir, "..");
+
+interface Suite {
+  readonly name: string;
+  readonly folders: readonly string[];
+  /** Test files at once. */
+  readonly workers: number;
+  /** Minutes after which the suite is ended. */
+  readonly limit: number;
+  /** Seconds that a test may take if it does not say otherwise. */
+  readonly testTimeout: number;
+}
+
+const CORES = cpus().length;
+
+const SUITES: readonly Suite[] = [
+  { name: "unit", folders: ["test/unit", "test/wire"], workers: CORES, limit: 5, testTimeout: 20 },
+  {
+    name: "contract",
+    folders: ["test/contract", "test/scenario"],
+    workers: CORES,
+    limit: 5,
+    testTimeout: 60,
+  },
+  // Each lab is a Linux of its own: two at once, whatever the machine.
+  { name: "e2e", folders: ["test/e2e"], workers: Math.min(2, CORES), limit: 20, testTimeout: 300 },
+];
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly string[];
+}
+
+async function run(suite: Suite): Promise<Counts> {
+  const folders = suite.folders.filter((folder) => hasTests(folder));
+  if (folders.length === 0) return { passed: 0, failed: 0, skipped: [] };
+  console.log(`\n== ${suite.name}: ${folders.join(", ")}`);
+  const scratch = mkdtempSync(join(tmpdir(), "routelet-test-"));
+  const report = join(scratch, "report.xml");
+  try {
+    const child = Bun.spawn([
+      process.execPath,
+      "test",
+      "--no-orphans",
+      `--parallel=${suite.workers}`,
+      `--timeout=${suite.testTimeout * 1000}`,
+      "--only-failures",
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+      ...folders.map((folder) => `./${folder}`),
+    ], { cwd: ROOT, stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill("SIGKILL");
+    }, suite.limit * 60_000);
+    const code = await child.exited;
+    clearTimeout(timer);
+    const counts = existsSync(report)
+      ? read(readFileSync(report, "utf8"))
+      : { passed: 0, failed: 0, skipped: [] };
+    if (late) console.error(`test: Suite "${suite.name}" ended after ${suite.limit} minutes`);
+    else if (code !== 0 && counts.failed === 0) {
+      console.error(
+        `test: Suite "${suite.name}" ended with ${child.signalCode ?? `exit code ${code}`}`,
+      );
+    } else return counts;
+    return { ...counts, failed: counts.failed + 1 };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function hasTests(folder: string): boolean {
+  const path = join(ROOT, folder);
+  return existsSync(path) &&
+    !new Bun.Glob("**/*.test.ts").scanSync({ cwd: path }).next().done;
+}
+
+/** Counts the test cases of a JUnit report. */
+function read(xml: string): Counts {
+  let passed = 0;
+  let failed = 0;
+  const skipped: string[] = [];
+  for (const [, attributes = "", empty, body = ""] of xml.matchAll(CASE)) {
+    if (empty === undefined && /<(?:failure|error)\b/.test(body)) failed++;
+    else if (empty === undefined && /<skipped\b/.test(body)) {
+      skipped.push(unescape(/ name="([^"]*)"/.exec(attributes)?.[1] ?? "?"));
+    } else passed++;
+  }
+  return { passed, failed, skipped };
+}
+
+const CASE = /<testcase\b((?:[^>"]|"[^"]*")*?)(?:(\/)>|>([\s\S]*?)<\/testcase>)/g;
+
+function unescape(text: string): string {
+  return text.replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">")
+    .replaceAll("&apos;", "'").replaceAll("&#39;", "'").replaceAll("&amp;", "&");
+}
+
+const names = process.argv.slice(2);
+const unknown = names.find((name) => !SUITES.some((suite) => suite.name === name));
+if (unknown !== undefined) {
+  console.error(
+    `test: Unknown suite "${unknown}"; known are ${SUITES.map(({ name }) => name).join(", ")}`,
+  );
+  process.exit(2);
+}
+
+const results: Counts[] = [];
+for (const suite of SUITES) {
+  if (names.length === 0 || names.includes(suite.name)) results.push(await run(suite));
+}
+const passed = results.reduce((sum, counts) => sum + counts.passed, 0);
+const failed = results.reduce((sum, counts) => sum + counts.failed, 0);
+const skipped = results.flatMap((counts) => counts.skipped);
+if (skipped.length > 0) {
+  console.log(`\nleft out on this machine (${skipped.length}):`);
+  for (const name of skipped) console.log(`  ${name}`);
+}
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed > 0 || passed === 0 ? 1 : 0);
