@@ -15,6 +15,8 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
   /** Longest time without a single byte, before the answer and within it. */
   readonly silenceMs: number;
+  /** On a new connection: those that are idle may have died with the one that failed. */
+  readonly fresh?: boolean;
 }
 
 export interface ApiResponse {
@@ -45,6 +47,7 @@ export function createApiClient(credentials: Credentials, userAgent = "routelet"
       headers: { accept: "application/json", "user-agent": userAgent, ...identity.headers },
       signal,
       redirect: "error",
+      ...(request.fresh === true ? { keepalive: false } : {}),
       ...(identity.tls === undefined ? {} : { tls: identity.tls }),
       ...(credentials.proxy === undefined ? {} : { proxy: credentials.proxy }),
     });

@@ -61,6 +61,8 @@ const NETWORK: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "no route to the host",
   ENETUNREACH: "the network is unreachable",
   ETIMEDOUT: "connection timed out",
+  ECONNRESET: "the connection was closed",
+  ConnectionClosed: "the connection was closed",
 };
 
 /** From what `fetch` throws. */

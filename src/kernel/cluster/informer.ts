@@ -12,14 +12,15 @@ import type { Logger } from "../observe/log.ts";
 import { type ApiClient, readJson } from "./api-client.ts";
 import { ApiError, isExpired } from "./api-error.ts";
 import { createBackoff, pause } from "./backoff.ts";
-import { isRecord, type Problem } from "./fields.ts";
+import { CredentialsError } from "./credentials.ts";
 import { type KindName, KINDS, type KindTypes } from "./kinds.ts";
 import { createLineSplitter } from "./lines.ts";
 import { listAll } from "./list.ts";
 import type { KindState } from "./source.ts";
 import type { WritableStore } from "./store.ts";
+import { connectionReporter, problemReporter } from "./report.ts";
 import { trim } from "./trim.ts";
-import { keyOfRaw, readEvents, Unresumable } from "./watch-events.ts";
+import { readEvents } from "./watch-events.ts";
 
 export interface Tuning {
   /** Objects a page of a list. */
@@ -69,7 +70,6 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
   let lists = 0;
   /** The next round must list: nothing to resume from. */
   let mustList = true;
-  let failingSince = 0;
 
   const request = (verb: "list" | "watch", query: Readonly<Record<string, string>>) =>
     client.request({
@@ -80,8 +80,11 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
       group,
       signal,
       silenceMs: tuning.silenceMs,
+      fresh: backoff.failures > 0,
     });
+  const cannotWatch = `Cannot watch ${kind} at ${client.server}`;
   const asked = (verb: "list" | "watch") => client.asked({ verb, resource: kind, group });
+  const reporter = connectionReporter(log);
   const reportProblem = problemReporter(log);
 
   function trimmed(raw: unknown): KindTypes[K] | undefined {
@@ -121,7 +124,9 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
       applyLines(lines.push(chunk));
       if (signal.aborted) return;
     }
-    if (lines.pending > 0) throw new Unresumable("the stream ended within a line");
+    if (lines.pending > 0) {
+      throw new ApiError("network", `${cannotWatch}: the stream ended within a line`);
+    }
   }
 
   /** One chunk is one batch: what came together wakes subscribers once. */
@@ -135,36 +140,20 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
 
   function recovered(): void {
     connected = true;
-    if (lastError === undefined) return;
-    log.info("Connection to the API server works again", {
-      after: `${((Date.now() - failingSince) / 1000).toFixed(1)} s`,
-    });
+    if (lastError !== undefined) reporter.recovered();
     lastError = undefined;
   }
 
   /** Milliseconds to wait before the next try. */
   function failed(error: unknown, wasOpen: boolean): number {
     connected = false;
-    if (isExpired(error)) mustList = true;
-    if (error instanceof Unresumable) mustList = true;
-    const message = error instanceof Unresumable
-      ? `Cannot watch ${kind} at ${client.server}: ${error.message}`
-      : error instanceof Error
-      ? error.message
-      : String(error);
+    const known = error instanceof ApiError || error instanceof CredentialsError;
+    if (isExpired(error) || !known) mustList = true;
+    lastError = known ? error.message : `${cannotWatch}: ${messageOf(error)}: listing anew`;
     // What is ordinary is tried again at once, and only grows slow when that fails as well.
-    const again = backoff.failures === 0 && (isExpired(error) || wasOpen && isBroken(error));
-    const delay = Math.max(
-      again ? Math.min(backoff.next(), tuning.backoff.minMs) : backoff.next(),
-      error instanceof ApiError ? error.retryAfterMs : 0,
-    );
-    if (lastError === undefined) failingSince = Date.now();
-    if (message !== lastError) {
-      const level = again ? "info" : "warn";
-      log[level]("Connection to the API server failed, trying again", { error: message });
-    }
-    lastError = message;
-    return delay;
+    const ordinary = backoff.failures === 0 && (isExpired(error) || wasOpen && isBroken(error));
+    reporter.failed(lastError, ordinary);
+    return Math.max(backoff.next(), error instanceof ApiError ? error.retryAfterMs : 0);
   }
 
   async function run(): Promise<void> {
@@ -214,24 +203,10 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
   };
 }
 
-function isBroken(error: unknown): boolean {
-  return error instanceof ApiError && (error.kind === "network" || error.kind === "silence");
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
-/** Reports each wrong field of each object once. */
-function problemReporter(log: Logger): (raw: unknown, ...problem: Parameters<Problem>) => void {
-  const reported = new Set<string>();
-  return (raw, path, reason) => {
-    const metadata = isRecord(raw) && isRecord(raw["metadata"]) ? raw["metadata"] : {};
-    const object = keyOfRaw(metadata);
-    const key = `${object} ${path}`;
-    if (reported.has(key)) return;
-    if (reported.size >= 1_000) reported.clear();
-    reported.add(key);
-    log.warn("Object has a field of the wrong type, which is ignored", {
-      object,
-      field: path,
-      reason,
-    });
-  };
+function isBroken(error: unknown): boolean {
+  return error instanceof ApiError && (error.kind === "network" || error.kind === "silence");
 }
