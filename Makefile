@@ -84,8 +84,8 @@ lab-kernel: ## Build the lab's own Linux once (about 6 minutes): everything in o
 	@test/lab/kernel/build
 
 .PHONY: clean
-clean: ## Remove what was built; npm packages and the lab's Linux stay
-	@rm -rf dist coverage .cache
+clean: ## Remove what was built
+	@rm -rf dist coverage
 
 .PHONY: help
 help: ## List the targets

@@ -1,6 +1,6 @@
 /** Writes the reference pages that come from the code; tests hold them equal. */
 import { join, resolve } from "node:path";
-import { flagsPage } from "../src/cli/help.ts";
+import { flagsPage } from "../src/cli/flags-page.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 

@@ -1,4 +1,4 @@
-/** The help text and the reference page of the flags, both from the table. */
+/** The help text, from the table of flags. */
 import type { Command } from "./commands.ts";
 import { FLAG_NAMES, type FlagName, FLAGS, SECTIONS } from "./flags.ts";
 
@@ -55,12 +55,14 @@ function usageName(name: FlagName): string {
   return `${letter}--${name}${kind.word === "" ? "" : ` ${kind.word}`}`;
 }
 
-function defaultText(name: FlagName): string {
+/** A flag's default as it would be typed; empty for none. */
+export function defaultText(name: FlagName): string {
   const { kind, default: value, replacement } = FLAGS[name];
   return replacement === undefined ? kind.show(value) : "";
 }
 
-function inSection(section: string): readonly FlagName[] {
+/** The flags of a section in the table's order. */
+export function inSection(section: string): readonly FlagName[] {
   return FLAG_NAMES.filter((name) => FLAGS[name].section === section);
 }
 
@@ -75,43 +77,4 @@ function wrap(text: string, indent: number, width: number): string {
   }
   lines.push(line);
   return lines.map((each) => " ".repeat(indent) + each).join("\n");
-}
-
-/** The page `docs/reference/flags.md`; a test holds the file equal to this. */
-export function flagsPage(): string {
-  const sections = SECTIONS.map((section) => {
-    const rows = inSection(section).map((name) => {
-      const { kind, short, usage, served, replacement } = FLAGS[name];
-      const letter = short === undefined ? "" : `\`-${short}\`, `;
-      const shown = defaultText(name);
-      const state = replacement !== undefined ? "ignored" : served ? "yes" : "not yet";
-      const text = replacement === undefined ? usage : `${usage}: ${replacement}`;
-      return `| ${letter}\`--${name}\` | ${cell(kind.word || "bool")} | ${
-        shown === "" ? "" : `\`${shown}\``
-      } | ${state} | ${cell(text)} |`;
-    });
-    return `## ${section}
-
-| flag | type | default | served | meaning |
-| --- | --- | --- | --- | --- |
-${rows.join("\n")}
-`;
-  });
-  return `<!-- Made by \`make docs\` from src/cli/flags.ts; a test holds both equal. -->
-
-# Flags
-
-routelet takes every flag of kube-router 2.11 with its type and default, those of older documents, and its own. Flags that this
-version does not serve are parsed and checked all the same; those that were given are named in one warning at start.
-
-- \`--x\`, \`--x=true\` and \`--x=false\` for switches; \`--x=v\` or \`--x v\` for the others. \`--\` ends the flags.
-- Lists take commas, repeated flags or both. The first one given replaces the default.
-- Durations are Go's: \`300ms\`, \`30s\`, \`5m0s\`, \`1h30m\`.
-- A wrong command line is refused with exit code 2 (1 for \`plan\`), and one line for each problem.
-
-${sections.join("\n")}`;
-}
-
-function cell(text: string): string {
-  return text.replaceAll("|", "\\|");
 }
