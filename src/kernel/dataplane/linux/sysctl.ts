@@ -9,6 +9,7 @@ import { KernelError } from "../errors.ts";
 import type { Actual, Op, Outcome, Table } from "../resource.ts";
 import { type Sysctl, sysctl as resource } from "../resources/sysctl.ts";
 import type { Ledger } from "./ledger.ts";
+import type { Modules } from "./modules.ts";
 import { inNetworkNamespace } from "./netns.ts";
 
 /** What the ledger keeps of a sysctl, as JSON. */
@@ -24,6 +25,8 @@ export interface SysctlOptions {
   readonly namespace?: number | string;
   /** Where /proc/sys is; for tests. */
   readonly root?: string;
+  /** Loads what a sysctl needs, before it is called missing. */
+  readonly modules?: Pick<Modules, "forSysctls">;
   /** Opens the owner's ledger, at the first use. */
   ledger(owner: Owner): Ledger;
 }
@@ -100,7 +103,11 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
         }
       }));
     },
-    apply: (ops) => Promise.resolve(ops.map(carryOut)),
+    async apply(ops) {
+      const wanted = ops.filter((op) => op.verb !== "delete").map((op) => op.item.path);
+      await options.modules?.forSysctls(wanted);
+      return ops.map(carryOut);
+    },
     refuse: ({ path }) =>
       path.startsWith("/") || path.split("/").includes("..") || path.includes("\0")
         ? `"${path}" is no path below /proc/sys`

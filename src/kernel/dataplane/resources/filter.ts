@@ -43,6 +43,11 @@ export interface FilterRule {
   readonly target: Target;
   /** At most 200 characters; printed by the native tools. */
   readonly comment?: string;
+  /**
+   * Set on rules read from Linux alone: the content hash in the rule's mark, which stands for all the rest. Native
+   * tools print rules in other words than they were given, so only the hash can be compared.
+   */
+  readonly hash?: string;
 }
 
 /** A chain of ours with all its rules. Mark: the name starts with the owner's prefix. */
@@ -64,6 +69,8 @@ export interface Jump {
   readonly comment?: string;
   /** Whether it must come before all rules of others; absent: appended, wherever it stands. */
   readonly first?: boolean;
+  /** As in {@linkcode FilterRule}. */
+  readonly hash?: string;
 }
 
 /** Canonical text of a rule: equal rules have equal texts, whatever the order in which fields were written. */
@@ -75,6 +82,34 @@ export function ruleText(
     rule.target === undefined ? null : sorted(rule.target),
     rule.comment ?? null,
   ]);
+}
+
+const hashes = new WeakMap<object, string>();
+
+/** Content hash of a rule or jump, as its mark carries it: 14 hexadecimal digits. Not for defence, for comparison. */
+export function ruleHash(
+  rule: Pick<FilterRule, "matches" | "comment" | "hash"> & { target?: Target },
+): string {
+  if (rule.hash !== undefined) return rule.hash;
+  const known = hashes.get(rule);
+  if (known !== undefined) return known;
+  const hash = textHash(ruleText(rule));
+  hashes.set(rule, hash);
+  return hash;
+}
+
+/** cyrb53: two 32-bit multiplicative hashes, mixed to 53 bits. */
+function textHash(text: string): string {
+  let a = 0xdeadbeef;
+  let b = 0x41c6ce57;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    a = Math.imul(a ^ c, 2654435761);
+    b = Math.imul(b ^ c, 1597334677);
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
+  return (4294967296 * (2097151 & b) + (a >>> 0)).toString(16).padStart(14, "0");
 }
 
 function sorted(value: object): readonly (readonly [string, unknown])[] {
@@ -89,7 +124,10 @@ export const chain: Resource<Chain> = {
   key: (c) => `ipv${c.family} ${c.table} ${c.name}`,
   equal: (want, have) =>
     want.rules.length === have.rules.length &&
-    want.rules.map(ruleText).join("\n") === have.rules.map(ruleText).join("\n"),
+    want.rules.every((rule, i) => {
+      const other = have.rules[i];
+      return other !== undefined && ruleHash(rule) === ruleHash(other);
+    }),
   describe: (c) => `chain ipv${c.family} ${c.table} ${c.name} with ${c.rules.length} rules`,
 };
 
@@ -98,7 +136,7 @@ export const jump: Resource<Jump> = {
   foundation: true,
   key: (j) => `ipv${j.family} ${j.table} ${j.from} -> ${j.to}`,
   equal: (want, have) =>
-    ruleText(want) === ruleText(have) && (want.first ?? false) === (have.first ?? false),
+    ruleHash(want) === ruleHash(have) && (want.first ?? false) === (have.first ?? false),
   describe: (j) => `jump ipv${j.family} ${j.table} ${j.from} -> ${j.to}`,
   parentKind: "chain",
   parent: (j) => `ipv${j.family} ${j.table} ${j.to}`,

@@ -1,0 +1,28 @@
+/** Which chains are whose, by name: a chain has no field for a mark. The names are kube-router's where it has them. */
+
+import type { Owner } from "../dataplane.ts";
+
+const RESERVED: Readonly<Record<string, RegExp>> = {
+  // All of KUBE-ROUTER- but what belongs to the two others.
+  proxy: /^KUBE-ROUTER-(?!INPUT$|FORWARD$|OUTPUT$|RT-)/,
+  router: /^KUBE-ROUTER-RT-/,
+  firewall: /^(KUBE-NWPLCY-|KUBE-POD-FW-|KUBE-ROUTER-(INPUT|FORWARD|OUTPUT)$)/,
+};
+
+/** What an owner's chains are called, as a message says it. */
+export function chainPattern(owner: Owner): string {
+  return {
+    proxy: "KUBE-ROUTER-…",
+    router: "KUBE-ROUTER-RT-…",
+    firewall: "KUBE-NWPLCY-…, KUBE-POD-FW-…, KUBE-ROUTER-INPUT, -FORWARD or -OUTPUT",
+  }[owner.name] ?? `${thirdPartyPrefix(owner)}…`;
+}
+
+/** Whether a chain of this name is the owner's. */
+export function ownsChain(owner: Owner, name: string): boolean {
+  return RESERVED[owner.name]?.test(name) ?? name.startsWith(thirdPartyPrefix(owner));
+}
+
+function thirdPartyPrefix(owner: Owner): string {
+  return `RL-${owner.name.toUpperCase()}-`;
+}

@@ -1,0 +1,168 @@
+/**
+ * Rules in the words of `iptables-restore`. Every rule carries a comment that ends with our mark,
+ * `routelet:<owner>:<hash>`; the hash stands for the whole rule, since iptables-save prints it in other words.
+ */
+
+import type { Owner } from "../dataplane.ts";
+import {
+  type Chain,
+  type FilterRule,
+  type Jump,
+  type Match,
+  ruleHash,
+  type Target,
+} from "../resources/filter.ts";
+
+/** What the host's iptables can do. */
+export interface Features {
+  /** `--random-fully` of SNAT and MASQUERADE (iptables 1.6.2). */
+  readonly randomFully: boolean;
+}
+
+/** XT_MAX_COMMENT_LEN is 256 with the NUL; the mark takes at most 60 of it. */
+const COMMENT_BYTES = 190;
+
+const encoder = new TextEncoder();
+
+/** The comment with the mark, quoted for iptables-restore. */
+function comment(owner: Owner, rule: Pick<FilterRule, "comment">, mark: string): string {
+  let text = (rule.comment ?? "").replaceAll(/[\u0000-\u001f\u007f]/g, " ").trim();
+  while (encoder.encode(text).length > COMMENT_BYTES) text = text.slice(0, -1);
+  const full = `${text === "" ? "" : `${text} `}routelet:${owner.name}:${mark}`;
+  return `-m comment --comment "${full.replaceAll(/["\\]/g, "\\$&")}"`;
+}
+
+/** Declares a chain of ours, which also empties it, and appends its rules. One line each. */
+export function renderChain(chain: Chain, owner: Owner, features: Features): readonly string[] {
+  return [
+    `:${chain.name} - [0:0]`,
+    ...chain.rules.map((rule) =>
+      ["-A", chain.name, ...words(owner, rule, ruleHash(rule)), targetWords(rule.target, features)]
+        .join(" ")
+    ),
+  ];
+}
+
+/** The line that puts a jump in its place. */
+export function renderJump(jump: Jump, owner: Owner): string {
+  const mark = `${jump.first === true ? "first:" : ""}${ruleHash(jump)}`;
+  return [jump.first === true ? "-I" : "-A", jump.from, ...words(owner, jump, mark), "-j", jump.to]
+    .join(" ");
+}
+
+function words(
+  owner: Owner,
+  rule: Pick<FilterRule, "matches" | "comment">,
+  mark: string,
+): readonly string[] {
+  // Ports are options of a protocol, which must come first.
+  const order = (match: Match) => match.kind === "protocol" ? 0 : 1;
+  const protocol = rule.matches.find((match) => match.kind === "protocol")?.protocol;
+  return [
+    ...rule.matches.toSorted((a, b) => order(a) - order(b)).map((m) => matchWords(m, protocol)),
+    comment(owner, rule, mark),
+  ];
+}
+
+function matchWords(match: Match, protocol: string | undefined): string {
+  const not = "negate" in match && match.negate === true ? "! " : "";
+  switch (match.kind) {
+    case "source":
+      return `${not}-s ${match.prefix}`;
+    case "destination":
+      return `${not}-d ${match.prefix}`;
+    case "input":
+      return `${not}-i ${match.link}`;
+    case "output":
+      return `${not}-o ${match.link}`;
+    case "protocol":
+      return `-p ${match.protocol === "icmpv6" ? "ipv6-icmp" : match.protocol}`;
+    case "ports":
+      return portWords(match.side, match.ports.replaceAll("-", ":"), protocol);
+    case "set":
+      return `-m set ${not}--match-set ${match.set} ${match.directions.join(",")}`;
+    case "mark":
+      return `-m mark --mark ${hex(match.mark)}${
+        match.mask === undefined ? "" : `/${hex(match.mask)}`
+      }`;
+    case "ipvs":
+      return ipvsWords(match);
+  }
+}
+
+function portWords(side: "source" | "destination", ports: string, protocol = "tcp"): string {
+  const letter = side === "source" ? "s" : "d";
+  return ports.includes(",")
+    ? `-m multiport --${letter}ports ${ports}`
+    : `-m ${protocol} --${letter}port ${ports}`;
+}
+
+function ipvsWords(match: Extract<Match, { kind: "ipvs" }>): string {
+  const method = { masq: "MASQ", tunnel: "IPIP", route: "GATE" } as const;
+  return [
+    "-m ipvs --ipvs",
+    ...(match.direction === undefined ? [] : [`--vdir ${match.direction.toUpperCase()}`]),
+    ...(match.method === undefined ? [] : [`--vmethod ${method[match.method]}`]),
+    ...(match.vaddr === undefined ? [] : [`--vaddr ${match.vaddr}`]),
+    ...(match.vport === undefined ? [] : [`--vport ${match.vport}`]),
+  ].join(" ");
+}
+
+function targetWords(target: Target, features: Features): string {
+  const random = "fullyRandom" in target && target.fullyRandom === true && features.randomFully
+    ? " --random-fully"
+    : "";
+  switch (target.kind) {
+    case "accept":
+    case "drop":
+    case "return":
+      return `-j ${target.kind.toUpperCase()}`;
+    case "reject":
+      return `-j REJECT${target.with === undefined ? "" : ` --reject-with ${target.with}`}`;
+    case "jump":
+      return `-j ${target.chain}`;
+    case "snat":
+      return `-j SNAT --to-source ${target.to}${random}`;
+    case "masquerade":
+      return `-j MASQUERADE${random}`;
+    case "mark":
+      return `-j MARK --set-xmark ${hex(target.set)}/${hex(target.mask ?? 0xffffffff)}`;
+  }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** One word or several that could end the line or the rule early, if a plugin passed on what a user wrote. */
+const UNSAFE = /[\s"'\\#*:]/;
+
+/** Why a rule cannot be rendered: a name or value with characters that iptables-restore would read otherwise. */
+export function unsafe(
+  rule: Pick<FilterRule, "matches"> & { target?: Target },
+): string | undefined {
+  const values = rule.matches.flatMap((match): readonly string[] => {
+    switch (match.kind) {
+      case "source":
+      case "destination":
+        return [match.prefix.replaceAll(":", "")];
+      case "input":
+      case "output":
+        return [match.link];
+      case "ports":
+        return [match.ports.replaceAll(":", "")];
+      case "set":
+        return [match.set.replace(/^inet6:/, "")];
+      case "ipvs":
+        return [(match.vaddr ?? "").replaceAll(":", "")];
+      default:
+        return [];
+    }
+  });
+  const { target } = rule;
+  if (target?.kind === "jump") values.push(target.chain);
+  if (target?.kind === "snat") values.push(target.to.replaceAll(/[:[\]]/g, ""));
+  if (target?.kind === "reject") values.push(target.with ?? "");
+  const bad = values.find((value) => UNSAFE.test(value) || value.startsWith("-"));
+  return bad === undefined ? undefined : `"${bad}" has characters that a rule cannot carry`;
+}

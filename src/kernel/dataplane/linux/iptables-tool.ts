@@ -1,0 +1,204 @@
+/** Runs the host's iptables tools: which of its two variants holds the rules, and one call at a time. */
+
+import { existsSync } from "node:fs";
+import { KernelError } from "../errors.ts";
+import type { Family } from "../resource.ts";
+import { inNetworkNamespace } from "./netns.ts";
+
+/** "legacy" (ip_tables) and "nft" (nf_tables) keep separate rules; "" is a tool that comes in one variant only. */
+export type Variant = "legacy" | "nft" | "";
+
+export interface Iptables {
+  readonly variant: Variant;
+  readonly version: string;
+  /** `--random-fully` and `-w` of the restore came with 1.6.2. */
+  readonly modern: boolean;
+}
+
+export interface ToolResult {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
+const LOCK_SECONDS = 10;
+const TIMEOUT_MS = 60_000;
+
+const REMEDY =
+  "install the iptables package on the host or in the image, or choose --netfilter=nftables";
+
+export class IptablesTool {
+  readonly #namespace: number | string | undefined;
+  #found: Promise<Iptables> | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(namespace?: number | string) {
+    this.#namespace = namespace;
+  }
+
+  /** The variant that this host uses; looked for once. @throws {KernelError} ENOSUPPORT without iptables */
+  found(): Promise<Iptables> {
+    this.#found ??= this.#find().catch((error: unknown) => {
+      this.#found = undefined;
+      throw error;
+    });
+    return this.#found;
+  }
+
+  /** All rules of a family. @throws {KernelError} */
+  async save(family: Family): Promise<string> {
+    const { variant } = await this.found();
+    const result = await this.run([command(family, variant, "save")], "");
+    if (result.status === 0) return result.stdout;
+    // Without the ipv6 module there is nothing to read, and nothing of ours.
+    if (family === 6 && !existsSync("/proc/net/if_inet6")) return "";
+    throw toolError("list iptables", `ipv${family}`, result);
+  }
+
+  /** One transaction per table: the text of an `iptables-restore --noflush`. */
+  async restore(family: Family, text: string): Promise<ToolResult> {
+    const { variant, modern } = await this.found();
+    const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
+    return await this.run([command(family, variant, "restore"), "--noflush", ...wait], text);
+  }
+
+  /** Runs one tool at a time: two of ours would only wait for each other's lock. */
+  run(argv: readonly string[], input: string): Promise<ToolResult> {
+    const turn = this.#queue.then(() => this.#spawn(argv, input));
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  async #spawn(argv: readonly string[], input: string): Promise<ToolResult> {
+    const start = () =>
+      Bun.spawn([...argv], {
+        stdin: "pipe",
+        stdout: "pipe",
+        stderr: "pipe",
+        timeout: TIMEOUT_MS,
+        env: { PATH: searchPath(), LC_ALL: "C" },
+      });
+    let child: ReturnType<typeof start>;
+    try {
+      child = this.#namespace === undefined ? start() : inNetworkNamespace(this.#namespace, start);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ENOENT") throw error;
+      throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
+    }
+    child.stdin.write(input);
+    await child.stdin.end();
+    const [stdout, stderr, status] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    return { status, stdout, stderr };
+  }
+
+  async #find(): Promise<Iptables> {
+    const variants = (["nft", "legacy", ""] as const).filter((v) =>
+      Bun.which(command(4, v, "restore"), { PATH: searchPath() }) !== null
+    );
+    if (variants.length === 0) {
+      throw new KernelError("find iptables", "ENOSUPPORT", {
+        detail: 'there is no "iptables-restore"',
+        remedy: REMEDY,
+      });
+    }
+    for (const variant of await this.#ranked(variants)) {
+      // An empty transaction tells whether Linux has this variant at all (nf_tables may be missing).
+      const restore = command(4, variant, "restore");
+      const probe = await this.run([restore, "--noflush"], "*filter\nCOMMIT\n");
+      if (probe.status !== 0) continue;
+      const { stdout } = await this.run([restore, "--version"], "");
+      const version = /v(\d+(?:\.\d+)*)/.exec(stdout)?.[1] ?? "0";
+      return { variant, version, modern: atLeast(version, [1, 6, 2]) };
+    }
+    throw new KernelError("use iptables", "ENOSUPPORT", {
+      detail: "neither nf_tables nor ip_tables answers",
+      remedy: 'load one on the host with "modprobe nf_tables" or "modprobe ip_tables"',
+    });
+  }
+
+  /** The variants, the one that holds the node's rules first, as kubernetes' iptables-wrapper decides. */
+  async #ranked(variants: readonly Variant[]): Promise<readonly Variant[]> {
+    if (!variants.includes("nft") || !variants.includes("legacy")) {
+      return [...variants.filter((v) => v !== ""), ...variants.filter((v) => v === "")];
+    }
+    const nft = await this.#rules("nft");
+    // Asking the legacy tool would load ip_tables where nobody uses it.
+    const legacy =
+      existsSync("/proc/net/ip_tables_names") || existsSync("/proc/net/ip6_tables_names")
+        ? await this.#rules("legacy")
+        : NO_RULES;
+    if (nft.hint !== legacy.hint) return nft.hint ? ["nft", "legacy"] : ["legacy", "nft"];
+    if (nft.count !== legacy.count) {
+      return nft.count > legacy.count ? ["nft", "legacy"] : ["legacy", "nft"];
+    }
+    const { stdout } = variants.includes("")
+      ? await this.run(["iptables", "--version"], "")
+      : { stdout: "" };
+    return stdout.includes("legacy") ? ["legacy", "nft"] : ["nft", "legacy"];
+  }
+
+  async #rules(variant: Variant): Promise<typeof NO_RULES> {
+    let count = 0;
+    let hint = false;
+    for (const family of [4, 6] as const) {
+      const { stdout } = await this.run([command(family, variant, "save")], "");
+      for (const line of stdout.split("\n")) {
+        if (line.startsWith("-")) count++;
+        // kubelet leaves these chains for this very question.
+        hint ||= line.startsWith(":KUBE-IPTABLES-HINT ") ||
+          line.startsWith(":KUBE-KUBELET-CANARY ");
+      }
+    }
+    return { count, hint };
+  }
+}
+
+const NO_RULES = { count: 0, hint: false };
+
+function command(family: Family, variant: Variant, action: "save" | "restore"): string {
+  const tool = family === 4 ? "iptables" : "ip6tables";
+  return variant === "" ? `${tool}-${action}` : `${tool}-${variant}-${action}`;
+}
+
+/** Service managers often leave out the sbin folders. */
+function searchPath(): string {
+  return `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin`;
+}
+
+/** Whether a dotted version is at least `wanted`. */
+export function atLeast(version: string, wanted: readonly number[]): boolean {
+  const parts = version.split(".").map(Number);
+  for (const [i, want] of wanted.entries()) {
+    const part = parts[i] ?? 0;
+    if (part !== want) return part > want;
+  }
+  return true;
+}
+
+/** The error of a tool that failed, with an errno's name for what its text says. */
+export function toolError(op: string, object: string, result: ToolResult): KernelError {
+  const detail = result.stderr.split("\n").map((line) => line.trim()).filter((line) =>
+    line !== "" && !line.startsWith("Try `") && !line.startsWith("#")
+  ).join("; ").slice(0, 400);
+  const remedy = /holding the xtables lock/i.test(detail)
+    ? "another tool holds the iptables lock; it is tried again"
+    : undefined;
+  return new KernelError(op, codeOf(detail), {
+    object,
+    detail: detail === "" ? `exit status ${result.status}` : detail,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+function codeOf(detail: string): string {
+  if (/xtables lock/i.test(detail)) return "EAGAIN";
+  if (/Permission denied|you must be root|Operation not permitted/i.test(detail)) return "EPERM";
+  if (/busy|Too many links|Directory not empty/i.test(detail)) return "EBUSY";
+  if (/exist|No such file|No chain/i.test(detail)) return "ENOENT";
+  return "EINVAL";
+}

@@ -1,0 +1,219 @@
+/**
+ * Chains of ours and the jumps to them, by `iptables-restore --noflush`: one transaction for each family and table, in
+ * which nothing of others is named. Others' rules, and their counters, stay as they are.
+ */
+
+import type { Owner } from "../dataplane.ts";
+import { KernelError } from "../errors.ts";
+import type { Family, Op, Outcome, Resource, Table } from "../resource.ts";
+import {
+  type Chain,
+  chain as chainResource,
+  type FilterTable,
+  type Jump,
+  jump as jumpResource,
+} from "../resources/filter.ts";
+import { chainPattern, ownsChain } from "./iptables-names.ts";
+import { parseSave, savedChains, savedJumps, type SavedTable } from "./iptables-parse.ts";
+import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
+import { type IptablesTool, toolError } from "./iptables-tool.ts";
+
+const FAMILIES: readonly Family[] = [4, 6];
+/** A save that is younger is used again: chains and jumps are listed one after the other. */
+const FRESH_MS = 50;
+/** How many suspects are taken out of a failing transaction, by its line number, before each op goes alone. */
+const SUSPECTS = 8;
+
+type Saved = ReadonlyMap<FilterTable, SavedTable>;
+
+/** What both tables share: reading, for all owners. */
+export class IptablesState {
+  readonly tool: IptablesTool;
+  readonly #saves = new Map<Family, { readonly at: number; readonly saved: Promise<Saved> }>();
+
+  constructor(tool: IptablesTool) {
+    this.tool = tool;
+  }
+
+  /** The rules of a family. @throws {KernelError} */
+  read(family: Family): Promise<Saved> {
+    const known = this.#saves.get(family);
+    const now = performance.now();
+    if (known !== undefined && now - known.at < FRESH_MS) return known.saved;
+    const saved = this.tool.save(family).then(parseSave);
+    this.#saves.set(family, { at: now, saved });
+    // A failed read must not be given out again.
+    saved.catch(() => this.#saves.delete(family));
+    return saved;
+  }
+
+  forget(): void {
+    this.#saves.clear();
+  }
+}
+
+/** The lines of one op within a transaction. */
+interface Lines<T> {
+  readonly op: Op<T>;
+  /** Chains that the transaction declares; they come before all rules. */
+  readonly declare: readonly string[];
+  readonly rules: readonly string[];
+  /** Removals of chains; they come after all rules. */
+  readonly remove: readonly string[];
+}
+
+/**
+ * Carries out ops of one family and table as one transaction. Where it fails, the op that the tool's message names is left
+ * out and the rest tried again; in the end each goes alone.
+ */
+async function transact<T extends { readonly family: Family; readonly table: FilterTable }>(
+  state: IptablesState,
+  resource: Resource<T>,
+  parts: readonly Lines<T>[],
+): Promise<ReadonlyMap<Op<T>, KernelError>> {
+  const errors = new Map<Op<T>, KernelError>();
+  let left = [...parts];
+  for (let attempt = 0; left.length > 0; attempt++) {
+    const first = left[0];
+    if (first === undefined) break;
+    const { text, owners } = compose(first.op.item.table, left);
+    const result = await state.tool.restore(first.op.item.family, text);
+    if (result.status === 0) return errors;
+    if (left.length > 1 && attempt >= SUSPECTS) break;
+    const line = Number(/line:? (\d+)/.exec(result.stderr)?.[1] ?? 0);
+    // The nft variant counts one more for a chain that does not exist.
+    const suspect = left.length === 1 ? first : owners.get(line) ?? owners.get(line - 1);
+    if (suspect === undefined) break;
+    errors.set(suspect.op, failure(resource, suspect.op, result));
+    left = left.filter((part) => part !== suspect);
+  }
+  for (const part of left) {
+    const { text } = compose(part.op.item.table, [part]);
+    const result = await state.tool.restore(part.op.item.family, text);
+    if (result.status !== 0) errors.set(part.op, failure(resource, part.op, result));
+  }
+  return errors;
+}
+
+function failure<T>(
+  resource: Resource<T>,
+  op: Op<T>,
+  result: Parameters<typeof toolError>[2],
+): KernelError {
+  return toolError(`${op.verb} ${resource.kind}`, resource.key(op.item), result);
+}
+
+function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
+  readonly text: string;
+  /** Whose a line is, by its number from 1. */
+  readonly owners: ReadonlyMap<number, Lines<T>>;
+} {
+  const lines = [`*${table}`];
+  const owners = new Map<number, Lines<T>>();
+  for (const section of ["declare", "rules", "remove"] as const) {
+    for (const part of parts) {
+      for (const line of part[section]) owners.set(lines.push(line), part);
+    }
+  }
+  lines.push("COMMIT", "");
+  return { text: lines.join("\n"), owners };
+}
+
+/** Runs the ops by family and table; `render` gives an op's lines, undefined where nothing is to be done. */
+async function applyByTable<
+  T extends { readonly family: Family; readonly table: FilterTable },
+>(
+  state: IptablesState,
+  resource: Resource<T>,
+  ops: readonly Op<T>[],
+  render: (op: Op<T>, saved: Saved | undefined, features: Features) => Omit<Lines<T>, "op">,
+  needsSave: (op: Op<T>) => boolean,
+): Promise<readonly Outcome<T>[]> {
+  const errors = new Map<Op<T>, KernelError>();
+  const places = new Map<string, Op<T>[]>();
+  for (const op of ops) {
+    const place = `${op.item.family} ${op.item.table}`;
+    places.set(place, [...(places.get(place) ?? []), op]);
+  }
+  for (const group of places.values()) {
+    try {
+      const { modern } = await state.tool.found();
+      const family = group[0]?.item.family ?? 4;
+      if (group.some(needsSave)) state.forget();
+      const saved = group.some(needsSave) ? await state.read(family) : undefined;
+      const parts = group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
+        .filter((part) => part.declare.length + part.rules.length + part.remove.length > 0);
+      for (const [op, error] of await transact(state, resource, parts)) errors.set(op, error);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      for (const op of group) errors.set(op, error);
+    }
+  }
+  state.forget();
+  return ops.map((op) => {
+    const error = errors.get(op);
+    return error === undefined ? { op } : { op, error };
+  });
+}
+
+const NOTHING = { declare: [], rules: [], remove: [] } as const;
+
+export function chainTable(state: IptablesState, owner: Owner): Table<Chain> {
+  return {
+    resource: chainResource,
+    async list() {
+      const found = [];
+      for (const family of FAMILIES) {
+        found.push(...savedChains(family, await state.read(family), owner));
+      }
+      return found.map((item) => ({ item, owned: true }));
+    },
+    apply: (ops) =>
+      applyByTable(state, chainResource, ops, (op, saved, features) => {
+        const { name, table } = op.item;
+        if (op.verb !== "delete") {
+          const [declaration = "", ...rules] = renderChain(op.item, owner, features);
+          return { declare: [declaration], rules, remove: [] };
+        }
+        if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
+        // Emptied with the rules of others, removed last: chains of ours may name each other.
+        return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
+      }, (op) => op.verb === "delete"),
+    refuse(item) {
+      if (!ownsChain(owner, item.name)) {
+        return `chains of "${owner.name}" are called ${chainPattern(owner)}`;
+      }
+      if (item.name.length > 28) return "the name of a chain has at most 28 characters";
+      return item.rules.map(unsafe).find((reason) => reason !== undefined);
+    },
+  };
+}
+
+export function jumpTable(state: IptablesState, owner: Owner): Table<Jump> {
+  const keyOf = (jump: Jump) => jumpResource.key(jump);
+  return {
+    resource: jumpResource,
+    async list() {
+      const found = [];
+      for (const family of FAMILIES) {
+        found.push(...savedJumps(family, await state.read(family), owner));
+      }
+      return found.map(({ jump }) => ({ item: jump, owned: true }));
+    },
+    apply: (ops) =>
+      applyByTable(state, jumpResource, ops, (op, saved) => {
+        const there = saved === undefined
+          ? undefined
+          : savedJumps(op.item.family, saved, owner).find(({ jump }) =>
+            keyOf(jump) === keyOf(op.item)
+          );
+        const gone = (there?.lines ?? []).map((line) => `-D ${line}`);
+        const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner)];
+        return { declare: [], rules, remove: [] };
+      }, () => true),
+    refuse: (item) =>
+      ownsChain(owner, item.to)
+        ? unsafe(item)
+        : `chains of "${owner.name}" are called ${chainPattern(owner)}`,
+  };
+}
