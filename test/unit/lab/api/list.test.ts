@@ -152,5 +152,5 @@ test("the paths beside the resources answer", () =>
     }
     expect((await call(api, "GET", "/version")).body).toMatchObject({ major: "1" });
     expect((await call(api, "GET", "/api")).body).toMatchObject({ versions: ["v1"] });
-    expect((await call(api, "GET", "/apis")).body.kind).toBe("APIGroupList");
+    expect((await call<ListAnswer>(api, "GET", "/apis")).body.kind).toBe("APIGroupList");
   }));
