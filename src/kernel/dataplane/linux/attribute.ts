@@ -123,6 +123,12 @@ export class AttributeWriter {
     const at = this.#header(type, 8);
     if (at >= 0) this.view.setBigUint64(at, value, !bigEndian);
   }
+  /** `length` zero bytes to be filled in; returns where they start, or -1 when the buffer is full. */
+  zeroes(type: number, length: number): number {
+    const at = this.#header(type, length);
+    if (at >= 0) this.bytes.fill(0, at, at + length);
+    return at;
+  }
   data(type: number, data: Uint8Array): void {
     const at = this.#header(type, data.length);
     if (at >= 0) this.bytes.set(data, at);
