@@ -187,8 +187,8 @@ export interface Pod extends KubeObject {
     /** `podIPs` and, where they lack it, `podIP` first. */
     readonly podIPs: readonly string[];
     readonly hostIP?: string;
-    /** The condition Ready is True. */
-    readonly ready: boolean;
+    /** The condition Ready; absent where the pod has none. */
+    readonly ready?: boolean;
     /** As the runtime names them (`containerd://…`), containers only, in the order of the API. */
     readonly containerIDs: readonly string[];
   };

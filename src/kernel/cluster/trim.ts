@@ -292,7 +292,7 @@ function trimPod(fields: Fields, metadata: Metadata): Pod {
       ...optional("phase", shared(text(status, "phase"))),
       podIPs: union(podIPs, podIP, true),
       ...optional("hostIP", shared(text(status, "hostIP"))),
-      ready: readyOf(status) ?? false,
+      ...optional("ready", readyOf(status)),
       containerIDs: records(
         status,
         "containerStatuses",

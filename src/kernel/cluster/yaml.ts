@@ -38,7 +38,9 @@ export async function parseYaml(text: string): Promise<readonly YamlDocument[]> 
         .map((value) => ({ line: content, value }));
     } catch (error) {
       if (!(error instanceof YAMLException)) throw new YamlError(content, messageOf(error));
-      throw new YamlError(line + (error.mark?.line ?? 0), error.reason);
+      // What is missing at the end of a document is told of its last line, not of one beyond it.
+      const last = line + text.trimEnd().split("\n").length - 1;
+      throw new YamlError(Math.min(line + (error.mark?.line ?? 0), last), error.reason);
     }
   });
 }

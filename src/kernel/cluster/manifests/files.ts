@@ -1,0 +1,104 @@
+/** The files of a folder of manifests: found, read when they change, with their last good state. */
+
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { reasonOf } from "../credentials.ts";
+import { parseYaml, type YamlDocument, YamlError } from "../yaml.ts";
+import {
+  type ManifestObject,
+  type ManifestObjects,
+  type ManifestProblem,
+  readObjects,
+} from "./objects.ts";
+
+export interface ManifestFile {
+  /** Path below the folder. */
+  readonly name: string;
+  /** Tells whether the file has changed since it was read. */
+  readonly stamp: string;
+  readonly objects: readonly ManifestObject[];
+  readonly problems: readonly ManifestProblem[];
+  readonly unused: ManifestObjects["unused"];
+  /** Why the file could not be read; its objects are then those of its last good state. */
+  readonly broken?: { readonly line?: number; readonly reason: string };
+}
+
+/** Path below the folder, by stamp. */
+export interface Found {
+  readonly files: ReadonlyMap<string, string>;
+  /** The folder and its sub-folders, whole paths. */
+  readonly folders: readonly string[];
+}
+
+const MANIFEST = /\.(ya?ml|json)$/i;
+
+/**
+ * The manifests of a folder and of its sub-folders, not deeper. Names that begin with a dot are passed
+ * over: editors' files, and the `..data` of a mounted ConfigMap, whose files are links beside it.
+ *
+ * @throws where the folder itself cannot be read
+ */
+export function findManifests(directory: string): Found {
+  const files = new Map<string, string>();
+  const folders = [directory];
+  const visit = (prefix: string) => {
+    for (const entry of readdirSync(join(directory, prefix)).toSorted()) {
+      if (entry.startsWith(".")) continue;
+      const name = prefix === "" ? entry : `${prefix}/${entry}`;
+      // Not the entry's own type: a link counts as what it leads to.
+      const stat = statSync(join(directory, name), { throwIfNoEntry: false });
+      if (stat?.isFile() === true && MANIFEST.test(entry)) {
+        files.set(name, `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`);
+      } else if (stat?.isDirectory() === true && prefix === "") {
+        folders.push(join(directory, name));
+        try {
+          visit(name);
+        } catch {
+          // A sub-folder that went away, or is not ours to read, costs only itself.
+        }
+      }
+    }
+  };
+  visit("");
+  return { files, folders };
+}
+
+/** Reads a file anew. What is wrong in it leaves what was good before. */
+export async function readManifest(
+  directory: string,
+  name: string,
+  stamp: string,
+  before: ManifestFile | undefined,
+): Promise<ManifestFile> {
+  const broken = (reason: string, line?: number): ManifestFile => ({
+    name,
+    stamp,
+    objects: before?.objects ?? [],
+    problems: before?.problems ?? [],
+    unused: before?.unused ?? [],
+    broken: line === undefined ? { reason } : { reason, line },
+  });
+  let documents: readonly YamlDocument[];
+  try {
+    documents = await parse(await Bun.file(join(directory, name)).text());
+  } catch (error) {
+    return error instanceof YamlError ? broken(error.reason, error.line) : broken(reasonOf(error));
+  }
+  const { objects, problems, unused } = readObjects(documents);
+  const kept = problems.flatMap(({ id }) =>
+    before?.objects.filter(({ kind, key }) => kind === id?.kind && key === id.key) ?? []
+  );
+  return { name, stamp, objects: [...objects, ...kept], problems, unused };
+}
+
+/** JSON by its own, much faster parser; by YAML's where it is none, for the line. */
+async function parse(text: string): Promise<readonly YamlDocument[]> {
+  if (/^\s*[{[]/.test(text)) {
+    try {
+      return [{ line: 1, value: JSON.parse(text) }];
+    } catch {
+      return await parseYaml(text);
+    }
+  }
+  return await parseYaml(text);
+}
