@@ -1,0 +1,95 @@
+/**
+ * The real dataplane. Every kind opens lazily, at its first list or apply: a node without ip_vs can still use
+ * routes, and a plan for one plugin does not touch what it does not need.
+ */
+
+import type { Logger } from "../../observe/log.ts";
+import type { Dataplane, Owner } from "../dataplane.ts";
+import type { Table, TableRef } from "../resource.ts";
+import { addressTable } from "./address.ts";
+import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
+import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
+import { IptablesTool } from "./iptables-tool.ts";
+import { type Ipvs, openIpvs } from "./ipvs.ts";
+import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
+import { linkTable } from "./link.ts";
+import { Modules } from "./modules.ts";
+import { Monitor } from "./monitor.ts";
+import { routeTable } from "./route.ts";
+import { Rtnl } from "./rtnl.ts";
+import { ruleTable } from "./rule.ts";
+import { sysctlTable } from "./sysctl.ts";
+
+export interface LinuxOptions {
+  /** Where the ownership ledgers lie. Default: /run/routelet. */
+  readonly runtimeDirectory?: string;
+  /** Told of what costs only comfort: drift that is not seen at once. */
+  readonly log?: Pick<Logger, "warn">;
+  /** Path of the network namespace to program. Default: that of this thread. */
+  readonly namespace?: string;
+}
+
+/** Linux, for all owners. */
+export interface LinuxDataplane extends Dataplane {
+  readonly ipvs: Ipvs;
+}
+
+/** Opens nothing yet. */
+export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
+  const { namespace } = options;
+  const directory = options.runtimeDirectory ?? RUNTIME_DIRECTORY;
+  const inNamespace = namespace === undefined ? {} : { namespace };
+  const warn = (error: unknown): void =>
+    options.log?.warn("Cannot watch Linux; changes by others are found by full rounds only", {
+      reason: error instanceof Error ? error.message : String(error),
+    });
+  const rtnl = new Rtnl(inNamespace);
+  const monitor = new Monitor(rtnl, { onError: warn });
+  const iptables = new IptablesState(new IptablesTool(namespace));
+  const ipsets = new IpsetState(inNamespace);
+  const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory });
+  const modules = new Modules(namespace);
+  const ledgers: Ledger[] = [];
+  const sysctls = {
+    ...inNamespace,
+    modules,
+    ledger(owner: Owner): Ledger {
+      const ledger = openLedger(directory, owner.name, "sysctl", inNamespace);
+      ledgers.push(ledger);
+      return ledger;
+    },
+  };
+
+  const kinds: Readonly<Record<string, (owner: Owner) => unknown>> = {
+    "link": (owner) => linkTable(rtnl, monitor, owner),
+    "sysctl": (owner) => sysctlTable(sysctls, owner),
+    "address": (owner) => addressTable(rtnl, monitor, owner),
+    "route": (owner) => routeTable(rtnl, monitor, owner),
+    "rule": (owner) => ruleTable(rtnl, monitor, owner),
+    "ipset": (owner) => ipsetTable(ipsets, owner),
+    "ipset.member": (owner) => ipsetMemberTable(ipsets, owner),
+    "chain": (owner) => chainTable(iptables, owner),
+    "jump": (owner) => jumpTable(iptables, owner),
+    "ipvs.service": (owner) => ipvs.services(owner.name),
+    "ipvs.destination": (owner) => ipvs.destinations(owner.name),
+  };
+
+  return {
+    ipvs,
+    open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
+      const make = kinds[ref.resource.kind];
+      if (make === undefined) {
+        throw new TypeError(`No table of kind "${ref.resource.kind}" for Linux`);
+      }
+      return make(owner) as Table<T>;
+    },
+    close() {
+      monitor.close();
+      rtnl.close();
+      ipsets.close();
+      ipvs.close();
+      for (const ledger of ledgers) ledger.close();
+      return Promise.resolve();
+    },
+  };
+}
