@@ -95,6 +95,11 @@ export class Connection {
     if (!this.#dead) this.#socket.terminate();
   }
 
+  /** Ends it whatever its state: the server is gone. */
+  destroy(): void {
+    this.#socket.terminate();
+  }
+
   send(status: number, headers: Headers, body: string): void {
     const bytes = Buffer.from(body);
     this.#write(head(status, { ...headers, "Content-Length": String(bytes.length) }));

@@ -299,7 +299,7 @@ export function createServer(options: ServerOptions): Server {
       for (const listener of listeners) listener.stop();
       listeners.clear();
       faults.heal();
-      for (const connection of [...connections]) connection.abort();
+      for (const connection of [...connections]) connection.destroy();
     },
   };
 }

@@ -151,7 +151,7 @@ test("several listeners share one store, and each is stopped alone", () =>
     expect((await send(api, { token: api.token })).status).toBe(200);
   }));
 
-test("a listener binds inside the caller's window", () =>
+test("a listener binds inside the caller's window, also after it was down", () =>
   withApi((api) => {
     const steps: string[] = [];
     const listening = api.listen({
@@ -163,6 +163,9 @@ test("a listener binds inside the caller's window", () =>
       },
     });
     expect(steps).toEqual(["in", "out"]);
+    api.fail("down");
+    api.heal();
+    expect(steps).toEqual(["in", "out", "in", "out"]);
     expect(api.url).toBe(listening.url);
     return Promise.resolve();
   }, { listen: false }));
