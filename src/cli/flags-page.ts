@@ -12,8 +12,8 @@ routelet takes every flag of kube-router 2.11 with its type and default, those o
 and its own. Flags that this version does not serve are parsed and checked all the same; those that
 were given are named in one warning at start.
 
-- \`--x\`, \`--x=true\` and \`--x=false\` for switches; \`--x=v\` or \`--x v\` for the others. \`--\` ends
-  the flags.
+- \`--x\`, \`--x=true\` and \`--x=false\` for switches; \`--x=v\` or \`--x v\` for the others. \`--\` ends the
+  flags.
 - Lists take commas, repeated flags or both. The first one given replaces the default.
 - Durations are Go's: \`300ms\`, \`30s\`, \`5m0s\`, \`1h30m\`.
 - A wrong command line is refused with exit code 2 (1 for \`plan\`), and one line for each problem.

@@ -112,7 +112,7 @@ function textLine(line: string): string {
 
 function fieldText(value: unknown): string {
   if (typeof value !== "string") return JSON.stringify(value) ?? "";
-  return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
+  return /^[^\s"=\u0000-\u001f\u007f-\u009f]+$/.test(value) ? value : JSON.stringify(value);
 }
 
 /** One line that a test logger has taken. */

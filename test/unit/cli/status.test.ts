@@ -1,0 +1,90 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { defaultFlags } from "../../../src/cli/flags.ts";
+import { type AgentStatus, status, statusText } from "../../../src/cli/status.ts";
+import { startHealth } from "../../../src/kernel/observe/health.ts";
+
+const NOW = Date.UTC(2026, 0, 1);
+
+const ANSWER: AgentStatus = {
+  version: "0.1.0",
+  node: "node1",
+  ready: false,
+  waitingFor: ["plugin proxy is degraded: no ip_vs"],
+  pending: 2,
+  applied: {},
+  source: {
+    from: "https://10.0.0.1:6443",
+    connected: true,
+    kinds: [{
+      kind: "services",
+      synced: true,
+      objects: 12,
+      resourceVersion: "7",
+      connected: true,
+      lastEventAt: NOW - 3000,
+      relists: 0,
+    }],
+  },
+  plugins: [{
+    name: "proxy",
+    phase: "degraded",
+    reason: "no ip_vs",
+    owned: { "ipvs.service": 3, "ipset": 0 },
+    pending: 2,
+    problems: [{ type: "conflict", subject: "TCP 10.0.0.9:80", reason: "another holds it" }],
+    problemCount: 4,
+    rounds: 1,
+    lastRoundMs: 1.25,
+    lastSuccess: NOW - 600_000,
+  }],
+};
+
+test("statusText() says what a person asks first", () => {
+  expect(statusText(ANSWER, NOW)).toBe(`routelet 0.1.0 on node1: not ready
+  waiting for plugin proxy is degraded: no ip_vs
+source  https://10.0.0.1:6443: connected
+  KIND      OBJECTS  STATE   LAST EVENT
+  services  12       synced  3 s ago
+plugins
+  NAME   PHASE     IN LINUX        PENDING  PROBLEMS  LAST ROUND
+  proxy  degraded  ipvs.service 3  2        4         1.3 ms, 10 min ago
+proxy: no ip_vs
+proxy: conflict TCP 10.0.0.9:80: another holds it
+proxy: and 3 more
+`);
+});
+
+test("statusText() takes the answer of an agent that says less", () => {
+  expect(statusText({ ready: true }, NOW)).toBe("routelet on this node: ready\n");
+});
+
+test("status() prints what the agent answers over its socket and exits by its readiness", async () => {
+  const runtimeDir = mkdtempSync(join(tmpdir(), "routelet-status-"));
+  let answer: unknown = ANSWER;
+  const health = await startHealth({
+    source: { alive: () => true, waitingFor: () => [], status: () => answer },
+    address: "",
+    port: 0,
+    runtimeDir,
+  });
+  let out = "";
+  let err = "";
+  const io = {
+    stdout: (text: string) => void (out += text),
+    stderr: (text: string) => void (err += text),
+    env: {},
+    isRoot: true,
+  };
+  expect(await status(defaultFlags({ runtimeDir, output: "json" }), io)).toBe(1);
+  expect(JSON.parse(out)).toEqual(ANSWER);
+  answer = { ready: true };
+  expect(await status(defaultFlags({ runtimeDir }), io)).toBe(0);
+  expect(out).toEndWith("routelet on this node: ready\n");
+  await health.stop();
+  expect(await status(defaultFlags({ runtimeDir }), io)).toBe(1);
+  expect(err).toContain("No agent runs here");
+  rmSync(runtimeDir, { recursive: true });
+});
