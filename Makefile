@@ -21,7 +21,7 @@ export TOPOLOGY SCRIPT OUT TIMEOUT
 ##@ Use
 .PHONY: demo
 demo: $(BINARY) setup-lab ## Show it at work: three nodes, three pods, Services through IPVS
-	@examples/demo/run
+	@cd examples/first-guide && TOPOLOGY=topology.yaml SCRIPT=demo OUT=../../.cache/demo ../../test/lab/run
 
 .PHONY: build
 build: dist/routelet-linux-x64 dist/routelet-linux-arm64 ## Build the executables into dist/
@@ -36,8 +36,8 @@ lab: $(BINARY) setup-lab ## Run SCRIPT in a cluster: TOPOLOGY=file.yaml SCRIPT=f
 ##@ Develop
 .PHONY: check
 check: setup ## Format, lint, types, direction of imports, size of files
-	@$(DENO) fmt --check --quiet
-	@$(DENO) lint --quiet
+	@$(DENO) fmt --check
+	@$(DENO) lint
 	@node_modules/.bin/tsc -p .
 	@$(BUN) scripts/check-imports.ts
 	@echo "check: all good"
