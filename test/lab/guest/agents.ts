@@ -144,9 +144,11 @@ export function createAgents(topology: Topology, hands: Hands, settings: AgentSe
     if (child === undefined) return;
     child.kill(signal);
     const gone = await Promise.race([child.exited.then(() => true), Bun.sleep(10_000)]);
-    if (gone === true) return;
-    child.kill("SIGKILL");
+    if (gone !== true) child.kill("SIGKILL");
     await child.exited;
+    // `onExit` may come later than this.
+    if (agent.process === child) agent.process = undefined;
+    if (gone === true) return;
     throw new Error(`the agent of "${name}" did not end within 10 s of SIGTERM and was killed`);
   }
 

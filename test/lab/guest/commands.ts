@@ -89,7 +89,10 @@ export async function applyObjects(room: Room, objects: readonly object[]): Prom
       batch.push(node === undefined ? object : merge(nodeObject(node), object) as object);
       continue;
     }
-    if (kind === "Pod" && planPod(object as KubeObject, (name) => nodes.has(name))?.hostNetwork === false) {
+    if (
+      kind === "Pod" &&
+      planPod(object as KubeObject, (name) => nodes.has(name))?.hostNetwork === false
+    ) {
       write();
       const key = podKey(object as KubeObject);
       const reason = room.kubelet.clash(key);

@@ -10,7 +10,7 @@ import linux
 from loop import Loop
 from netns import Missing, Namespaces
 from probe import Get, Prober
-from serve import Servers
+from serve import Relay, Servers
 
 VIEWS = "/run/lab/view"
 
@@ -20,6 +20,7 @@ class Hands:
         self.loop = Loop()
         self.namespaces = Namespaces()
         self.servers = Servers(self.loop, self.namespaces)
+        self.relays = {}
         self.prober = Prober(self.loop, self.namespaces)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
@@ -87,6 +88,18 @@ class Hands:
         self.servers.stop(request["pod"])
         return True
 
+    def do_relay(self, request):
+        key = (request["ns"], request["address"], request["port"])
+        if key not in self.relays:
+            self.relays[key] = Relay(self.loop, self.namespaces, *key, request["to"])
+        return True
+
+    def do_unrelay(self, request):
+        relay = self.relays.pop((request["ns"], request["address"], request["port"]), None)
+        if relay:
+            relay.close()
+        return True
+
     def do_probe(self, request):
         ident = request["id"]
         self.prober.batch(request["probes"], lambda result: self._say({"id": ident, "item": result}), lambda: self._say({"id": ident, "ok": True}))
@@ -102,7 +115,7 @@ class Hands:
         os.makedirs(folder)
         for path in folders:
             os.makedirs(path, exist_ok=True)
-        for path in ("/run/xtables.lock", f"{folder}/xtables.lock", f"{folder}/mnt", f"{folder}/uts"):
+        for path in ("/run/xtables.lock", f"{folder}/xtables.lock"):
             open(path, "a").close()
         ready, release = os.pipe(), os.pipe()
         pid = os.fork()
@@ -129,8 +142,11 @@ class Hands:
         try:
             if answer[:1] != b"1":
                 raise OSError(f"view of '{name}': {answer[1:].decode()}")
+            # Linux 6.18 refuses now and then to bind the file of a mount namespace (it compares numbers that are handed out by
+            # CPU): keep it open and point at that.
             for kind in ("mnt", "uts"):
-                linux.mount(f"/proc/{pid}/ns/{kind}", f"{folder}/{kind}", None, linux.MS_BIND)
+                fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
+                os.symlink(f"/proc/{os.getpid()}/fd/{fd}", f"{folder}/{kind}")
         finally:
             os.write(release[1], b"1")
             os.waitpid(pid, 0)

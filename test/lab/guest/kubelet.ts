@@ -13,11 +13,16 @@ export interface Kubelet {
   /** Why a pod of that key cannot run beside those that do; undefined where it can. */
   readonly clash: (key: string) => string | undefined;
   readonly cables: ReadonlyMap<string, Cable>;
-  /** Texts of what went wrong since the last call. */
+  /** Pods that could not be set up since the last call, and why. */
   readonly complaints: () => readonly string[];
 }
 
-export function startKubelet(api: LabApi, topology: Topology, hands: Hands): Kubelet {
+export function startKubelet(
+  api: LabApi,
+  topology: Topology,
+  hands: Hands,
+  warn: (text: string) => void,
+): Kubelet {
   const nodes = new Map(topology.nodes.map((node) => [node.name, node] as const));
   const wanted = new Map<string, PodPlan>();
   const running = new Map<string, PodPlan>();
@@ -79,7 +84,7 @@ export function startKubelet(api: LabApi, topology: Topology, hands: Hands): Kub
       cables.set(plan.namespace, { namespace: `node-${plan.node}`, device: cableOf(key) });
     }
     const failed = await hands.serve(key, plan.namespace, plan.ports);
-    for (const text of failed) problems.push(`Pod "${key}" does not serve ${text}`);
+    for (const text of failed) warn(`Pod "${key}" does not serve ${text}`);
   }
 
   function clash(key: string): string | undefined {

@@ -4,7 +4,15 @@
  * reason.
  */
 
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import { startApi, startEndpointController } from "../api/mod.ts";
 import type { LabApi } from "../api/types.ts";
 import { parseCidr, subnetOf } from "../topology/cidr.ts";
@@ -17,6 +25,7 @@ import { serveControl } from "./control.ts";
 import { connectHands } from "./hands.ts";
 import { startKubelet } from "./kubelet.ts";
 import { nodeObject } from "./objects.ts";
+import { serveApiOnNodes } from "./control-plane.ts";
 import { startRouters } from "./routers.ts";
 
 const FOLDER = "/run/lab";
@@ -28,6 +37,11 @@ const started = performance.now();
 
 function say(text: string): void {
   console.log(`${Math.round(performance.now() - started)} ms: ${text}`);
+}
+
+/** For the caller's eyes: the script's standard error has it too. */
+function warn(text: string): void {
+  appendFileSync(`${job}/stderr`, `lab: ${text}\n`);
 }
 
 function finish(status: number, reason = ""): never {
@@ -51,7 +65,7 @@ async function main(): Promise<void> {
   await building;
   say("namespaces are built");
 
-  const kubelet = startKubelet(api, topology, hands);
+  const kubelet = startKubelet(api, topology, hands, warn);
   const agents = createAgents(topology, hands, {
     executable: boot.routelet,
     lab: boot.lab,
@@ -64,6 +78,7 @@ async function main(): Promise<void> {
   if (refused.length > 0) throw new Error(`manifests: ${refused.join("; ")}`);
   say("manifests are applied");
 
+  serveApiOnNodes(api, topology, hands, API_PORT, warn);
   await startRouters(boot, topology);
   await Promise.all(
     topology.nodes.filter(({ agent }) => agent).map(({ name }) => agents.start(name)),

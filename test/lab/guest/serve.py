@@ -3,6 +3,7 @@
 A server answers `<namespace>/<pod> <its address> <client address as seen>`, one line, at the first bytes or the end of a
 request, and closes."""
 
+import errno
 import select
 import socket
 import struct
@@ -40,6 +41,8 @@ class Servers:
                     opened.append(self.namespaces.within(ns, lambda: self._open(pod, family, any_address, number, protocol)))
                     done += 1
                 except OSError as error:
+                    if protocol == "SCTP" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+                        break  # this Linux has none
                     if family == socket.AF_INET or not done:
                         failed.append(f"{protocol} {number}: {error.strerror or error}")
                         break
@@ -159,3 +162,87 @@ class Servers:
                 s.sendmsg([line], control, 0, peer)
             except OSError:
                 pass
+
+
+class Relay:
+    """A port of a namespace that leads to one of the lab's own: the API server on a node's address."""
+
+    def __init__(self, loop, namespaces, ns, address, port, to):
+        self.loop, self.to = loop, to
+
+        def listen():
+            s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind((address, port))
+                s.listen(256)
+            except OSError:
+                s.close()
+                raise
+            s.setblocking(False)
+            return s
+
+        self.listener = namespaces.within(ns, listen)
+        loop.watch(self.listener.fileno(), IN, lambda _: self._accept())
+
+    def close(self):
+        self.loop.forget(self.listener.fileno())
+        self.listener.close()
+
+    def _accept(self):
+        try:
+            near, _ = self.listener.accept()
+        except OSError:
+            return
+        far = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            far.connect(("127.0.0.1", self.to))
+        except OSError:
+            far.close()
+            # The API server is down: as on its own port, where nobody listens then.
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            near.close()
+            return
+        pair = {near: far, far: near}
+        buffers = {near: b"", far: b""}  # what waits to be written to each
+        ended = set()  # those that will send no more
+
+        def shut():
+            for s in pair:
+                if s.fileno() >= 0:
+                    self.loop.forget(s.fileno())
+                    s.close()
+
+        def arm(s):
+            wanted = (IN if s not in ended and len(buffers[pair[s]]) < 1 << 20 else 0) | (OUT if buffers[s] else 0)
+            self.loop.watch(s.fileno(), wanted, lambda events, s=s: move(s, events))
+
+        def move(s, events):
+            other = pair[s]
+            try:
+                if events & OUT and buffers[s]:
+                    buffers[s] = buffers[s][s.send(buffers[s]):]
+                if events & (IN | ERR) and s not in ended:
+                    data = s.recv(65536)
+                    if data:
+                        buffers[other] += data
+                    else:
+                        ended.add(s)
+                        if other in ended:
+                            return shut()
+                        if not buffers[other]:
+                            other.shutdown(socket.SHUT_WR)
+                elif events & ERR:
+                    return shut()
+                if other in ended and not buffers[s]:
+                    s.shutdown(socket.SHUT_WR)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return shut()
+            arm(near)
+            arm(far)
+
+        for s in pair:
+            s.setblocking(False)
+            arm(s)

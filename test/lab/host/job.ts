@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -137,8 +138,17 @@ export async function prepareJob(request: Request, { place }: Choice): Promise<B
   return boot;
 }
 
+const LOGS = ["room.log", "init.log", "console.log"];
+
+/** What an earlier lab left in OUT must not be taken for this one's. */
+export function clearLogs(out: string): void {
+  for (const name of [...LOGS, "status", "agents", "routers"]) {
+    rmSync(`${out}/${name}`, { recursive: true, force: true });
+  }
+}
+
 export function keepLogs(boot: Boot): void {
-  for (const name of ["room.log", "init.log", "console.log"]) {
+  for (const name of LOGS) {
     if (existsSync(`${boot.job}/${name}`)) {
       copyFileSync(`${boot.job}/${name}`, `${boot.out}/${name}`);
     }

@@ -14,7 +14,7 @@ import {
 import { join, resolve } from "node:path";
 import type { Boot } from "../guest/boot.ts";
 import { cpuOf, startGuest } from "./guest.ts";
-import { keepLogs, prepareJob, readRequest, type Request, WHERE } from "./job.ts";
+import { clearLogs, keepLogs, prepareJob, readRequest, type Request, WHERE } from "./job.ts";
 import { choosePlace, describe, inspect } from "./place.ts";
 
 const TIMED_OUT = 124;
@@ -35,6 +35,7 @@ async function main(): Promise<Verdict> {
     throw new Error("OUT is missing: the folder for logs and results");
   }
   mkdirSync(resolve(process.env.OUT ?? ""), { recursive: true });
+  clearLogs(resolve(process.env.OUT ?? ""));
   const request = readRequest(process.env, (text) => console.error(`lab: ${text}`));
   setUp(request);
   const where = Bun.spawnSync([WHERE]).stdout.toString().trim();
