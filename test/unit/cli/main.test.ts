@@ -97,3 +97,17 @@ describe("help and version", () => {
     expect((await routelet(["--version"])).out).toBe(out);
   });
 });
+
+describe("a source of objects that cannot be read", () => {
+  test.each([
+    ["--kubeconfig=/nonesuch/config", 'Cannot read kubeconfig "/nonesuch/config": no such file'],
+    ["--manifests=/nonesuch", 'Cannot read manifests from "/nonesuch": no such file'],
+  ])("%s is named with the reason, before Linux is touched", async (flag, text) => {
+    const { code, out, err } = await routelet(
+      ["plan", flag, "--runtime-dir=/nonesuch/routelet"],
+      { isRoot: true },
+    );
+    expect([code, out]).toEqual([1, ""]);
+    expect(err).toContain(text);
+  });
+});
