@@ -317,7 +317,10 @@ export class Monitor {
       else if (made) this.#takeHiding(watch, item, key, gone);
       // Routes with our key of which ours is the first stay without effect, unless they took its place.
       else if (replaced && !gone && watch.believed(key) !== undefined) {
-        watch.note(key, { item, owned: false });
+        // Linux's own local route on a link of ours is one that ours may replace again.
+        const owned = protocol === RTPROT_KERNEL && item.type === "local" &&
+          this.#links.get(info.index)?.alias === aliasOf(watch.owner);
+        watch.note(key, { item, owned });
       }
     }
   }
