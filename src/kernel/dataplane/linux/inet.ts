@@ -24,6 +24,8 @@ function writeIpv4(bytes: Uint8Array, offset: number, text: string): 0 | 4 {
       value = 0;
       digits = 0;
     } else if (c >= 48 && c <= 57 && digits < 3) {
+      // "010" is 8 to some and 10 to others: refused, as inet_pton does.
+      if (digits > 0 && value === 0) return 0;
       value = value * 10 + c - 48;
       digits++;
     } else return 0;

@@ -50,6 +50,8 @@ export interface Ipvs {
   services(owner: string): Table<IpvsService>;
   destinations(owner: string): Table<IpvsDestination>;
   readonly connection: IpvsConnection;
+  /** One check for drift now, beside those by the clock. @throws {KernelError} when Linux cannot be read */
+  checkDrift(owner: string, handle: IpvsHandle): void;
   close(): void;
 }
 
@@ -68,6 +70,7 @@ export function openIpvs(options: IpvsOptions = {}): Ipvs {
     connection,
     services: (name) => ipvsServiceTable(forOwner(name)),
     destinations: (name) => ipvsDestinationTable(forOwner(name)),
+    checkDrift: (name, handle) => forOwner(name).drift.check(handle),
     close() {
       for (const owner of owners.values()) owner.close();
       connection.close();
