@@ -60,7 +60,15 @@ export class IptablesTool {
   async restore(family: Family, text: string): Promise<ToolResult> {
     const { variant, modern } = await this.found();
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
-    return await this.run([command(family, variant, "restore"), "--noflush", ...wait], text);
+    const result = await this.run(
+      [command(family, variant, "restore"), "--noflush", ...wait],
+      text,
+    );
+    // A Linux with nf_tables but without its ip and ip6 families says so only when a table is made.
+    const unsupported = variant === "nft" && /TABLE_ADD failed.*not supported/i.test(result.stderr);
+    if (!unsupported || !installed("legacy")) return result;
+    this.#found = Promise.resolve(await this.#describe("legacy"));
+    return await this.restore(family, text);
   }
 
   /** Runs one tool at a time: two of ours would only wait for each other's lock. */
@@ -97,9 +105,7 @@ export class IptablesTool {
   }
 
   async #find(): Promise<Iptables> {
-    const variants = (["nft", "legacy", ""] as const).filter((v) =>
-      Bun.which(command(4, v, "restore"), { PATH: searchPath() }) !== null
-    );
+    const variants = (["nft", "legacy", ""] as const).filter(installed);
     if (variants.length === 0) {
       throw new KernelError("find iptables", "ENOSUPPORT", {
         detail: 'there is no "iptables-restore"',
@@ -107,18 +113,21 @@ export class IptablesTool {
       });
     }
     for (const variant of await this.#ranked(variants)) {
-      // An empty transaction tells whether Linux has this variant at all (nf_tables may be missing).
+      // An empty transaction changes nothing and tells whether Linux has this variant at all.
       const restore = command(4, variant, "restore");
       const probe = await this.run([restore, "--noflush"], "*filter\nCOMMIT\n");
-      if (probe.status !== 0) continue;
-      const { stdout } = await this.run([restore, "--version"], "");
-      const version = /v(\d+(?:\.\d+)*)/.exec(stdout)?.[1] ?? "0";
-      return { variant, version, modern: atLeast(version, [1, 6, 2]) };
+      if (probe.status === 0) return await this.#describe(variant);
     }
     throw new KernelError("use iptables", "ENOSUPPORT", {
       detail: "neither nf_tables nor ip_tables answers",
       remedy: 'load one on the host with "modprobe nf_tables" or "modprobe ip_tables"',
     });
+  }
+
+  async #describe(variant: Variant): Promise<Iptables> {
+    const { stdout } = await this.run([command(4, variant, "restore"), "--version"], "");
+    const version = /v(\d+(?:\.\d+)*)/.exec(stdout)?.[1] ?? "0";
+    return { variant, version, modern: atLeast(version, [1, 6, 2]) };
   }
 
   /** The variants, the one that holds the node's rules first, as kubernetes' iptables-wrapper decides. */
@@ -159,6 +168,10 @@ export class IptablesTool {
 }
 
 const NO_RULES = { count: 0, hint: false };
+
+function installed(variant: Variant): boolean {
+  return Bun.which(command(4, variant, "restore"), { PATH: searchPath() }) !== null;
+}
 
 function command(family: Family, variant: Variant, action: "save" | "restore"): string {
   const tool = family === 4 ? "iptables" : "ip6tables";
