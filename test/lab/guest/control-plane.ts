@@ -25,13 +25,17 @@ export function serveApiOnNodes(
       node.addresses.map((cidr) => [addressOf(cidr), `node-${node.name}`] as const)
     ),
   );
+  const { apiServer } = topology;
+  const fixed = topology.nodes.filter(({ name }) => name === apiServer?.node).flatMap((node) =>
+    node.addresses.map((cidr) => ({ address: addressOf(cidr), port: apiServer?.port ?? apiPort }))
+  );
   const open = new Set<string>();
   let turn = Promise.resolve();
 
   function update(): void {
     const wanted = [...api.list("EndpointSlice", "default"), ...api.list("Endpoints", "default")]
       .flatMap(placesOf).filter(({ address }) => nodes.has(address));
-    const keys = new Set(wanted.map(({ address, port }) => `${port} ${address}`));
+    const keys = new Set([...fixed, ...wanted].map(({ address, port }) => `${port} ${address}`));
     for (const key of open) if (!keys.has(key)) change(key, "unrelay");
     for (const key of keys) if (!open.has(key)) change(key, "relay");
   }

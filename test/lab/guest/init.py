@@ -94,6 +94,16 @@ def load_modules(names):
         os.waitpid(pid, 0)
 
 
+def use_legacy_iptables():
+    """Debian's user-mode Linux has no nf_tables for ip and ip6: there `iptables` means the old one."""
+    for tool in ("iptables", "ip6tables"):
+        for suffix in ("", "-save", "-restore"):
+            link = f"/etc/alternatives/{tool}{suffix}"
+            if os.path.lexists(link):
+                os.unlink(link)
+                os.symlink(f"/usr/sbin/{tool}-legacy{suffix}", link)
+
+
 def child(action):
     pid = os.fork()
     if pid == 0:
@@ -147,6 +157,8 @@ def main():
     started = time.monotonic()
     copy_on_write_root(boot)
     load_modules(boot["modules"])
+    if boot["place"] == "uml":
+        use_legacy_iptables()
     os.makedirs("/run/lab/view")
     os.umask(0o022)
     print(f"init: ready after {round((time.monotonic() - started) * 1000)} ms, Linux {os.uname().release}")

@@ -72,7 +72,7 @@ export function readRequest(environment: Environment, warn: (text: string) => vo
   let topology: Topology;
   try {
     topologyValue = Bun.YAML.parse(readFileSync(topologyFile, "utf8"));
-    topology = readTopology(topologyValue, (text) => warn(`topology: ${text}`));
+    topology = readTopology(topologyValue, (text) => warn(`${topologyFile}: ${text}`));
   } catch (error) {
     throw new Error(`TOPOLOGY: ${topologyFile}: ${(error as Error).message}`);
   }

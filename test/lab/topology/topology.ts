@@ -39,6 +39,8 @@ export interface Topology {
   readonly routers: readonly RouterSpec[];
   readonly clients: readonly ClientSpec[];
   readonly manifests: readonly string[];
+  /** A node that serves the API at its addresses from the start, whatever endpoints say. */
+  readonly apiServer: { readonly node: string; readonly port: number } | undefined;
   /** What Linux must have; undefined: IPVS, dummy and IPIP, as an agent with all plugins needs. */
   readonly needs: readonly Need[] | undefined;
 }
@@ -50,7 +52,7 @@ export function readTopology(value: unknown, warn: (text: string) => void): Topo
   const top = object(value ?? {}, "topology");
   known(
     top,
-    ["flags", "podRoutes", "nodes", "routers", "clients", "manifests", "needs"],
+    ["flags", "podRoutes", "nodes", "routers", "clients", "manifests", "apiServer", "needs"],
     "topology",
     warn,
   );
@@ -71,12 +73,19 @@ export function readTopology(value: unknown, warn: (text: string) => void): Topo
     manifests: typeof top.manifests === "string"
       ? [top.manifests]
       : texts(top.manifests, "manifests"),
+    apiServer: top.apiServer === undefined ? undefined : readApiServer(top.apiServer, warn),
     needs: top.needs === undefined ? undefined : texts(top.needs, "needs").map((need) => {
       const found = NEEDS.find((known) => known === need);
       if (found === undefined) throw new Error(`needs: "${need}" is none of ${NEEDS.join(", ")}`);
       return found;
     }),
   };
+  if (
+    topology.apiServer !== undefined &&
+    !topology.nodes.some((node) => node.name === topology.apiServer?.node)
+  ) {
+    throw new Error(`apiServer.node: there is no node "${topology.apiServer.node}"`);
+  }
   unique([...topology.nodes, ...topology.routers, ...topology.clients]);
   return topology;
 }
@@ -128,6 +137,14 @@ function readClient(value: unknown, at: string, warn: (text: string) => void): C
     addresses: cidrs(client.addresses, `${at}.addresses`, 1),
     gateways,
   };
+}
+
+function readApiServer(value: unknown, warn: (text: string) => void) {
+  const place = object(value, "apiServer");
+  known(place, ["node", "port"], "apiServer", warn);
+  const port = place.port ?? 6443;
+  if (typeof port !== "number") throw new Error(`apiServer.port: "${String(port)}" is no number`);
+  return { node: name(place.node, "apiServer.node"), port };
 }
 
 function known(
