@@ -43,8 +43,9 @@ interface Counts {
 }
 
 async function run(suite: Suite): Promise<Counts> {
-  const folders = suite.folders.filter((folder) => hasTests(folder));
-  if (folders.length === 0) return { passed: 0, failed: 0, skipped: [] };
+  const files = suite.folders.flatMap(testFiles);
+  if (files.length === 0) return NONE;
+  const folders = suite.folders.filter((folder) => files.some((file) => file.startsWith(folder)));
   console.log(`\n== ${suite.name}: ${folders.join(", ")}`);
   const scratch = mkdtempSync(join(tmpdir(), "routelet-test-"));
   const report = join(scratch, "report.xml");
@@ -67,9 +68,7 @@ async function run(suite: Suite): Promise<Counts> {
     }, suite.limit * 60_000);
     const code = await child.exited;
     clearTimeout(timer);
-    const counts = existsSync(report)
-      ? read(readFileSync(report, "utf8"))
-      : { passed: 0, failed: 0, skipped: [] };
+    const counts = read(existsSync(report) ? readFileSync(report, "utf8") : "", files);
     if (late) console.error(`test: Suite "${suite.name}" ended after ${suite.limit} minutes`);
     else if (code !== 0 && counts.failed === 0) {
       console.error(
@@ -82,14 +81,18 @@ async function run(suite: Suite): Promise<Counts> {
   }
 }
 
-function hasTests(folder: string): boolean {
+const NONE: Counts = { passed: 0, failed: 0, skipped: [] };
+
+function testFiles(folder: string): readonly string[] {
   const path = join(ROOT, folder);
-  return existsSync(path) &&
-    !new Bun.Glob("**/*.test.ts").scanSync({ cwd: path }).next().done;
+  if (!existsSync(path)) return [];
+  return [...new Bun.Glob("**/*.test.ts").scanSync({ cwd: path })].map((file) =>
+    join(folder, file)
+  );
 }
 
-/** Counts the test cases of a JUnit report. */
-function read(xml: string): Counts {
+/** Counts the test cases of a JUnit report; a file that it does not know did not load, and counts as failed. */
+function read(xml: string, files: readonly string[]): Counts {
   let passed = 0;
   let failed = 0;
   const skipped: string[] = [];
@@ -98,6 +101,10 @@ function read(xml: string): Counts {
     else if (empty === undefined && /<skipped\b/.test(body)) {
       skipped.push(unescape(/ name="([^"]*)"/.exec(attributes)?.[1] ?? "?"));
     } else passed++;
+  }
+  for (const file of files.filter((file) => !xml.includes(` file="${file}"`))) {
+    console.error(`test: No test of "${file}" ran to its end`);
+    failed++;
   }
   return { passed, failed, skipped };
 }
