@@ -45,6 +45,8 @@ export interface FakeDataplane extends Dataplane {
    * there keeps its owner; a new one is foreign.
    */
   drift<T>(kind: string, key: string, item: T | undefined): void;
+  /** The key of an item of a kind. */
+  keyOf<T>(kind: string, item: T): string;
   /** Tells the watchers of a kind that events were lost. */
   loseEvents(kind: string): void;
   /** Everything in Linux, one line an object, sorted by kind and key; "(foreign)" and "(linux)" mark what no owner made. */
@@ -155,6 +157,7 @@ export function fakeDataplane(): FakeDataplane {
       if (item !== undefined) put(world, { kind, key, item, owner: before?.owner }, moved);
       report([{ kind, key }, ...moved]);
     },
+    keyOf: (kind, item) => resourceOf(kind).key(item),
     loseEvents(kind) {
       for (const w of watchers) if (w.kind === kind) w.context.drift("unknown");
     },

@@ -38,6 +38,8 @@ export class IpsetState {
   readonly #revisions = new Map<string, number>();
   #socket: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
+  /** Told when a set was made anew, which loses its members. */
+  readonly emptied = new Set<() => void>();
 
   constructor(options: Pick<SocketOptions, "namespace"> = {}) {
     this.#options = options;
@@ -134,6 +136,9 @@ export function ipsetTable(state: IpsetState, owner: Owner): Table<IpSet> {
         for (const [i, refusal] of send(state.socket, "write ipset", requests)) {
           refusals.set(i, ipsetRefusal(refusal));
         }
+        if (ops.some((op) => op.verb === "update")) {
+          queueMicrotask(() => state.emptied.forEach((tell) => tell()));
+        }
         return outcomes("ipset", ops, setResource.key, refusals).map((outcome, i) => {
           const error = failed.get(i);
           return error === undefined ? outcome : { op: outcome.op, error };
@@ -162,6 +167,11 @@ export function ipsetMemberTable(state: IpsetState, owner: Owner): Table<IpSetMe
       return items;
     },
     apply: (ops) => Promise.resolve(guarded(ops, () => applyMembers(state.socket, ops))),
+    watch(context) {
+      const tell = () => context.drift("unknown");
+      state.emptied.add(tell);
+      return () => state.emptied.delete(tell);
+    },
     refuse: (item) =>
       ownsSet(owner, item.set)
         ? undefined

@@ -193,25 +193,30 @@ export function atLeast(version: string, wanted: readonly number[]): boolean {
   return true;
 }
 
-/** The error of a tool that failed, with an errno's name for what its text says. */
-export function toolError(op: string, object: string, result: ToolResult): KernelError {
+/** The error of a tool that failed, with an errno's name for what its text says, or `silent` where it says nothing. */
+export function toolError(
+  op: string,
+  object: string,
+  result: ToolResult,
+  silent = "EINVAL",
+): KernelError {
   const detail = result.stderr.split("\n").map((line) => line.trim()).filter((line) =>
     line !== "" && !line.startsWith("Try `") && !line.startsWith("#")
   ).join("; ").slice(0, 400);
   const remedy = /holding the xtables lock/i.test(detail)
     ? "another tool holds the iptables lock; it is tried again"
     : undefined;
-  return new KernelError(op, codeOf(detail), {
+  return new KernelError(op, codeOf(detail, silent), {
     object,
     detail: detail === "" ? `exit status ${result.status}` : detail,
     ...(remedy === undefined ? {} : { remedy }),
   });
 }
 
-function codeOf(detail: string): string {
+function codeOf(detail: string, silent: string): string {
   if (/xtables lock/i.test(detail)) return "EAGAIN";
   if (/Permission denied|you must be root|Operation not permitted/i.test(detail)) return "EPERM";
   if (/busy|Too many links|Directory not empty/i.test(detail)) return "EBUSY";
   if (/exist|No such file|No chain/i.test(detail)) return "ENOENT";
-  return "EINVAL";
+  return silent;
 }

@@ -100,7 +100,9 @@ function failure<T>(
   op: Op<T>,
   result: Parameters<typeof toolError>[2],
 ): KernelError {
-  return toolError(`${op.verb} ${resource.kind}`, resource.key(op.item), result);
+  // The legacy tool says only "line 3 failed" of a chain that a rule of others jumps to.
+  const silent = op.verb === "delete" ? "EBUSY" : "EINVAL";
+  return toolError(`${op.verb} ${resource.kind}`, resource.key(op.item), result, silent);
 }
 
 function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {

@@ -8,6 +8,7 @@
  */
 
 import type { Owner } from "../dataplane.ts";
+import { KernelError } from "../errors.ts";
 import type { Actual, Drift, Resource, WatchContext } from "../resource.ts";
 import { type Address, address } from "../resources/address.ts";
 import { type Link, link } from "../resources/link.ts";
@@ -45,13 +46,21 @@ class Watch<T> {
   readonly owner: Owner;
   readonly #resource: Resource<T>;
   readonly #context: WatchContext<T>;
+  readonly #now: ((key: string) => Actual<T> | undefined) | undefined;
   readonly #pending = new Map<string, Actual<T> | undefined>();
   #unknown = false;
 
-  constructor(resource: Resource<T>, owner: Owner, context: WatchContext<T>) {
+  /** @param now reads what stands at a key, where an event alone does not tell; may throw */
+  constructor(
+    resource: Resource<T>,
+    owner: Owner,
+    context: WatchContext<T>,
+    now?: (key: string) => Actual<T> | undefined,
+  ) {
     this.#resource = resource;
     this.owner = owner;
     this.#context = context;
+    this.#now = now;
   }
 
   /** What the runtime believes to stand at a key. */
@@ -82,9 +91,11 @@ class Watch<T> {
 
   flush(): void {
     const changes: Drift<T>[] = [];
-    for (const [key, actual] of this.#pending) {
+    for (const [key, told] of this.#pending) {
       const believed = this.believed(key);
-      if (this.#same(actual, believed)) continue;
+      if (this.#same(told, believed)) continue;
+      const actual = this.#now === undefined ? told : this.#now(key);
+      if (this.#now !== undefined && this.#same(actual, believed)) continue;
       changes.push(actual === undefined ? { key } : { key, actual });
     }
     this.#pending.clear();
@@ -141,7 +152,13 @@ export class Monitor {
   }
 
   watchLinks(owner: Owner, context: WatchContext<Link>): () => void {
-    return this.#add(this.#watches.links, new Watch(link, owner, context));
+    // Events of one change show its steps: a link is reported before it has our alias, and setting the alias of a
+    // link that is down causes none.
+    const now = (name: string) => {
+      const info = this.#rtnl.link(name);
+      return info === undefined ? undefined : linkItem(info, owner);
+    };
+    return this.#add(this.#watches.links, new Watch(link, owner, context, now));
   }
   watchAddresses(owner: Owner, context: WatchContext<Address>): () => void {
     return this.#add(this.#watches.addresses, new Watch(address, owner, context));
@@ -169,7 +186,7 @@ export class Monitor {
     try {
       const stop = await listenEvents(NETLINK_ROUTE, GROUPS, {
         onMessage: (message) => this.#take(message),
-        onDrained: () => this.#each((watch) => watch.flush()),
+        onDrained: () => this.#each((watch) => this.#flush(watch)),
         onLost: () => void this.#lost(),
         ...(this.#options.onError === undefined ? {} : { onError: this.#options.onError }),
       }, this.#rtnl.namespace === undefined ? {} : { namespace: this.#rtnl.namespace });
@@ -194,8 +211,17 @@ export class Monitor {
     await this.#readLinks().catch((error: unknown) => this.#options.onError?.(error));
     this.#each((watch) => {
       watch.noteUnknown();
-      watch.flush();
+      this.#flush(watch);
     });
+  }
+
+  #flush(watch: Watch<unknown>): void {
+    try {
+      watch.flush();
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#options.onError?.(error);
+    }
   }
 
   #each(act: (watch: Watch<unknown>) => void): void {

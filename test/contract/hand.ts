@@ -1,0 +1,135 @@
+/** What another tool does to Linux, in that tool's words. */
+
+import type {
+  Address,
+  Chain,
+  IpSet,
+  IpSetMember,
+  IpvsDestination,
+  IpvsService,
+  Jump,
+  Link,
+  Route,
+  Rule,
+  Sysctl,
+} from "../../src/kernel/dataplane/resources/mod.ts";
+import type { Hand } from "./world.ts";
+
+type Run = (...argv: readonly string[]) => void;
+
+export function hand(run: Run): Hand {
+  const act = (verb: "add" | "del", kind: string, item: unknown): void => {
+    const words = commands[kind];
+    if (words === undefined) throw new Error(`No tool for kind "${kind}"`);
+    words(run, verb, item);
+  };
+  return {
+    add: (kind, item) => act("add", kind, item),
+    remove: (kind, item) => act("del", kind, item),
+  };
+}
+
+const commands: Readonly<Record<string, (run: Run, verb: "add" | "del", item: unknown) => void>> = {
+  link(run, verb, item) {
+    const { name, type } = item as Link;
+    run("ip", "link", verb, name, "type", type);
+  },
+  address(run, verb, item) {
+    const { family, address, prefix, link } = item as Address;
+    const quick = verb === "add" && family === 6 ? ["nodad"] : [];
+    run("ip", `-${family}`, "addr", verb, `${address}/${prefix}`, "dev", link, ...quick);
+  },
+  route(run, verb, item) {
+    const { family, type, destination, table, metric, nextHops, source } = item as Route;
+    const [hop] = nextHops;
+    run(
+      "ip",
+      `-${family}`,
+      "route",
+      verb,
+      type,
+      destination,
+      ...(hop?.gateway === undefined ? [] : ["via", hop.gateway]),
+      ...(hop?.link === undefined ? [] : ["dev", hop.link]),
+      "table",
+      String(table),
+      ...(metric === 0 ? [] : ["metric", String(metric)]),
+      ...(source === undefined || verb === "del" ? [] : ["src", source]),
+    );
+  },
+  rule(run, verb, item) {
+    const { family, priority, from, to, mark, mask, table } = item as Rule;
+    run(
+      "ip",
+      `-${family}`,
+      "rule",
+      verb,
+      "from",
+      from ?? "all",
+      ...(to === undefined ? [] : ["to", to]),
+      ...(mark === undefined ? [] : ["fwmark", `${mark}/${mask ?? 0xffffffff}`]),
+      "priority",
+      String(priority),
+      "table",
+      String(table),
+    );
+  },
+  sysctl(run, _, item) {
+    const { path, value } = item as Sysctl;
+    run("sysctl", "-qw", `${path.replaceAll("/", ".")}=${value}`);
+  },
+  ipset(run, verb, item) {
+    const { name, type, family } = item as IpSet;
+    if (verb === "del") run("ipset", "destroy", name);
+    else run("ipset", "create", name, type, "family", family === 4 ? "inet" : "inet6");
+  },
+  "ipset.member"(run, verb, item) {
+    const { set, entry } = item as IpSetMember;
+    run("ipset", verb, set, entry);
+  },
+  chain(run, verb, item) {
+    const { family, table, name } = item as Chain;
+    shell(
+      run,
+      family,
+      verb === "add"
+        ? `$T -t ${table} -N ${name}`
+        : `$T -t ${table} -F ${name}; $T -t ${table} -X ${name}`,
+    );
+  },
+  jump(run, verb, item) {
+    const { family, table, from, to } = item as Jump;
+    shell(
+      run,
+      family,
+      verb === "add"
+        ? `$T -t ${table} -A ${from} -j ${to}`
+        : `$T -t ${table} -S ${from} | grep -e "-j ${to}$" | sed "s/^-A/*${table}\\n-D/; s/$/\\nCOMMIT/" | $T-restore --noflush`,
+    );
+  },
+  "ipvs.service"(run, verb, item) {
+    const { id, scheduler } = item as IpvsService;
+    const where = [`-${id.protocol[0]}`, serviceWords(id)];
+    if (verb === "add") run("ipvsadm", "-A", ...where, "-s", scheduler);
+    else run("ipvsadm", "-D", ...where);
+  },
+  "ipvs.destination"(run, verb, item) {
+    const { service, address, port, weight } = item as IpvsDestination;
+    const there = service.family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+    const where = [`-${service.protocol[0]}`, serviceWords(service), "-r", there];
+    if (verb === "add") run("ipvsadm", "-a", ...where, "-m", "-w", String(weight));
+    else run("ipvsadm", "-d", ...where);
+  },
+};
+
+function serviceWords({ family, address, port }: IpvsService["id"]): string {
+  return family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+}
+
+/** $T is the variant that works here: without nf_tables for IPv4 only the legacy one does. */
+function shell(run: Run, family: number, script: string): void {
+  const tool = family === 4 ? "iptables" : "ip6tables";
+  const choose =
+    `T=${tool}; $T -t nat -N P_$$ 2>/dev/null && $T -t nat -X P_$$ || T=${tool}-legacy`;
+  run("sh", "-c", `${choose}; ${script}`);
+}

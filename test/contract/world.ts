@@ -1,0 +1,154 @@
+/** The worlds that the contract runs over: the fake, and Linux in a fresh network namespace. */
+
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Dataplane } from "../../src/kernel/dataplane/dataplane.ts";
+import { fakeDataplane } from "../../src/kernel/dataplane/fake.ts";
+import { openLinux } from "../../src/kernel/dataplane/linux/mod.ts";
+import { hand } from "./hand.ts";
+
+/** Another tool's hand on Linux. */
+export interface Hand {
+  /** Adds an item that is nobody's. */
+  add<T>(kind: string, item: T): void;
+  /** Removes an item, whoever made it. */
+  remove<T>(kind: string, item: T): void;
+}
+
+export interface World {
+  readonly dataplane: Dataplane;
+  readonly hand: Hand;
+  /** Opens the same Linux once more, as a restarted agent does: nothing but Linux and the ledger is left. */
+  reopen(): Dataplane;
+  close(): Promise<void>;
+}
+
+export interface WorldKind {
+  readonly name: string;
+  /** Link type that stands in for dummy where Linux has none. */
+  readonly link: "dummy" | "bridge";
+  /** What this machine lacks for a kind, or undefined. */
+  lacks(kind: string): string | undefined;
+  open(): World;
+}
+
+/** The node's own addresses in every world. */
+export const NODE = { 4: "192.0.2.1", 6: "2001:db8::1" } as const;
+
+export const fakeWorld: WorldKind = {
+  name: "the fake",
+  link: "dummy",
+  lacks: () => undefined,
+  open() {
+    const dataplane = fakeDataplane();
+    const node = { name: "node0", type: "dummy", up: true } as const;
+    dataplane.seed("link", node);
+    return {
+      dataplane,
+      hand: {
+        add: (kind, item) => dataplane.drift(kind, dataplane.keyOf(kind, item), item),
+        remove: (kind, item) => dataplane.drift(kind, dataplane.keyOf(kind, item), undefined),
+      },
+      reopen: () => dataplane,
+      close: () => dataplane.close(),
+    };
+  },
+};
+
+function run(...argv: readonly string[]): { readonly ok: boolean; readonly text: string } {
+  try {
+    const { exitCode, stdout, stderr } = Bun.spawnSync([...argv], { stdin: "ignore" });
+    return { ok: exitCode === 0, text: `${stdout}${stderr}` };
+  } catch (error) {
+    return { ok: false, text: String(error) };
+  }
+}
+
+let namespaces = 0;
+
+function makeNamespace(link: string): string {
+  const name = `routelet-${process.pid}-${++namespaces}`;
+  const made = run("ip", "netns", "add", name);
+  if (!made.ok) throw new Error(`Cannot make a network namespace: ${made.text}`);
+  const ip = (...argv: readonly string[]) => run("ip", "-n", name, ...argv);
+  ip("link", "set", "lo", "up");
+  ip("link", "add", "node0", "type", link);
+  ip("link", "set", "node0", "up");
+  ip("addr", "add", `${NODE[4]}/24`, "dev", "node0");
+  ip("-6", "addr", "add", `${NODE[6]}/64`, "dev", "node0", "nodad");
+  return name;
+}
+
+/** Looks once what this machine has, in a namespace of its own. */
+function survey(): {
+  readonly link: "dummy" | "bridge";
+  readonly lacks: ReadonlyMap<string, string>;
+} {
+  const lacks = new Map<string, string>();
+  const all = (reason: string) => {
+    for (const kind of ["link", "address", "route", "rule", "sysctl"]) lacks.set(kind, reason);
+    for (const kind of ["ipset", "ipset.member", "chain", "jump"]) lacks.set(kind, reason);
+    for (const kind of ["ipvs.service", "ipvs.destination"]) lacks.set(kind, reason);
+  };
+  if (process.getuid?.() !== 0) {
+    all("this needs root");
+    return { link: "dummy", lacks };
+  }
+  const name = `routelet-${process.pid}-0`;
+  if (!run("ip", "netns", "add", name).ok) {
+    all("this machine lacks iproute2 or the right to make network namespaces");
+    return { link: "dummy", lacks };
+  }
+  const inside = (...argv: readonly string[]) => run("ip", "netns", "exec", name, ...argv).ok;
+  const dummy = run("ip", "-n", name, "link", "add", "t0", "type", "dummy").ok;
+  run("modprobe", "ip_vs");
+  if (!existsSync("/proc/net/ip_vs")) {
+    for (const kind of ["ipvs.service", "ipvs.destination"]) {
+      lacks.set(kind, "this machine's Linux lacks ip_vs");
+    }
+  } else if (!inside("ipvsadm", "-Ln")) {
+    for (const kind of ["ipvs.service", "ipvs.destination"]) {
+      lacks.set(kind, "this machine lacks ipvsadm");
+    }
+  }
+  if (!inside("ipset", "list")) {
+    for (const kind of ["ipset", "ipset.member"]) lacks.set(kind, "this machine lacks ipset");
+  }
+  if (!inside("iptables-save") && !inside("iptables-legacy-save")) {
+    for (const kind of ["chain", "jump"]) lacks.set(kind, "this machine lacks iptables");
+  }
+  run("ip", "netns", "del", name);
+  return { link: dummy ? "dummy" : "bridge", lacks };
+}
+
+const found = survey();
+
+export const linuxWorld: WorldKind = {
+  name: found.link === "dummy" ? "Linux" : "Linux, with bridges for dummies",
+  link: found.link,
+  lacks: (kind) => found.lacks.get(kind),
+  open() {
+    const netns = makeNamespace(found.link);
+    const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
+    const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
+    const opened: Dataplane[] = [open()];
+    return {
+      dataplane: opened[0] as Dataplane,
+      hand: hand((...argv) => {
+        const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
+        if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
+      }),
+      reopen() {
+        const again = open();
+        opened.push(again);
+        return again;
+      },
+      async close() {
+        for (const dataplane of opened) await dataplane.close();
+        run("ip", "netns", "del", netns);
+        rmSync(runtimeDirectory, { recursive: true, force: true });
+      },
+    };
+  },
+};
