@@ -1,0 +1,29 @@
+/** The scenarios of the first guide, by name: scripts in `seeds/`, on the cluster of `examples/first-guide`. */
+
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { passLab } from "./lab.ts";
+
+const TOPOLOGY = join(import.meta.dir, "../../examples/first-guide/topology.yaml");
+
+const SEEDS = {
+  "seed-clusterip": "every node serves ClusterIPs in IPVS and all pods answer in turn",
+  "seed-affinity": "a client stays with its pod for the time that the Service says",
+  "seed-nodeport": "a client outside reaches all pods through any node's port",
+  "seed-scheduler": "the annotation changes the scheduler in place and connections go on",
+  "seed-source-route": "a node calls a VIP with its own address as source",
+  "seed-apiserver-vip": "the API server answers on its ClusterIP",
+};
+
+describe("first guide", () => {
+  for (const [name, sentence] of Object.entries(SEEDS)) {
+    test(`${name}: ${sentence}`, async () => {
+      const lab = await passLab({
+        topology: TOPOLOGY,
+        script: join(import.meta.dir, "seeds", `${name}.sh`),
+      });
+      expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    });
+  }
+});
