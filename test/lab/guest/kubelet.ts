@@ -5,7 +5,7 @@ import type { KubeObject, LabApi } from "../api/types.ts";
 import { type Cable, podSteps } from "../topology/layout.ts";
 import type { NodeSpec, Topology } from "../topology/topology.ts";
 import type { Hands } from "./hands.ts";
-import { planPod, podKey, type PodPlan, signature } from "./pods.ts";
+import { planPod, podKey, podNamespace, type PodPlan, signature } from "./pods.ts";
 
 export interface Kubelet {
   /** Resolves when all changes so far are done. */
@@ -27,6 +27,8 @@ export function startKubelet(
   const wanted = new Map<string, PodPlan>();
   const running = new Map<string, PodPlan>();
   const cables = new Map<string, Cable>();
+  /** Namespaces of pods → the pod that had the name first. */
+  const owners = new Map<string, string>();
   const dirty = new Set<string>();
   let problems: string[] = [];
   let working: Promise<void> | undefined;
@@ -36,6 +38,9 @@ export function startKubelet(
     const plan = deleted ? undefined : planPod(object, (name) => nodes.has(name));
     if (plan === undefined) wanted.delete(key);
     else wanted.set(key, plan);
+    const name = podNamespace(key);
+    if (plan?.hostNetwork === false) owners.set(name, owners.get(name) ?? key);
+    else if (owners.get(name) === key) owners.delete(name);
     dirty.add(key);
     working ??= work();
   }
@@ -88,14 +93,8 @@ export function startKubelet(
   }
 
   function clash(key: string): string | undefined {
-    const name = key.replace("/", "-");
-    for (const other of new Set([...running.keys(), ...wanted.keys()])) {
-      const earlier = running.has(other) || !running.has(key);
-      if (other === key || !earlier || other.replace("/", "-") !== name) continue;
-      if (wanted.get(other)?.hostNetwork === true) continue;
-      return `pod "${other}" has the namespace "pod-${name}" already; give one of them another name`;
-    }
-    return undefined;
+    const owner = owners.get(podNamespace(key));
+    return owner === undefined || owner === key ? undefined : clashText(owner);
   }
 
   for (const pod of api.list("Pod")) see(pod, false);
@@ -115,6 +114,12 @@ export function startKubelet(
       return texts;
     },
   };
+}
+
+/** Why no other pod gets the owner's namespace. */
+export function clashText(owner: string): string {
+  return `pod "${owner}" has the namespace "${podNamespace(owner)}" already; ` +
+    "give one of them another name";
 }
 
 /** As CNI plugins name them: `veth` and eight letters that follow from the pod. */
