@@ -99,7 +99,7 @@ function read(xml: string, files: readonly string[]): Counts {
   for (const [, attributes = "", empty, body = ""] of xml.matchAll(CASE)) {
     if (empty === undefined && /<(?:failure|error)\b/.test(body)) failed++;
     else if (empty === undefined && /<skipped\b/.test(body)) {
-      skipped.push(unescape(/ name="([^"]*)"/.exec(attributes)?.[1] ?? "?"));
+      skipped.push(fullName(attributes));
     } else passed++;
   }
   for (const file of files.filter((file) => !xml.includes(` file="${file}"`))) {
@@ -107,6 +107,15 @@ function read(xml: string, files: readonly string[]): Counts {
     failed++;
   }
   return { passed, failed, skipped };
+}
+
+/** The groups of a test and its name: a group's name says what the machine lacks for all of it. */
+function fullName(attributes: string): string {
+  const value = (name: string) =>
+    unescape(new RegExp(` ${name}="([^"]*)"`).exec(attributes)?.[1] ?? "");
+  // Bun lists the innermost group first.
+  const groups = value("classname").split(" > ").filter((group) => group !== "").toReversed();
+  return [...groups, value("name")].join(" > ");
 }
 
 const CASE = /<testcase\b((?:[^>"]|"[^"]*")*?)(?:(\/)>|>([\s\S]*?)<\/testcase>)/g;
