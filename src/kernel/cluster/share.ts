@@ -1,12 +1,13 @@
 /**
  * Keeps one copy of what many objects repeat: node names, zones, label sets, port lists. In a cluster
- * of 10,000 Services this is most of the memory. Bounded: when full, it forgets and starts anew,
- * which costs memory for a while and nothing else.
+ * of 10,000 Services this is most of the memory. Bounded and small, for repetitions come close together
+ * and what occurs once must not be kept for ever: when full, it forgets and starts anew, which costs a
+ * second copy and nothing else.
  */
 
-const CAPACITY = 50_000;
+const CAPACITY = 4_096;
 /** Longer texts are hardly ever repeated. */
-const LONGEST = 256;
+const LONGEST = 128;
 
 const texts = new Map<string, string>();
 const values = new Map<string, unknown>();
@@ -27,7 +28,7 @@ export function shareText(text: string): string {
 /** An equal value, as the copy that others hold. Only for small JSON that is never changed. */
 export function shareValue<T extends object>(value: T): T {
   const key = JSON.stringify(value);
-  if (key.length > LONGEST * 8) return value;
+  if (key.length > LONGEST * 4) return value;
   const known = values.get(key);
   if (known !== undefined) return known as T;
   if (values.size >= CAPACITY) values.clear();
