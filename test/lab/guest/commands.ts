@@ -6,9 +6,9 @@ import type { Topology } from "../topology/topology.ts";
 import type { Agents } from "./agents.ts";
 import type { Command, Console } from "./control.ts";
 import type { Hands } from "./hands.ts";
-import type { Kubelet } from "./kubelet.ts";
+import { clashText, type Kubelet } from "./kubelet.ts";
 import { merge, nodeObject, readObjects } from "./objects.ts";
-import { planPod, podKey } from "./pods.ts";
+import { planPod, podKey, podNamespace } from "./pods.ts";
 import { waitForAgents } from "./wait.ts";
 
 export interface Room {
@@ -64,16 +64,14 @@ export function createCommands(room: Room): Command {
 export async function applyObjects(room: Room, objects: readonly object[]): Promise<string[]> {
   const nodes = new Map(room.topology.nodes.map((node) => [node.name, node] as const));
   const refused: string[] = [];
-  let batch: object[] = [];
+  const claimed = new Map<string, string>();
+  const batch: object[] = [];
   const write = () => {
-    if (batch.length === 0) return;
-    const all = batch;
-    batch = [];
     try {
-      room.api.applyAll(all);
+      room.api.applyAll(batch);
     } catch {
       // One of them is at fault: find it, keep the others.
-      for (const object of all) {
+      for (const object of batch) {
         try {
           room.api.apply(object);
         } catch (error) {
@@ -93,13 +91,14 @@ export async function applyObjects(room: Room, objects: readonly object[]): Prom
       kind === "Pod" &&
       planPod(object as KubeObject, (name) => nodes.has(name))?.hostNetwork === false
     ) {
-      write();
       const key = podKey(object as KubeObject);
-      const reason = room.kubelet.clash(key);
+      const before = claimed.get(podNamespace(key)) ?? key;
+      const reason = room.kubelet.clash(key) ?? (before === key ? undefined : clashText(before));
       if (reason !== undefined) {
         refused.push(`Pod "${key}" is refused: ${reason}`);
         continue;
       }
+      claimed.set(podNamespace(key), key);
     }
     batch.push(object);
   }
