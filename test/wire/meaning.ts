@@ -57,5 +57,5 @@ function collect(a: AttributeReader, path: string, into: Record<string, string>)
 
 /** `a` without what only it says, and the names of that: known differences are listed by the test. */
 export function beyond(a: Record<string, string>, b: Record<string, string>): readonly string[] {
-  return Object.keys(a).filter((name) => a[name] !== b[name]);
+  return Object.keys(a).filter((name) => a[name] !== b[name]).toSorted();
 }
