@@ -5,56 +5,53 @@
  * Desired items come in *units* (one Service, say). Several units may want one key: equal wishes are shared and
  * the item lives until the last one goes; different ones, and any on an exclusive kind, are a conflict that the
  * unit with the lowest rank wins.
+ *
+ * A child is held back while its parent is not in Linux, or is another's: nothing is hung below what is not ours,
+ * and one failed parent is one failure.
  */
 
 import { type Conflict, decide, type Decision } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
-
-/** A part of the desired state that is computed as a whole. Identity is the object. */
-export interface Unit {
-  /** "services default/web", as conflicts name it. */
-  readonly label: string;
-  /** Lower wins a conflict; compared as text. */
-  rank: string;
-  /** Keys that it wants now, by tracker. Written by trackers alone. */
-  readonly keys: Map<object, readonly string[]>;
-}
-
-interface Claim<T> {
-  readonly unit: Unit;
-  item: T;
-  /** The next claim of the same key; nearly always none. */
-  next: Claim<T> | undefined;
-}
-
-const NO_KEYS: readonly string[] = [];
+import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
 
 export class Tracker<T> {
   readonly resource: Resource<T>;
-  readonly #actual = new Map<string, Actual<T>>();
-  readonly #claims = new Map<string, Claim<T>>();
-  readonly #dirty = new Set<string>();
+  readonly #slots = new Map<string, Slot<T>>();
+  readonly #dirty = new Set<Slot<T>>();
   readonly #conflicts = new Map<string, Conflict>();
+  /** Conflicts that nobody was told of yet. */
+  #news: Conflict[] = [];
   /** Keys whose change came from Linux, for the log: they are repairs. */
-  readonly #drifted = new Set<string>();
+  readonly #drifted = new Set<Slot<T>>();
   readonly #children: Tracker<unknown>[] = [];
   readonly #parent: Tracker<unknown> | undefined;
+  /** Keys that are held back, by parent, and the parent that each of them waits for. */
+  readonly #waiting = new Map<string, Set<Slot<T>>>();
+  readonly #waitsFor = new Map<Slot<T>, string>();
+  #listed = false;
+  #owned = 0;
 
-  /** @param parent the tracker of `resource.parentKind`, if that kind is exclusive */
+  /** @param parent the tracker of `resource.parentKind`, if there is one */
   constructor(resource: Resource<T>, parent?: Tracker<unknown>) {
     this.resource = resource;
-    if (parent?.resource.exclusive === true) {
+    if (parent !== undefined && resource.parent !== undefined) {
       this.#parent = parent;
       parent.#children.push(this as Tracker<unknown>);
     }
   }
 
-  get actual(): ReadonlyMap<string, Actual<T>> {
-    return this.#actual;
-  }
+  /** Linux as it is believed to be now. Live view; what it hands out is made when asked for. */
+  readonly actual: ReadonlyMap<string, Actual<T>> = new ActualView(this.#slots);
 
   get conflicts(): Iterable<Conflict> {
     return this.#conflicts.values();
+  }
+
+  /** The conflicts that came up since the last call. */
+  takeNewConflicts(): readonly Conflict[] {
+    const news = this.#news.filter((conflict) => this.#conflicts.get(conflict.key) === conflict);
+    this.#news = [];
+    return news;
   }
 
   /** Number of keys that may differ from Linux. */
@@ -62,210 +59,351 @@ export class Tracker<T> {
     return this.#dirty.size;
   }
 
+  /** Whether other kinds hang below this one. */
+  get isParent(): boolean {
+    return this.#children.length > 0;
+  }
+
   /** Replaces all that `unit` wants of this kind. Equal items keep their old object, and cost nothing further. */
   want(unit: Unit, items: readonly T[]): void {
-    const before = unit.keys.get(this) ?? NO_KEYS;
+    const before = unit.slots.filter((slot) => slot.tracker === this) as unknown as Slot<T>[];
     if (before.length === 0 && items.length === 0) return;
-    const after: string[] = [];
-    const now = new Set<string>();
+    const now = new Set<Slot<T>>();
     for (const item of items) {
-      const key = this.resource.key(item);
-      if (now.has(key)) continue;
-      now.add(key);
-      after.push(key);
-      this.#claim(key, unit, item);
+      const slot = this.#slot(this.resource.key(item));
+      if (now.has(slot)) continue;
+      now.add(slot);
+      this.#claim(slot, unit, item);
     }
-    for (const key of before) if (!now.has(key)) this.#unclaim(key, unit);
-    if (after.length === 0) unit.keys.delete(this);
-    else unit.keys.set(this, after);
+    for (const slot of before) if (!now.has(slot)) this.#unclaim(slot, unit);
+    if (before.length === now.size && before.every((slot) => now.has(slot))) return;
+    const others = unit.slots.filter((slot) => slot.tracker !== this);
+    unit.slots = [...others, ...now as unknown as Set<Slot>];
   }
 
-  /** Replaces all that Linux is known to hold, and looks at every key again. */
-  replaceActual(list: readonly Actual<T>[]): void {
-    const before = this.#actual.size === 0 ? undefined : new Map(this.#actual);
-    this.#actual.clear();
-    for (const have of list) {
-      const key = this.resource.key(have.item);
-      // Keeps the object that is in memory already: a resync must not double what we hold.
-      const old = before?.get(key);
-      const same = old !== undefined && old.owned === have.owned &&
-        this.resource.equal(old.item, have.item) && this.resource.equal(have.item, old.item);
-      this.#actual.set(key, same ? old : this.#shared(key, have));
-      if (!same && before !== undefined) this.#drifted.add(key);
-      this.#dirty.add(key);
-      before?.delete(key);
+  /**
+   * Replaces all that Linux is known to hold, and looks at every key again. Returns whether something of ours
+   * was lost.
+   */
+  replaceActual(list: readonly Actual<T>[]): boolean {
+    const seen = new Set<Slot<T>>();
+    let lost = false;
+    for (const { item, owned } of list) {
+      const slot = this.#slot(this.resource.key(item));
+      seen.add(slot);
+      if (this.#moved(slot, item, owned) === "lost") lost = true;
     }
-    for (const key of before?.keys() ?? []) {
-      this.#drifted.add(key);
-      this.#dirty.add(key);
+    for (const slot of this.#slots.values()) {
+      if (slot.have !== undefined && !seen.has(slot)) {
+        if (this.#moved(slot, undefined, false) === "lost") lost = true;
+      }
+      this.#dirty.add(slot);
     }
-    for (const key of this.#claims.keys()) this.#dirty.add(key);
+    this.#listed = true;
+    return lost;
   }
 
-  /** Notes what moved in Linux without us. Returns whether a key of ours is concerned. */
-  drift(changes: readonly Drift<T>[]): boolean {
+  /** Notes what moved in Linux without us: whether a key of ours is concerned, and whether something of ours was lost. */
+  drift(changes: readonly Drift<T>[]): { readonly concerned: boolean; readonly lost: boolean } {
     let concerned = false;
+    let lost = false;
     for (const { key, actual } of changes) {
-      const old = this.#actual.get(key);
-      if (old === undefined && actual === undefined) continue;
-      if (actual === undefined) this.#actual.delete(key);
-      else this.#actual.set(key, actual);
-      if (!this.#claims.has(key) && old?.owned !== true && actual?.owned !== true) continue;
-      this.#dirty.add(key);
-      this.#drifted.add(key);
-      concerned = true;
+      if (actual === undefined && !this.#slots.has(key)) continue;
+      const slot = this.#slot(key);
+      const ours = slot.owned || actual?.owned === true || slot.unit !== undefined;
+      const what = this.#moved(slot, actual?.item, actual?.owned === true);
+      if (what === "lost") lost = true;
+      if (what !== "same" && ours) {
+        this.#dirty.add(slot);
+        concerned = true;
+      }
+      this.#forget(slot);
     }
-    return concerned;
+    return { concerned, lost };
   }
 
   /** Looks at a key again, after a failed op. */
   touch(key: string): void {
-    this.#dirty.add(key);
+    const slot = this.#slots.get(key);
+    if (slot !== undefined) this.#dirty.add(slot);
   }
 
   /** Takes the ops that are due: creates and updates, or deletes. What is in order is forgotten. */
   take(verbs: "upserts" | "deletes"): Op<T>[] {
     const ops: Op<T>[] = [];
-    for (const key of this.#dirty) {
-      const decision = this.#decide(key);
+    for (const slot of this.#dirty) {
+      const decision = this.#decide(slot);
       if (decision !== undefined && "op" in decision) {
         if ((decision.op.verb === "delete") !== (verbs === "deletes")) continue;
         ops.push(decision.op);
+      } else {
+        // It moved, and needs nothing: a later change is no repair of that.
+        this.#drifted.delete(slot);
       }
-      this.#dirty.delete(key);
+      this.#dirty.delete(slot);
+      this.#forget(slot);
     }
     return ops;
   }
 
-  /** Whether nothing is to be done at `key`. */
+  /** Whether there is nothing to do at `key`, be it for a conflict. */
   inOrder(key: string): boolean {
-    return this.#decide(key) === undefined;
+    const slot = this.#slots.get(key);
+    const decision = slot === undefined ? undefined : this.#decide(slot);
+    return decision === undefined || "conflict" in decision;
   }
 
-  /** Whether the last look at `key` found that Linux had moved; forgets it. */
-  takeDrifted(key: string): boolean {
-    return this.#drifted.delete(key);
-  }
-
-  /** An op succeeded: Linux now holds what it said. */
-  applied(op: Op<T>): void {
-    const key = this.resource.key(op.item);
-    if (op.verb === "delete") this.#actual.delete(key);
-    else this.#actual.set(key, { item: op.item, owned: true });
+  /** An op succeeded: Linux now holds what it said. Returns whether that was a repair. */
+  applied(op: Op<T>): boolean {
+    const slot = this.#slot(this.resource.key(op.item));
+    const repaired = this.#drifted.delete(slot);
+    this.#hold(slot, op.verb === "delete" ? undefined : op.item, op.verb !== "delete");
     // The wish may have changed while the op ran.
-    if (this.#decide(key) !== undefined) this.#dirty.add(key);
+    if (this.#decide(slot) !== undefined) this.#dirty.add(slot);
+    this.#forget(slot);
+    return repaired;
   }
 
   /** The item that the winning unit wants at `key`. */
   desired(key: string): T | undefined {
-    return this.#winner(key)?.item;
+    const slot = this.#slots.get(key);
+    return slot === undefined ? undefined : this.#winner(slot)?.item;
   }
 
   /** All wanted items, each key once. */
   *allDesired(): Iterable<T> {
-    for (const key of this.#claims.keys()) {
-      const winner = this.#winner(key);
-      if (winner !== undefined) yield winner.item;
+    for (const slot of this.#slots.values()) {
+      const item = this.#winner(slot)?.item;
+      if (item !== undefined && !this.#foreignParent(item)) yield item;
     }
   }
 
   /** Number of items of ours in Linux. */
   owned(): number {
-    let count = 0;
-    for (const have of this.#actual.values()) if (have.owned) count++;
-    return count;
+    return this.#owned;
   }
 
   /** The unit that holds `key`, if any does. */
   holder(key: string): Unit | undefined {
-    return this.#winner(key)?.unit;
+    const slot = this.#slots.get(key);
+    return slot === undefined ? undefined : this.#winner(slot)?.unit;
   }
 
-  #decide(key: string): Decision<T> {
-    const winner = this.#winner(key);
-    const decision = decide(this.resource, winner?.item, this.#actual.get(key));
-    const lost = winner === undefined ? undefined : this.#loser(key, winner);
-    const conflict = decision !== undefined && "conflict" in decision ? decision.conflict : lost;
-    if (conflict === undefined) this.#conflicts.delete(key);
-    else this.#conflicts.set(key, conflict);
-    return decision;
+  /** The claims of a slot, or their order, may have changed. */
+  contest(slot: Slot<T>): void {
+    this.#dirty.add(slot);
+    if (this.resource.exclusive !== true) return;
+    for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
+      if (c.unit !== undefined) this.#dirtyChildren(c.unit);
+    }
+  }
+
+  #slot(key: string): Slot<T> {
+    const old = this.#slots.get(key);
+    if (old !== undefined) return old;
+    const slot = new Slot(this, key);
+    this.#slots.set(key, slot);
+    return slot;
+  }
+
+  /** Drops a slot that says nothing any more. */
+  #forget(slot: Slot<T>): void {
+    if (slot.have !== undefined || slot.unit !== undefined || this.#dirty.has(slot)) return;
+    this.#slots.delete(slot.key);
+    this.#drifted.delete(slot);
+    this.#conflicts.delete(slot.key);
+    this.#stopWaiting(slot);
+  }
+
+  /** Takes in what Linux holds at a key: the same as we believed, something else, or something of ours no more. */
+  #moved(slot: Slot<T>, item: T | undefined, owned: boolean): "same" | "moved" | "lost" {
+    const { have } = slot;
+    // Keeps the object that is in memory already: a resync must not double what we hold.
+    const same = have === undefined || item === undefined
+      ? have === item
+      : slot.owned === owned && this.#same(have, item);
+    if (same) return "same";
+    const lost = slot.owned && !owned;
+    if (this.#listed && (slot.owned || owned || slot.unit !== undefined)) this.#drifted.add(slot);
+    const wanted = slot.item;
+    const shared = item !== undefined && owned && wanted !== undefined && this.#same(wanted, item);
+    this.#hold(slot, shared ? wanted : item, owned);
+    return lost ? "lost" : "moved";
+  }
+
+  #hold(slot: Slot<T>, have: T | undefined, owned: boolean): void {
+    const changed = slot.owned !== owned || (slot.have === undefined) !== (have === undefined);
+    if (slot.owned !== owned) this.#owned += owned ? 1 : -1;
+    slot.have = have;
+    slot.owned = owned;
+    if (!changed) return;
+    for (const child of this.#children) child.#release(slot.key);
+  }
+
+  #same(one: T, other: T): boolean {
+    return one === other || (this.resource.equal(one, other) && this.resource.equal(other, one));
+  }
+
+  #decide(slot: Slot<T>): Decision<T> {
+    const winner = this.#winner(slot);
+    const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
+    const decision = decide(this.resource, winner?.item, have);
+    const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
+    const held = upsert && this.#heldBack(slot, decision.op.item);
+    if (!held) this.#stopWaiting(slot);
+    const conflict = decision !== undefined && "conflict" in decision
+      ? decision.conflict
+      : this.#lost(slot, winner) ??
+        (held || winner === undefined ? this.#orphaned(slot) : undefined);
+    this.#note(slot.key, conflict);
+    return held ? undefined : decision;
+  }
+
+  #note(key: string, conflict: Conflict | undefined): void {
+    if (conflict === undefined) {
+      this.#conflicts.delete(key);
+    } else if (this.#conflicts.get(key)?.reason !== conflict.reason) {
+      this.#conflicts.set(key, conflict);
+      this.#news.push(conflict);
+    }
+  }
+
+  /** Whether an item must wait until its parent is in Linux, as ours; notes that it does. */
+  #heldBack(slot: Slot<T>, item: T): boolean {
+    if (this.#parent === undefined || this.resource.parent === undefined) return false;
+    const key = this.resource.parent(item);
+    if (this.#parent.#slots.get(key)?.owned === true) return false;
+    if (this.#waitsFor.get(slot) === key) return true;
+    this.#stopWaiting(slot);
+    this.#waitsFor.set(slot, key);
+    const others = this.#waiting.get(key);
+    if (others === undefined) this.#waiting.set(key, new Set([slot]));
+    else others.add(slot);
+    return true;
+  }
+
+  #stopWaiting(slot: Slot<T>): void {
+    const key = this.#waitsFor.get(slot);
+    if (key === undefined) return;
+    this.#waitsFor.delete(slot);
+    const others = this.#waiting.get(key);
+    others?.delete(slot);
+    if (others?.size === 0) this.#waiting.delete(key);
+  }
+
+  /** A parent moved: what waits for it is looked at again. */
+  #release(parent: string): void {
+    const waiting = this.#waiting.get(parent);
+    if (waiting === undefined) return;
+    this.#waiting.delete(parent);
+    for (const slot of waiting) {
+      this.#waitsFor.delete(slot);
+      this.#dirty.add(slot);
+    }
+  }
+
+  /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */
+  #orphaned({ key, item }: Slot<T>): Conflict | undefined {
+    if (this.#parent === undefined || item === undefined) return undefined;
+    const parent = this.resource.parent?.(item) ?? "";
+    if (this.#parent.holder(parent) !== undefined) return undefined;
+    const { kind } = this.#parent.resource;
+    return {
+      kind: this.resource.kind,
+      key,
+      reason: `its ${kind} "${parent}" is not ours; want that as well, or stop wanting this`,
+    };
+  }
+
+  #foreignParent(item: T): boolean {
+    if (this.#parent === undefined || this.resource.parent === undefined) return false;
+    const parent = this.#parent.#slots.get(this.resource.parent(item));
+    return parent?.have !== undefined && !parent.owned;
   }
 
   /** The conflict among units, if there is one: who waits for whom. */
-  #loser(key: string, winner: Claim<T>): Conflict | undefined {
-    // A lost parent is one conflict, not one for each of its children.
-    if (this.#parent !== undefined) return undefined;
+  #lost(slot: Slot<T>, winner: Claim<T> | undefined): Conflict | undefined {
+    // Nearly always there is one claim. A lost parent is one conflict, not one for each of its children.
+    if (winner?.item === undefined || slot.next === undefined || this.#hangsOnHolder) {
+      return undefined;
+    }
     const losers: string[] = [];
-    for (let c = this.#claims.get(key); c !== undefined; c = c.next) {
-      if (c === winner) continue;
-      if (this.resource.exclusive === true || !this.resource.equal(c.item, winner.item)) {
+    for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
+      if (c === winner || c.unit === undefined || c.item === undefined) continue;
+      if (this.resource.exclusive === true || !this.#same(c.item, winner.item)) {
         losers.push(c.unit.label);
       }
     }
     if (losers.length === 0) return undefined;
     return {
       kind: this.resource.kind,
-      key,
+      key: slot.key,
       reason:
-        `wanted by ${losers.toSorted().join(", ")} as well, but held by ${winner.unit.label}, ` +
+        `wanted by ${losers.toSorted().join(", ")} as well, but held by ${winner.unit?.label}, ` +
         "which is older; give one of them another address or port",
     };
   }
 
-  #winner(key: string): Claim<T> | undefined {
+  /** Whether only the unit that holds the parent may want an item. */
+  get #hangsOnHolder(): boolean {
+    return this.#parent?.resource.exclusive === true;
+  }
+
+  #winner(slot: Slot<T>): Claim<T> | undefined {
     let best: Claim<T> | undefined;
-    for (let c = this.#claims.get(key); c !== undefined; c = c.next) {
-      if (this.#parent !== undefined && this.resource.parent !== undefined) {
-        if (this.#parent.holder(this.resource.parent(c.item)) !== c.unit) continue;
+    for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
+      if (c.unit === undefined || c.item === undefined) continue;
+      if (this.#hangsOnHolder && this.resource.parent !== undefined) {
+        if (this.#parent?.holder(this.resource.parent(c.item)) !== c.unit) continue;
       }
-      if (best === undefined || c.unit.rank < best.unit.rank) best = c;
+      if (best?.unit === undefined || c.unit.rank < best.unit.rank) best = c;
     }
     return best;
   }
 
-  #claim(key: string, unit: Unit, item: T): void {
-    const first = this.#claims.get(key);
-    for (let c = first; c !== undefined; c = c.next) {
+  #claim(slot: Slot<T>, unit: Unit, item: T): void {
+    for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== unit) continue;
-      if (this.resource.equal(item, c.item) && this.resource.equal(c.item, item)) return;
+      if (c.item !== undefined && this.#same(item, c.item)) return;
       c.item = item;
-      this.#dirty.add(key);
+      this.#dirty.add(slot);
       return;
     }
-    this.#claims.set(key, { unit, item, next: first });
-    this.#dirty.add(key);
-    if (first !== undefined) this.#dirtyChildren(key);
+    // What Linux was read to hold may be the same: one object is enough.
+    if (slot.have !== undefined && slot.owned && this.#same(item, slot.have)) slot.have = item;
+    if (slot.unit === undefined) {
+      slot.unit = unit;
+      slot.item = item;
+      this.#dirty.add(slot);
+    } else {
+      slot.next = { unit, item, next: slot.next };
+      this.contest(slot);
+    }
   }
 
-  #unclaim(key: string, unit: Unit): void {
-    const first = this.#claims.get(key);
-    if (first?.unit === unit) {
-      if (first.next === undefined) this.#claims.delete(key);
-      else this.#claims.set(key, first.next);
+  #unclaim(slot: Slot<T>, unit: Unit): void {
+    if (slot.unit === unit) {
+      const { next } = slot;
+      slot.unit = next?.unit;
+      slot.item = next?.item;
+      slot.next = next?.next;
     } else {
-      for (let c = first; c !== undefined; c = c.next) {
+      for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
         if (c.next?.unit === unit) c.next = c.next.next;
       }
     }
-    this.#dirty.add(key);
-    if (first?.next !== undefined) this.#dirtyChildren(key);
+    this.contest(slot);
+    if (this.resource.exclusive === true) this.#dirtyChildren(unit);
   }
 
   /** The holder of an exclusive key may have changed: what hangs below it must be judged again. */
-  #dirtyChildren(key: string): void {
+  #dirtyChildren(unit: Unit): void {
     for (const child of this.#children) {
-      for (let c = this.#claims.get(key); c !== undefined; c = c.next) {
-        for (const childKey of c.unit.keys.get(child) ?? NO_KEYS) child.#dirty.add(childKey);
+      for (const slot of unit.slots) {
+        if (slot.tracker === child) child.#dirty.add(slot);
       }
     }
   }
-
-  /** The wanted object where it equals what Linux holds, so that both maps share it. */
-  #shared(key: string, have: Actual<T>): Actual<T> {
-    const claimed = this.#claims.get(key)?.item;
-    return claimed !== undefined && have.owned && this.resource.equal(claimed, have.item) &&
-        this.resource.equal(have.item, claimed)
-      ? { item: claimed, owned: true }
-      : have;
-  }
 }
+
+export type { Unit };

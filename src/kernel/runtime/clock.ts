@@ -13,6 +13,11 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => performance.now(),
   after(ms, run) {
+    // A timer of 0 ms takes one; what was woken together still runs together.
+    if (ms <= 0) {
+      const immediate = setImmediate(run);
+      return () => clearImmediate(immediate);
+    }
     const timer = setTimeout(run, Math.min(ms, LONGEST_TIMER));
     return () => clearTimeout(timer);
   },

@@ -37,10 +37,16 @@ export interface EngineOptions {
   readonly minInterval: number;
   /** Milliseconds between full read-backs. */
   readonly fullInterval: number;
-  /** The name of another plugin that holds this key, if one does. */
-  readonly heldElsewhere: (kind: string, key: string) => string | undefined;
+  /** Another plugin that wants this key, if one does, and what it wants there. */
+  readonly heldElsewhere: (kind: string, key: string) => Holder | undefined;
   /** Called when something that `status` or `settled` say may have changed. */
   readonly onChange: () => void;
+}
+
+/** A plugin and what it wants at a key. */
+export interface Holder {
+  readonly plugin: string;
+  readonly item: unknown;
 }
 
 /** One kind's part of a dry run. */
@@ -61,6 +67,10 @@ interface OpenTable {
   readonly tracker: Tracker<unknown>;
   readonly failures: Map<string, Failure>;
   stale: boolean;
+  /** What moved while a list ran, which may have been read before. */
+  missed: Drift<unknown>[] | undefined;
+  /** Keys that moved while ops ran, before or after them. */
+  doubted: Set<string> | undefined;
   unwatch: (() => void) | undefined;
 }
 
@@ -68,6 +78,8 @@ interface OpenTable {
 const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBUFS", "ETIMEDOUT"]);
 /** Ops of one kind in one round that are logged one by one; more are summed up in one line. */
 const LOGGED_OPS = 20;
+/** Warnings of one kind in one round that are logged one by one; of more only the number is. */
+const LOGGED_WARNINGS = 20;
 const LISTED_PROBLEMS = 100;
 
 export class Engine {
@@ -94,8 +106,10 @@ export class Engine {
   /** Before `start` nothing is read or written: a dry run sets plugins up and must leave Linux alone. */
   #started = false;
   #stopped = false;
-  /** Conflicts that the log has told of. */
-  #conflicts: ReadonlySet<string> = new Set();
+  /** Warnings of this round, by message. */
+  readonly #told = new Map<string, number>();
+  /** Keys that other plugins hold, by the unit that wants them. */
+  readonly #refused = new Map<UnitState, { units: Units; kind: string; key: string }[]>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -108,7 +122,15 @@ export class Engine {
       );
       byKind.set(resource.kind, tracker);
       const table = options.dataplane.open(ref, options.owner);
-      return { table, tracker, failures: new Map(), stale: true, unwatch: undefined };
+      return {
+        table,
+        tracker,
+        failures: new Map(),
+        stale: true,
+        missed: undefined,
+        doubted: undefined,
+        unwatch: undefined,
+      };
     });
     this.#byResource = new Map(this.#tables.map((open) => [open.tracker.resource, open]));
   }
@@ -132,12 +154,23 @@ export class Engine {
     if (this.#stopped) return;
     this.#started = true;
     for (const open of this.#tables) {
-      open.unwatch = open.table.watch?.({
+      open.unwatch = this.#watch(open);
+    }
+    this.#wake();
+  }
+
+  /** A kind that cannot be watched is still read back in full rounds. */
+  #watch(open: OpenTable): (() => void) | undefined {
+    try {
+      return open.table.watch?.({
         actual: open.tracker.actual,
         drift: (changes) => this.#drift(open, changes),
       });
+    } catch (error) {
+      const { kind } = open.tracker.resource;
+      this.#options.log.error("Cannot watch Linux", { kind, reason: textOf(error) });
+      return undefined;
     }
-    this.#wake();
   }
 
   /** Stops after the round that runs. Linux stays as it is. */
@@ -155,15 +188,32 @@ export class Engine {
     return this.#rounds > 0 && !this.#busy && !this.#due();
   }
 
-  get ready(): boolean {
-    return this.#phase === "ready";
+  get phase(): PluginPhase {
+    return this.#phase;
   }
 
-  /** Whether this plugin wants `key`. */
-  wants(kind: string, key: string): boolean {
-    return this.#tables.some((open) =>
-      open.tracker.resource.kind === kind && open.tracker.desired(key) !== undefined
-    );
+  /** Why the plugin is degraded as a whole, while it is. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  /** What this plugin wants at `key`. */
+  desired(kind: string, key: string): unknown {
+    for (const { tracker } of this.#tables) {
+      if (tracker.resource.kind === kind) return tracker.desired(key);
+    }
+    return undefined;
+  }
+
+  /** Another plugin may have let go of a key that was refused here. */
+  recheck(): void {
+    for (const [unit, keys] of this.#refused) {
+      const free = keys.find(({ kind, key }) =>
+        this.#options.heldElsewhere(kind, key) === undefined
+      );
+      free?.units.mark([unit.name]);
+    }
+    this.#wake();
   }
 
   status(): PluginStatus {
@@ -234,18 +284,21 @@ export class Engine {
   #drift(open: OpenTable, changes: readonly Drift<unknown>[] | "unknown"): void {
     if (changes === "unknown") {
       open.stale = true;
+    } else if (open.missed !== undefined) {
+      open.missed.push(...changes);
     } else {
-      const isParent = this.#tables.some((other) =>
-        other.tracker.resource.parentKind === open.tracker.resource.kind
-      );
-      const lost = changes.some(({ key, actual }) =>
-        actual === undefined && open.tracker.actual.get(key)?.owned === true
-      );
-      if (!open.tracker.drift(changes)) return;
-      // What hung below a lost parent went with it, and Linux does not tell of each.
-      if (isParent && lost) { for (const other of this.#tables) other.stale = true; }
+      for (const { key } of open.doubted === undefined ? [] : changes) open.doubted?.add(key);
+      const { concerned, lost } = open.tracker.drift(changes);
+      if (lost) this.#doubtBelow(open);
+      if (!concerned) return;
     }
     this.#wake();
+  }
+
+  /** What hung below a lost parent went with it, and Linux does not tell of each. Parents come first in the order. */
+  #doubtBelow(open: OpenTable): void {
+    if (!open.tracker.isParent) return;
+    for (const other of this.#tables.slice(this.#tables.indexOf(open) + 1)) other.stale = true;
   }
 
   #synced(): boolean {
@@ -314,16 +367,16 @@ export class Engine {
       this.#forgetFailures();
       this.#judge(this.#foundationFailure());
       this.#failedRounds = 0;
-      this.#lastSuccess = Date.now();
+      if (this.#reason === undefined) this.#lastSuccess = Date.now();
     } catch (error) {
       ok = false;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#judge(reason);
+      this.#judge(textOf(error));
       this.#failedRounds++;
       // Some ops may have been taken and not carried out.
       for (const open of this.#tables) open.stale = true;
     }
     this.#logConflicts();
+    this.#logRest();
     this.#rounds++;
     this.#lastEnd = clock.now();
     this.#lastRoundMs = this.#lastEnd - start;
@@ -358,15 +411,26 @@ export class Engine {
   }
 
   #logConflicts(): void {
-    const now = new Set<string>();
     for (const { tracker } of this.#tables) {
-      for (const { kind, key, reason } of tracker.conflicts) {
-        const text = `${kind} ${key}: ${reason}`;
-        now.add(text);
-        if (!this.#conflicts.has(text)) this.#options.log.warn("Conflict", { kind, key, reason });
+      for (const { kind, key, reason } of tracker.takeNewConflicts()) {
+        this.#warn("Conflict", { kind, key, reason });
       }
     }
-    this.#conflicts = now;
+  }
+
+  /** Logs a warning, unless this round has logged many of them. */
+  #warn(message: string, fields: object): void {
+    const count = (this.#told.get(message) ?? 0) + 1;
+    this.#told.set(message, count);
+    if (count <= LOGGED_WARNINGS) this.#options.log.warn(message, fields);
+  }
+
+  #logRest(): void {
+    for (const [message, count] of this.#told) {
+      const more = count - LOGGED_WARNINGS;
+      if (more > 0) this.#options.log.warn("More of the same", { warning: message, more });
+    }
+    this.#told.clear();
   }
 
   /** Takes up the failed ops that are due. Where Linux was not as we believed, it is read back first. */
@@ -375,8 +439,17 @@ export class Engine {
       for (const [key, failure] of open.failures) {
         if (failure.at > now) continue;
         open.tracker.touch(key);
-        if (DOUBTS.has(failure.error.code)) open.stale = true;
+        if (DOUBTS.has(failure.error.code)) this.#doubt(open);
       }
+    }
+  }
+
+  /** Marks a kind, and its parents' kinds, to be read back. */
+  #doubt(open: OpenTable): void {
+    const { parentKind } = open.tracker.resource;
+    open.stale = true;
+    for (const other of parentKind === undefined ? [] : this.#tables) {
+      if (other.tracker.resource.kind === parentKind) this.#doubt(other);
     }
   }
 
@@ -384,74 +457,98 @@ export class Engine {
   async #list(): Promise<void> {
     for (const open of this.#tables) {
       if (!open.stale) continue;
-      const list = await open.table.list();
+      // Events that are lost while the list runs make it stale again; others are applied on top of it.
       open.stale = false;
-      open.tracker.replaceActual(list);
+      open.missed = [];
+      try {
+        const list = await open.table.list();
+        if (open.tracker.replaceActual(list)) this.#doubtBelow(open);
+      } finally {
+        const { missed } = open;
+        open.missed = undefined;
+        if (missed.length > 0) this.#drift(open, missed);
+      }
     }
   }
 
   #evaluate(): void {
     for (const units of this.#units) {
-      for (const unit of units.take()) {
-        this.#evaluateUnit(units.reconciler, unit);
-        units.settle(unit);
+      const taken = units.take();
+      try {
+        for (const unit of taken) {
+          this.#evaluateUnit(units, unit);
+          units.settle(unit);
+        }
+      } catch (error) {
+        units.mark("all");
+        throw error;
       }
     }
   }
 
-  #evaluateUnit(reconciler: Reconciler, unit: UnitState): void {
+  #evaluateUnit(units: Units, unit: UnitState): void {
+    this.#refused.delete(unit);
     const wanted = new Map<OpenTable, unknown[]>();
     const reports = new Set<string>();
     const desired: Desired = {
-      want: (ref, item) => this.#want(wanted, reports, ref as TableRef<unknown>, item),
+      want: (ref, item) => {
+        const problem = this.#want(units, unit, wanted, ref as TableRef<unknown>, item);
+        if (problem !== undefined) reports.add(problem);
+      },
       report: (problem) => void reports.add(problem),
     };
-    const { log } = this.#options;
     try {
-      reconciler.desired(unit.name, desired);
+      units.reconciler.desired(unit.name, desired);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      if (unit.failure !== reason) log.error("Unit degraded", { unit: unit.label, reason });
+      const reason = textOf(error);
+      if (unit.failure !== reason) this.#warn("Unit degraded", { unit: unit.label, reason });
       unit.failure = reason;
       return;
     }
     unit.failure = undefined;
     for (const problem of reports) {
-      if (!unit.reports.has(problem)) log.warn("Object ignored", { unit: unit.label, problem });
+      if (!unit.reports.has(problem)) {
+        this.#warn("Object ignored", { unit: unit.label, problem });
+      }
     }
     unit.reports = reports.size === 0 ? NO_REPORTS : reports;
     for (const open of this.#tables) open.tracker.want(unit, wanted.get(open) ?? []);
   }
 
+  /** Notes that a unit wants an item. Returns why it may not have it, if that must be said. */
   #want(
+    units: Units,
+    unit: UnitState,
     wanted: Map<OpenTable, unknown[]>,
-    reports: Set<string>,
-    ref: TableRef<unknown>,
+    { resource }: TableRef<unknown>,
     item: unknown,
-  ): void {
-    const open = this.#byResource.get(ref.resource);
+  ): string | undefined {
+    const open = this.#byResource.get(resource);
     if (open === undefined) {
       throw new Error(
-        `Plugin "${this.#options.owner.name}" wants an item of kind "${ref.resource.kind}", which its ` +
+        `Plugin "${this.#options.owner.name}" wants an item of kind "${resource.kind}", which its ` +
           `field "tables" does not name; add it there`,
       );
     }
-    const { kind } = ref.resource;
     const refusal = open.table.refuse?.(item);
-    const holder = this.#options.heldElsewhere(kind, ref.resource.key(item));
-    if (refusal !== undefined) {
-      reports.add(`Refused ${ref.resource.describe(item)}: ${refusal}`);
-    } else if (holder !== undefined) {
-      reports.add(
-        `Refused ${
-          ref.resource.describe(item)
-        }: plugin "${holder}" holds it; let only one of them want it`,
-      );
-    } else {
+    if (refusal !== undefined) return `Refused ${resource.describe(item)}: ${refusal}`;
+    const { kind } = resource;
+    const key = resource.key(item);
+    const holder = this.#options.heldElsewhere(kind, key);
+    if (holder === undefined) {
       const items = wanted.get(open);
       if (items === undefined) wanted.set(open, [item]);
       else items.push(item);
+      return undefined;
     }
+    const refused = this.#refused.get(unit);
+    if (refused === undefined) this.#refused.set(unit, [{ units, kind, key }]);
+    else refused.push({ units, kind, key });
+    // Two plugins may want the same sysctl: one of them sets it.
+    if (resource.exclusive !== true && resource.equal(item, holder.item)) return undefined;
+    return `Refused ${
+      resource.describe(item)
+    }: plugin "${holder.plugin}" holds it; let only one of them want it`;
   }
 
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
@@ -461,55 +558,86 @@ export class Engine {
       return failure === undefined || failure.at <= now || failure.item !== op.item;
     });
     if (ops.length === 0) return;
-    const outcomes = await open.table.apply(ops);
-    const done: Op<unknown>[] = [];
+    open.doubted = new Set();
+    let outcomes: readonly Outcome<unknown>[];
+    let doubted: ReadonlySet<string>;
+    try {
+      outcomes = await open.table.apply(ops);
+    } finally {
+      doubted = open.doubted;
+      open.doubted = undefined;
+    }
+    if (outcomes.length !== ops.length) {
+      const { kind } = open.tracker.resource;
+      throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
+    }
+    const done: Done[] = [];
     for (const outcome of outcomes) {
-      if (outcome.error === undefined) done.push(outcome.op);
-      this.#settle(open, outcome);
+      const repair = this.#settle(open, outcome);
+      if (repair !== undefined) done.push({ op: outcome.op, repair });
+      // Nobody can say whether it moved before our change or after it.
+      if (doubted.size > 0 && doubted.has(open.tracker.resource.key(outcome.op.item))) {
+        open.stale = true;
+      }
     }
     this.#logOps(open, done);
   }
 
-  #settle({ tracker, failures }: OpenTable, { op, error, note }: Outcome<unknown>): void {
+  /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
+  #settle(
+    { tracker, failures }: OpenTable,
+    { op, error, note }: Outcome<unknown>,
+  ): boolean | undefined {
     const { clock, log, observer } = this.#options;
     const { kind } = tracker.resource;
     const key = tracker.resource.key(op.item);
     observer?.ops(kind, op.verb, error === undefined, 1);
     if (error === undefined) {
       failures.delete(key);
-      tracker.applied(op);
+      const repair = tracker.applied(op);
       if (note !== undefined) log.info("Left out", { kind, key, note });
-      return;
+      return repair;
     }
     const before = failures.get(key);
-    const attempts = (before?.attempts ?? 0) + 1;
+    const attempts = before !== undefined && before.item === op.item ? before.attempts + 1 : 1;
     const at = clock.now() + retryDelay(attempts);
     failures.set(key, { attempts, error, item: op.item, at });
     if (before?.error.message !== error.message) {
-      log.warn("Linux refused a change", { kind, key, verb: op.verb, error: error.message });
+      this.#warn("Linux refused a change", { kind, key, verb: op.verb, error: error.message });
     }
+    return undefined;
   }
 
-  #logOps({ tracker }: OpenTable, ops: readonly Op<unknown>[]): void {
+  #logOps({ tracker }: OpenTable, done: readonly Done[]): void {
     const { log } = this.#options;
     const { kind } = tracker.resource;
-    const repaired = ops.filter((op) => tracker.takeDrifted(tracker.resource.key(op.item))).length;
-    if (ops.length > LOGGED_OPS) {
-      const count = (verb: string): number => ops.filter((op) => op.verb === verb).length;
+    if (done.length > LOGGED_OPS) {
+      const count = (verb: string): number => done.filter(({ op }) => op.verb === verb).length;
       log.info("Changed Linux", {
         kind,
         created: count("create"),
         updated: count("update"),
         deleted: count("delete"),
-        repaired,
+        repaired: done.filter(({ repair }) => repair).length,
       });
       return;
     }
-    for (const op of ops) {
+    for (const { op, repair } of done) {
       const item = tracker.resource.describe(op.item);
-      log.info(repaired > 0 ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
+      log.info(repair ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
     }
   }
+}
+
+/** An op that Linux has carried out. */
+interface Done {
+  readonly op: Op<unknown>;
+  /** Linux had moved without us. */
+  readonly repair: boolean;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 export type { Conflict };

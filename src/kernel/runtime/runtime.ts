@@ -18,8 +18,8 @@ import {
   type Stores,
 } from "../plugin.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
-import type { PluginStatus, Problem } from "./status.ts";
+import { Engine, type EngineObserver, type Holder, type TablePlan } from "./engine.ts";
+import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
 export interface Hosted {
@@ -67,34 +67,72 @@ export interface Preview {
   readonly problems: readonly Problem[];
 }
 
+/** One plugin; with neither engine nor failure while it is being set up. */
 interface Host {
   readonly name: string;
-  readonly engine: Engine | undefined;
-  readonly failure: string | undefined;
+  engine: Engine | undefined;
+  failure: string | undefined;
 }
 
 export class Runtime {
   readonly #options: RuntimeOptions;
   readonly #abort = new AbortController();
-  readonly #hosts: Host[] = [];
+  readonly #hosts: readonly Host[];
   readonly #watched = new Set<KindName>();
   #applied: Record<string, string> = {};
+  /** Whether engines start as soon as they are set up. */
+  #started = false;
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
+    this.#hosts = options.plugins.map(({ plugin: { name } }) => ({
+      name,
+      engine: undefined,
+      failure: undefined,
+    }));
   }
 
-  /** Sets up all plugins and starts watching. Returns when every plugin is set up or has failed to be. */
+  /**
+   * Sets up all plugins, and starts each as soon as it is set up: one that hangs holds up nobody else. Returns when
+   * every plugin is set up or has failed to be.
+   */
   async start(): Promise<void> {
+    this.#started = true;
     await this.setup();
-    for (const { engine } of this.#hosts) engine?.start();
   }
 
   /** Sets up all plugins and starts the watches, but leaves Linux alone: `preview` needs no more. */
   async setup(): Promise<void> {
-    for (const hosted of inOrder(this.#options.plugins)) {
-      this.#hosts.push(await this.#host(hosted));
+    const { plugins } = this.#options;
+    const done = new Map<Hosted, Promise<void>>();
+    const setUp = (hosted: Hosted, index: number): Promise<void> => {
+      const running = done.get(hosted) ?? this.#setUp(hosted, index, setUp);
+      done.set(hosted, running);
+      return running;
+    };
+    await Promise.all(plugins.map(setUp));
+  }
+
+  /** Sets up one plugin, behind those that it names in `after`. */
+  async #setUp(
+    hosted: Hosted,
+    index: number,
+    other: (hosted: Hosted, index: number) => Promise<void>,
+  ): Promise<void> {
+    const { plugins, log } = this.#options;
+    const host = this.#hosts[index] as Host;
+    const fault = faultOf(hosted, index, plugins);
+    if (fault !== undefined) {
+      host.failure = fault;
+      log.error("Plugin not started", { plugin: host.name, reason: fault });
+      return;
     }
+    const { after = [] } = hosted.plugin;
+    const before = plugins.flatMap((each, i) =>
+      after.includes(each.plugin.name) ? [other(each, i)] : []
+    );
+    if (before.length > 0) await Promise.all(before);
+    await this.#host(hosted, host);
   }
 
   /** Stops the plugins; Linux stays as it is. */
@@ -110,15 +148,11 @@ export class Runtime {
   /** Why the agent is not ready, one text for each cause. */
   waitingFor(): readonly string[] {
     const causes = [...this.#missingLists()];
-    for (const { name, engine, failure } of this.#hosts) {
-      const status = engine?.status();
-      if (status?.phase === "ready") continue;
-      const reason = failure ?? status?.reason;
-      causes.push(
-        `plugin ${name} is ${status?.phase ?? "degraded"}${
-          reason === undefined ? "" : `: ${reason}`
-        }`,
-      );
+    for (const host of this.#hosts) {
+      const phase = phaseOf(host);
+      if (phase === "ready") continue;
+      const reason = host.failure ?? host.engine?.reason;
+      causes.push(`plugin ${host.name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`);
     }
     return causes;
   }
@@ -132,11 +166,11 @@ export class Runtime {
   }
 
   status(): RuntimeStatus {
-    const plugins = this.#hosts.map(({ name, engine, failure }): PluginStatus =>
-      engine?.status() ?? {
-        name,
-        phase: "degraded",
-        reason: failure ?? "",
+    const plugins = this.#hosts.map((host): PluginStatus =>
+      host.engine?.status() ?? {
+        name: host.name,
+        phase: phaseOf(host),
+        ...(host.failure === undefined ? {} : { reason: host.failure }),
         owned: {},
         pending: 0,
         problems: [],
@@ -187,7 +221,7 @@ export class Runtime {
 
   /** Stores are updated before engines are woken, so a settled engine has carried out all that its stores hold. */
   #noteApplied(): void {
-    if (!this.#hosts.every(({ engine }) => engine === undefined || engine.settled)) return;
+    if (!this.#hosts.every((host) => host.engine?.settled ?? host.failure !== undefined)) return;
     const applied: Record<string, string> = {};
     for (const { kind, resourceVersion } of this.#options.source.state.kinds) {
       if (this.#watched.has(kind)) applied[kind] = resourceVersion;
@@ -195,7 +229,7 @@ export class Runtime {
     this.#applied = applied;
   }
 
-  async #host(hosted: Hosted): Promise<Host> {
+  async #host(hosted: Hosted, host: Host): Promise<void> {
     const { plugin } = hosted;
     const { name } = plugin;
     const log = this.#options.log.child({ plugin: name });
@@ -216,9 +250,11 @@ export class Runtime {
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
         fullInterval: this.#options.fullInterval,
-        heldElsewhere: (kind, key) =>
-          this.#hosts.find((other) => other.name !== name && other.engine?.wants(kind, key))?.name,
-        onChange: () => this.#noteApplied(),
+        heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
+        onChange: () => {
+          for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
+          this.#noteApplied();
+        },
         ...(this.#options.observer === undefined ? {} : { observer: this.#options.observer(name) }),
       });
       for (const { kind } of plugin.watches) this.#watched.add(kind);
@@ -232,39 +268,70 @@ export class Runtime {
         log,
         signal: this.#abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
-        input: storeInput,
+        input: (store, units) => storeInput(store, units, log),
       };
       const setup = (plugin as Plugin<unknown>).setup(context);
       if (setup !== undefined) {
         await within(this.#options.setupTimeout ?? 10_000, setup);
       }
-      return { name, engine, failure: undefined };
+      if (this.#abort.signal.aborted) throw new Error("the agent stops");
+      host.engine = engine;
+      if (this.#started) engine.start();
     } catch (error) {
-      const failure = error instanceof Error ? error.message : String(error);
-      log.error("Plugin not started", { reason: failure });
+      host.failure = error instanceof Error ? error.message : String(error);
+      log.error("Plugin not started", { reason: host.failure });
       // Its inputs must not wake it.
       await engine?.stop();
-      return { name, engine: undefined, failure };
     }
+  }
+
+  #heldElsewhere(asking: Host, kind: string, key: string): Holder | undefined {
+    for (const { name, engine } of this.#hosts) {
+      if (engine === undefined || name === asking.name) continue;
+      const item = engine.desired(kind, key);
+      if (item !== undefined) return { plugin: name, item };
+    }
+    return undefined;
   }
 }
 
-/** Plugins so that each comes behind those it names in `after`; otherwise as given. */
-function inOrder(plugins: readonly Hosted[]): readonly Hosted[] {
-  const ordered: Hosted[] = [];
-  const visit = (hosted: Hosted, path: readonly string[]): void => {
-    const { name, after = [] } = hosted.plugin;
-    if (ordered.includes(hosted)) return;
-    if (path.includes(name)) {
-      throw new Error(`Plugins wait for each other: ${[...path, name].join(" after ")}`);
-    }
-    for (const before of plugins) {
-      if (after.includes(before.plugin.name)) visit(before, [...path, name]);
-    }
-    ordered.push(hosted);
-  };
-  for (const hosted of plugins) visit(hosted, []);
-  return ordered;
+function phaseOf({ engine, failure }: Host): PluginPhase {
+  return engine?.phase ?? (failure === undefined ? "waiting" : "degraded");
+}
+
+/** Why a plugin cannot be hosted at all, if it cannot: its name decides what it owns. */
+function faultOf(
+  { plugin: { name, tables: kinds } }: Hosted,
+  index: number,
+  all: readonly Hosted[],
+): string | undefined {
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) {
+    return `its name "${name}" is not lower-case letters, digits and dashes; rename it`;
+  }
+  if (all.findIndex(({ plugin }) => plugin.name === name) < index) {
+    return `another plugin is called "${name}" as well; rename one of them`;
+  }
+  const unknown = kinds.find((kind) => !Object.hasOwn(tables, kind));
+  if (unknown !== undefined) {
+    return `its field "tables" names "${unknown}"; allowed are ${Object.keys(tables).join(", ")}`;
+  }
+  const circle = circleFrom(name, all, [name]);
+  return circle && `it waits for itself: ${circle.join(" after ")}`;
+}
+
+/** The way from a plugin back to itself along `after`, if there is one. */
+function circleFrom(
+  name: string,
+  all: readonly Hosted[],
+  path: readonly string[],
+): readonly string[] | undefined {
+  const last = path.at(-1);
+  for (const next of all.find(({ plugin }) => plugin.name === last)?.plugin.after ?? []) {
+    if (next === name) return [...path, next];
+    const found = path.includes(next) ? undefined : circleFrom(name, all, [...path, next]);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {
@@ -287,7 +354,21 @@ function onlyWatched(plugin: Plugin<never>, stores: Stores): Stores {
   });
 }
 
-function storeInput<T>(store: StoreLike<T>, units: (object: T) => Iterable<string> | "all"): Input {
+function storeInput<T>(
+  store: StoreLike<T>,
+  units: (object: T) => Iterable<string> | "all",
+  log: Logger,
+): Input {
+  /** What throws may concern anything; the store and the others that read it must not notice. */
+  const unitsOf = (object: T): Iterable<string> | "all" => {
+    try {
+      return units(object);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      log.error("Input failed; all units are looked at", { input: store.kind, reason });
+      return "all";
+    }
+  };
   return {
     name: store.kind,
     get synced() {
@@ -299,7 +380,7 @@ function storeInput<T>(store: StoreLike<T>, units: (object: T) => Iterable<strin
         for (const { previous, current } of changes) {
           for (const object of [previous, current]) {
             if (object === undefined) continue;
-            const names = units(object);
+            const names = unitsOf(object);
             if (names === "all") return wake("all");
             for (const name of names) woken.add(name);
           }

@@ -1,18 +1,32 @@
 /** The units of one reconciler: which exist, which must be looked at again, what each of them reported. */
 
-import type { Unit } from "../dataplane/tracker.ts";
+import { rerank, type Slot, type Unit } from "../dataplane/slot.ts";
 import type { Reconciler } from "../plugin.ts";
-
-/** A unit and what its last evaluation said. */
-export interface UnitState extends Unit {
-  readonly name: string;
-  reports: ReadonlySet<string>;
-  /** Text of what `desired` threw, while it does. */
-  failure: string | undefined;
-}
 
 /** Shared: at 10,000 units nearly all have nothing to say. */
 export const NO_REPORTS: ReadonlySet<string> = new Set();
+const NO_SLOTS: readonly Slot[] = [];
+
+/** A unit and what its last evaluation said. */
+export class UnitState implements Unit {
+  readonly name: string;
+  rank: string;
+  slots: readonly Slot[] = NO_SLOTS;
+  reports: ReadonlySet<string> = NO_REPORTS;
+  /** Text of what `desired` threw, while it does. */
+  failure: string | undefined = undefined;
+  readonly #reconciler: Reconciler;
+
+  constructor(reconciler: Reconciler, name: string, rank: string) {
+    this.#reconciler = reconciler;
+    this.name = name;
+    this.rank = rank;
+  }
+
+  get label(): string {
+    return this.name === "" ? this.#reconciler.name : `${this.#reconciler.name} ${this.name}`;
+  }
+}
 
 export class Units {
   readonly reconciler: Reconciler;
@@ -37,21 +51,24 @@ export class Units {
     else for (const unit of units) this.#dirty.add(unit);
   }
 
-  /** Takes the units that must be evaluated now, those that are gone included. */
+  /**
+   * Takes the units that must be evaluated now, those that are gone included. Where the plugin's own code throws,
+   * none is taken.
+   */
   take(): readonly UnitState[] {
     const names = this.#all
       ? new Set([...this.reconciler.units(), ...this.#units.keys()])
       : this.#dirty;
-    this.#all = false;
-    this.#dirty = new Set();
     const taken: UnitState[] = [];
     for (const name of names) taken.push(this.#state(name));
+    this.#all = false;
+    this.#dirty = new Set();
     return taken;
   }
 
   /** Forgets a unit that wants nothing and has nothing to say. */
   settle(unit: UnitState): void {
-    if (unit.keys.size === 0 && unit.reports.size === 0 && unit.failure === undefined) {
+    if (unit.slots.length === 0 && unit.reports.size === 0 && unit.failure === undefined) {
       this.#units.delete(unit.name);
     }
   }
@@ -64,18 +81,10 @@ export class Units {
     const rank = this.reconciler.rank?.(name) ?? name;
     const old = this.#units.get(name);
     if (old !== undefined) {
-      old.rank = rank;
+      rerank(old, rank);
       return old;
     }
-    const label = name === "" ? this.reconciler.name : `${this.reconciler.name} ${name}`;
-    const unit: UnitState = {
-      name,
-      label,
-      rank,
-      keys: new Map(),
-      reports: NO_REPORTS,
-      failure: undefined,
-    };
+    const unit = new UnitState(this.reconciler, name, rank);
     this.#units.set(name, unit);
     return unit;
   }
