@@ -24,7 +24,7 @@ export function connectionReporter(log: Logger): ConnectionReporter {
       if (told.size >= 100) told.clear();
       told.set(error, now);
       failingSince ??= now;
-      if (ordinary) log.info("API server ended the connection, trying again", { error });
+      if (ordinary) log.info("Connection to the API server ended, trying again", { error });
       else log.warn("API server failed, trying again", { error });
     },
     recovered: () => {

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test } from "bun:test";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { join } from "node:path";
 import { createApiSource } from "../../../../src/kernel/cluster/api-source.ts";
 import { inClusterCredentials } from "../../../../src/kernel/cluster/in-cluster.ts";
@@ -233,6 +234,33 @@ test("--master alone over plain HTTP sends no credentials", async () => {
   source.start([{ kind: "services" }]);
   await synced(source);
   expect(source.state.from).toBe(api.url);
+});
+
+test("an HTTP proxy is passed, and the server behind it is checked all the same", async () => {
+  const api = await tlsApi();
+  let tunnels = 0;
+  const proxy = createServer((client) => {
+    client.on("error", () => {});
+    client.once("data", (head) => {
+      tunnels++;
+      const [, host, port] = /^CONNECT ([^:]+):(\d+)/.exec(head.toString()) ?? [];
+      const upstream = connectTcp(Number(port), host, () => {
+        client.write("HTTP/1.1 200 OK\r\n\r\n");
+        client.pipe(upstream).pipe(client);
+      });
+      upstream.on("error", () => client.destroy());
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  undo.add(() => proxy.close());
+  const { port } = proxy.address() as AddressInfo;
+  const proxied = (yaml: string) =>
+    yaml.replace("    cluster:\n", `    cluster:\n      proxy-url: http://127.0.0.1:${port}\n`);
+  await synced(await connect(api, { user: "certificate" }, proxied));
+  expect(tunnels).toBeGreaterThan(0);
+  const stranger = await tlsApi({ unknownCa: true });
+  const error = await errorOf(await connect(stranger, { user: "token" }, proxied));
+  expect(error).toContain("is not from a CA that we trust");
 });
 
 test("secrets stand in no error and in no state", async () => {

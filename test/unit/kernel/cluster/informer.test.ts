@@ -289,7 +289,7 @@ test("what failed is logged once in words, and so is the end of it", async () =>
   await until("connected", () => source.state.connected);
   const told = log.lines.filter(({ level }) => level !== "debug");
   expect(told.map(({ message }) => message)).toEqual([
-    "API server ended the connection, trying again",
+    "Connection to the API server ended, trying again",
     "API server failed, trying again",
     "API server works again",
   ]);

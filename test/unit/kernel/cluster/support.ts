@@ -1,5 +1,6 @@
 /** What the tests of the cluster share. */
 
+import { setDefaultTimeout } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,9 @@ import {
 } from "../../../../src/kernel/cluster/mod.ts";
 import type { Tuning } from "../../../../src/kernel/cluster/informer.ts";
 import { silentLogger } from "../../../../src/kernel/observe/log.ts";
+
+// Above what `until` waits, whose message says what was awaited.
+setDefaultTimeout(40_000);
 
 /** Waits for what comes by itself; fails, with what is awaited in the message, when it does not. */
 export async function until(
