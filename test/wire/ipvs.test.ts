@@ -14,7 +14,7 @@ import {
   IPVS_CMD_SET_DEST,
   IPVS_CMD_SET_SERVICE,
   readService,
-  writeService,
+  ServiceWriter,
 } from "../../src/kernel/dataplane/linux/ipvs-codec.ts";
 import { writeIpvsTimeouts } from "../../src/kernel/dataplane/linux/ipvs-config.ts";
 import { MessageReader, MessageWriter } from "../../src/kernel/dataplane/linux/message.ts";
@@ -111,7 +111,7 @@ const services: readonly (readonly [string, IpvsService])[] = [
 
 for (const [command, item] of services) {
   test(`a new service says what "ipvsadm ${command}" says, in the same bytes`, () => {
-    const bytes = ours((w) => writeService(w, FAMILY, IPVS_CMD_NEW_SERVICE, item));
+    const bytes = ours((w) => new ServiceWriter(FAMILY).write(w, IPVS_CMD_NEW_SERVICE, item));
     const expected = capturedBytes(command);
     expect(difference(bytes, expected)).toEqual(same);
     expect(bytes.subarray(16).toHex()).toBe(expected.subarray(16).toHex());
@@ -128,16 +128,20 @@ for (const [command, item] of services) {
 }
 
 test("a changed service says what ipvsadm says", () => {
-  const bytes = ours((w) => writeService(w, FAMILY, IPVS_CMD_SET_SERVICE, service(web, "lc", 60)));
+  const bytes = ours((w) =>
+    new ServiceWriter(FAMILY).write(w, IPVS_CMD_SET_SERVICE, service(web, "lc", 60))
+  );
   expect(difference(bytes, capturedBytes("-E -t 10.0.0.1:80 -s lc -p 60"))).toEqual(same);
 });
 
 test("a deleted service is only named, where ipvsadm sends settings that Linux does not look at", () => {
   const settings = ["1.6", "1.7", "1.8", "1.9"];
-  const one = ours((w) => writeService(w, FAMILY, IPVS_CMD_DEL_SERVICE, service(web, "rr")));
+  const one = ours((w) =>
+    new ServiceWriter(FAMILY).write(w, IPVS_CMD_DEL_SERVICE, service(web, "rr"))
+  );
   expect(difference(one, capturedBytes("-D -t 10.0.0.1:80"))).toEqual({ ...same, less: settings });
   const other = ours((w) =>
-    writeService(w, FAMILY, IPVS_CMD_DEL_SERVICE, service(ipvsFwmarkId(6, 18), "rr"))
+    new ServiceWriter(FAMILY).write(w, IPVS_CMD_DEL_SERVICE, service(ipvsFwmarkId(6, 18), "rr"))
   );
   expect(difference(other, capturedBytes("-D -f 18 -6"))).toEqual({ ...same, less: settings });
 });

@@ -19,8 +19,13 @@ export function align4(length: number): number {
   return (length + 3) & ~3;
 }
 
-const ascii = new TextEncoder();
+const encoder = new TextEncoder();
 const utf8 = new TextDecoder();
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
 
 /** Appends attributes (and raw struct fields) to a fixed buffer that is made once and used again and again. */
 export class AttributeWriter {
@@ -135,7 +140,14 @@ export class AttributeWriter {
   }
   /** Text with a closing NUL. */
   string(type: number, text: string): void {
-    const data = ascii.encode(text);
+    const plain = isAscii(text);
+    const room = plain ? this.#header(type, text.length + 1) : -1;
+    if (room >= 0) {
+      for (let i = 0; i < text.length; i++) this.bytes[room + i] = text.charCodeAt(i);
+      this.bytes[room + text.length] = 0;
+    }
+    if (plain) return;
+    const data = encoder.encode(text);
     const at = this.#header(type, data.length + 1);
     if (at < 0) return;
     this.bytes.set(data, at);

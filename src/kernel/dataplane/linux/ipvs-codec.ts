@@ -103,49 +103,119 @@ export function beginIpvs(w: MessageWriter, familyId: number, command: number): 
   genlHeader(w, command, IPVS_VERSION);
 }
 
-/** The attributes that identify a service. A firewall mark replaces the address: Linux looks at it first, even at 0. */
-function writeServiceKey(w: MessageWriter, id: IpvsServiceId): void {
+/** Where the fields of a service's identity are in a message; -1 where there is none. */
+interface KeyPlaces {
+  readonly protocol: number;
+  readonly address: number;
+  readonly port: number;
+  readonly fwmark: number;
+}
+
+/** The attributes that identify a service, zero. A firewall mark replaces the address: Linux looks at it first, even at 0. */
+function placeKey(w: MessageWriter, id: IpvsServiceId): KeyPlaces {
   w.u16(SVC_AF, addressFamily(id.family));
   if (id.fwmark !== 0) {
-    w.u32(SVC_FWMARK, id.fwmark);
-    return;
+    return { protocol: -1, address: -1, port: -1, fwmark: w.zeroes(SVC_FWMARK, 4) };
   }
-  w.u16(SVC_PROTOCOL, PROTOCOL_NUMBER[id.protocol]);
-  writeUnion(w, SVC_ADDR, id.address);
-  w.u16be(SVC_PORT, id.port);
+  return {
+    protocol: w.zeroes(SVC_PROTOCOL, 2),
+    address: w.zeroes(SVC_ADDR, 16),
+    port: w.zeroes(SVC_PORT, 2),
+    fwmark: -1,
+  };
 }
 
-/** An address in 16 bytes. */
-function writeUnion(w: MessageWriter, type: number, address: string): void {
-  const at = w.zeroes(type, 16);
-  if (at >= 0 && writeAddress(w.bytes, at, address) === 0) w.fail(`"${address}" is no IP address`);
+/** Fills in the identity; errors are kept by the writer. */
+function patchKey(w: MessageWriter, places: KeyPlaces, id: IpvsServiceId): void {
+  if (places.fwmark >= 0) return w.view.setUint32(places.fwmark, id.fwmark, true);
+  w.view.setUint16(places.protocol, PROTOCOL_NUMBER[id.protocol], true);
+  if (writeAddress(w.bytes, places.address, id.address) === 0) {
+    w.fail(`"${id.address}" is no IP address`);
+  }
+  if (!(id.port >= 0 && id.port <= 0xffff)) w.fail(`port ${id.port} is not between 0 and 65535`);
+  w.view.setUint16(places.port, id.port, false);
 }
 
-/** One whole message for a service: NEW, SET, DEL or GET by `command`. */
-export function writeService(
-  w: MessageWriter,
-  familyId: number,
-  command: number,
-  service: IpvsService,
-): void {
-  beginIpvs(w, familyId, command);
-  const nest = w.open(IPVS_CMD_ATTR_SERVICE);
-  writeServiceKey(w, service.id);
-  if (command === IPVS_CMD_NEW_SERVICE || command === IPVS_CMD_SET_SERVICE) {
-    w.string(SVC_SCHED_NAME, service.scheduler);
-    // All bits are ours: the mask says that absent flags are to be cleared.
-    const persistent = service.persistence > 0 ? SVC_F_PERSISTENT : 0;
-    const flags = w.zeroes(SVC_FLAGS, 8);
-    if (flags >= 0) {
-      w.view.setUint32(flags, service.schedulerFlags & SVC_F_SCHEDULER | persistent, true);
-      w.view.setUint32(flags + 4, 0xffffffff, true);
+/** Whether messages for both have their fields at the same places. */
+function sameLayout(a: IpvsServiceId, b: IpvsServiceId): boolean {
+  return a.family === b.family && (a.fwmark === 0) === (b.fwmark === 0);
+}
+
+/**
+ * Writes messages for services: NEW, SET or DEL. Like those for destinations they are copied from the one before and patched:
+ * in a fresh process, whose code is not compiled yet, that takes half the time of writing each attribute.
+ */
+export class ServiceWriter {
+  readonly #familyId: number;
+  readonly #draft = new MessageWriter(256);
+  #template: Uint8Array = new Uint8Array(0);
+  #last: IpvsService | undefined;
+  #command = 0;
+  #key: KeyPlaces = { protocol: -1, address: -1, port: -1, fwmark: -1 };
+  #flags = -1;
+  #timeout = -1;
+
+  constructor(familyId: number) {
+    this.#familyId = familyId;
+  }
+
+  write(w: MessageWriter, command: number, service: IpvsService): void {
+    const last = this.#last;
+    if (
+      last === undefined || command !== this.#command || last.scheduler !== service.scheduler ||
+      !sameLayout(last.id, service.id)
+    ) this.#compose(command, service);
+    this.#last = service;
+    const draft = this.#draft;
+    draft.error = undefined;
+    patchKey(draft, this.#key, service.id);
+    if (this.#flags >= 0) {
+      // All bits are ours: the mask that follows says that absent flags are to be cleared.
+      const persistent = service.persistence > 0 ? SVC_F_PERSISTENT : 0;
+      draft.view.setUint32(
+        this.#flags,
+        service.schedulerFlags & SVC_F_SCHEDULER | persistent,
+        true,
+      );
+      const timeout = service.persistence;
+      if (!(timeout >= 0 && timeout <= 0x7fffffff)) {
+        draft.fail(`persistence ${timeout} is no time-out`);
+      }
+      draft.view.setUint32(this.#timeout, timeout, true);
     }
-    w.u32(SVC_TIMEOUT, service.persistence);
-    // IPv4: 255.255.255.255 as raw bytes. IPv6: a prefix length. Another value makes Linux mix up clients.
-    w.u32(SVC_NETMASK, service.id.family === 4 ? 0xffffffff : 128);
+    if (draft.error !== undefined) w.fail(draft.error);
+    copyTemplate(w, this.#template);
   }
-  w.close(nest);
-  w.end();
+
+  #compose(command: number, service: IpvsService): void {
+    const w = this.#draft;
+    w.reset();
+    beginIpvs(w, this.#familyId, command);
+    const nest = w.open(IPVS_CMD_ATTR_SERVICE);
+    this.#key = placeKey(w, service.id);
+    this.#flags = this.#timeout = -1;
+    if (command === IPVS_CMD_NEW_SERVICE || command === IPVS_CMD_SET_SERVICE) {
+      w.string(SVC_SCHED_NAME, service.scheduler);
+      this.#flags = w.zeroes(SVC_FLAGS, 8);
+      w.view.setUint32(this.#flags + 4, 0xffffffff, true);
+      this.#timeout = w.zeroes(SVC_TIMEOUT, 4);
+      // IPv4: 255.255.255.255 as raw bytes. IPv6: a prefix length. Another value makes Linux mix up clients.
+      w.u32(SVC_NETMASK, service.id.family === 4 ? 0xffffffff : 128);
+    }
+    w.close(nest);
+    w.end();
+    this.#template = w.bytes.subarray(0, w.position);
+    this.#command = command;
+  }
+}
+
+/** Appends a copy of a whole message; returns where it starts, or -1 when the buffer is full. */
+function copyTemplate(w: MessageWriter, template: Uint8Array): number {
+  const at = w.reserve(template.length);
+  if (at < 0) return -1;
+  w.bytes.set(template, at);
+  w.stamp(at);
+  return at;
 }
 
 /** One whole message that names a service: GET_SERVICE, or GET_DEST for a dump of its destinations. */
@@ -157,21 +227,19 @@ export function writeServiceQuery(
 ): void {
   beginIpvs(w, familyId, command);
   const nest = w.open(IPVS_CMD_ATTR_SERVICE);
-  writeServiceKey(w, id);
+  patchKey(w, placeKey(w, id), id);
   w.close(nest);
   w.end();
 }
 
-/**
- * Writes messages for destinations: NEW, SET or DEL. Those of one service differ in four fields, so the message is
- * made once per service and then copied and patched: half the cost of encoding while the code is not yet compiled.
- */
+/** Writes messages for destinations: NEW, SET or DEL, each copied from the one before and patched. */
 export class DestinationWriter {
   readonly #familyId: number;
   readonly #draft = new MessageWriter(256);
-  #template = new Uint8Array(0);
+  #template: Uint8Array = new Uint8Array(0);
   #service: IpvsServiceId | undefined;
   #command = 0;
+  #key: KeyPlaces = { protocol: -1, address: -1, port: -1, fwmark: -1 };
   // Where in the template the payloads start.
   #family = 0;
   #address = 0;
@@ -184,14 +252,11 @@ export class DestinationWriter {
   }
 
   write(w: MessageWriter, command: number, destination: IpvsDestination): void {
-    if (destination.service !== this.#service || command !== this.#command) {
-      this.#compose(command, destination.service);
-    }
+    const service = destination.service;
+    if (service !== this.#service || command !== this.#command) this.#turnTo(command, service);
     if (this.#draft.error !== undefined) w.fail(this.#draft.error);
-    const at = w.reserve(this.#template.length);
+    const at = copyTemplate(w, this.#template);
     if (at < 0) return;
-    w.bytes.set(this.#template, at);
-    w.stamp(at);
     const size = writeAddress(w.bytes, at + this.#address, destination.address);
     if (size === 0) w.fail(`"${destination.address}" is no IP address`);
     const { port, weight } = destination;
@@ -203,30 +268,36 @@ export class DestinationWriter {
     w.view.setUint32(at + this.#weight, weight, true);
   }
 
+  /** Makes the template one for this service. */
+  #turnTo(command: number, service: IpvsServiceId): void {
+    const last = this.#service;
+    if (last === undefined || command !== this.#command || !sameLayout(last, service)) {
+      this.#compose(command, service);
+    }
+    this.#service = service;
+    this.#draft.error = undefined;
+    patchKey(this.#draft, this.#key, service);
+  }
+
   #compose(command: number, service: IpvsServiceId): void {
     const w = this.#draft;
     w.reset();
     beginIpvs(w, this.#familyId, command);
     const key = w.open(IPVS_CMD_ATTR_SERVICE);
-    writeServiceKey(w, service);
+    this.#key = placeKey(w, service);
     w.close(key);
     const nest = w.open(IPVS_CMD_ATTR_DEST);
-    this.#family = this.#place(DEST_ADDR_FAMILY, 2);
-    this.#address = this.#place(DEST_ADDR, 16);
-    this.#port = this.#place(DEST_PORT, 2);
-    this.#method = this.#place(DEST_FWD_METHOD, 4);
-    this.#weight = this.#place(DEST_WEIGHT, 4);
+    this.#family = w.zeroes(DEST_ADDR_FAMILY, 2);
+    this.#address = w.zeroes(DEST_ADDR, 16);
+    this.#port = w.zeroes(DEST_PORT, 2);
+    this.#method = w.zeroes(DEST_FWD_METHOD, 4);
+    this.#weight = w.zeroes(DEST_WEIGHT, 4);
     w.u32(DEST_U_THRESH, 0);
     w.u32(DEST_L_THRESH, 0);
     w.close(nest);
     w.end();
-    this.#template = w.bytes.slice(0, w.position);
-    this.#service = service;
+    this.#template = w.bytes.subarray(0, w.position);
     this.#command = command;
-  }
-
-  #place(type: number, length: number): number {
-    return this.#draft.zeroes(type, length);
   }
 }
 

@@ -15,7 +15,7 @@ import {
   readDestination,
   readService,
   type ServiceEntry,
-  writeService,
+  ServiceWriter,
   writeServiceQuery,
 } from "./ipvs-codec.ts";
 import { IpvsSockopt } from "./ipvs-sockopt.ts";
@@ -159,6 +159,7 @@ export function listDestinations(
  */
 export function warmUp(services = 1000, destinations = 5): void {
   const w = new MessageWriter();
+  const serviceWriter = new ServiceWriter(1);
   const writer = new DestinationWriter(1);
   for (let i = 0; i < services; i++) {
     const id = i % 64 === 63
@@ -166,7 +167,7 @@ export function warmUp(services = 1000, destinations = 5): void {
       : ipvsServiceId(4, "tcp", `10.0.${i >> 8}.${i & 255}`, 80);
     const service = { id, scheduler: "rr", schedulerFlags: 0, persistence: 0 };
     if (w.position > w.bytes.length - 2048) w.reset();
-    writeService(w, 1, IPVS_CMD_NEW_SERVICE, service);
+    serviceWriter.write(w, IPVS_CMD_NEW_SERVICE, service);
     for (let k = 0; k < destinations; k++) {
       const address = `10.1.${k}.${i & 255}`;
       writer.write(w, IPVS_CMD_NEW_DEST, {

@@ -132,7 +132,7 @@ export class IpvsDrift {
     const findings: Findings = { services: [], destinations: [], read: new Map() };
     const differing = this.#compareServices(handle, findings);
     if (differing) this.#scrubSome(handle, findings);
-    this.#mirror.touched.clear();
+    this.#mirror.round++;
     if (!differing || findings.services.length > MANY || findings.read.size > 2 * MANY) {
       this.#report("unknown", "unknown");
       return;
@@ -264,7 +264,7 @@ export class IpvsDrift {
       }
       const [key, entry] = next.value;
       // Just changed by us: the runtime may not have taken note yet.
-      if (this.#mirror.touched.has(key) || findings.read.has(key)) continue;
+      if (entry.round === this.#mirror.round || findings.read.has(key)) continue;
       if (entry.item.id.family === 6) {
         const found = getService(handle, entry.item.id);
         if (found === undefined) {

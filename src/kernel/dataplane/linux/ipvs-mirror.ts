@@ -9,12 +9,14 @@ export interface MirrorEntry {
   item: IpvsService;
   /** Destinations that Linux should hold; -1: not known, they have to be read. */
   count: number;
+  /** The drift check that leaves it alone once: the runtime may not have taken note of a change yet. */
+  round: number;
 }
 
 export class IpvsMirror {
   readonly entries: Map<string, MirrorEntry> = new Map();
-  /** Services changed since the last check of the drift, which leaves them alone once. */
-  readonly touched: Set<string> = new Set();
+  /** Number of the next drift check: entries changed since the last one carry it. */
+  round = 1;
   #listed = false;
   #stale = false;
 
@@ -25,7 +27,7 @@ export class IpvsMirror {
     const counts = new Map([...this.entries].map(([key, entry]) => [key, entry.count]));
     this.entries.clear();
     for (const item of items) {
-      this.entries.set(item.id.key, { item, count: counts.get(item.id.key) ?? -1 });
+      this.entries.set(item.id.key, { item, count: counts.get(item.id.key) ?? -1, round: 0 });
     }
   }
 
@@ -54,14 +56,16 @@ export class IpvsMirror {
 
   putService(item: IpvsService): void {
     const entry = this.entries.get(item.id.key);
-    if (entry === undefined) this.entries.set(item.id.key, { item, count: 0 });
-    else entry.item = item;
-    this.touch(item.id.key);
+    if (entry === undefined) {
+      this.entries.set(item.id.key, { item, count: 0, round: this.round });
+    } else {
+      entry.item = item;
+      entry.round = this.round;
+    }
   }
 
   deleteService(key: string): void {
     this.entries.delete(key);
-    this.touch(key);
   }
 
   setCount(key: string, count: number): void {
@@ -69,19 +73,18 @@ export class IpvsMirror {
     if (entry !== undefined) entry.count = count;
   }
 
-  addCount(key: string, change: number): void {
-    const entry = this.entries.get(key);
-    if (entry !== undefined && entry.count >= 0) entry.count += change;
-    this.touch(key);
+  /** Destinations were made, changed (0) or removed. */
+  addCount(entry: MirrorEntry | undefined, change: number): void {
+    if (entry === undefined) return;
+    if (entry.count >= 0) entry.count += change;
+    entry.round = this.round;
   }
 
   /** Nobody knows what Linux holds of this service. */
   doubt(key: string): void {
-    this.setCount(key, -1);
-    this.touch(key);
-  }
-
-  touch(key: string): void {
-    this.touched.add(key);
+    const entry = this.entries.get(key);
+    if (entry === undefined) return;
+    entry.count = -1;
+    entry.round = this.round;
   }
 }

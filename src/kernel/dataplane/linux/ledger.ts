@@ -47,7 +47,7 @@ export interface Ledger {
    *
    * @throws {KernelError} when the file cannot be written; then nothing was added, and Linux must not be changed
    */
-  add(entries: Iterable<readonly [key: string, value?: LedgerValue]>): void;
+  add(entries: Iterable<string | readonly [key: string, value?: LedgerValue]>): void;
   /** Removes marks; unknown keys are ignored. @throws {KernelError} when the file cannot be written */
   remove(keys: Iterable<string>): void;
   close(): void;
@@ -130,7 +130,10 @@ function parseLine(text: string): { verb: string; key: string; value: LedgerValu
 }
 
 function line(verb: "+" | "-", key: string, value?: LedgerValue): string {
-  return `${JSON.stringify(value === undefined ? [verb, key] : [verb, key, value])}\n`;
+  const text = JSON.stringify(key);
+  return value === undefined
+    ? `["${verb}",${text}]\n`
+    : `["${verb}",${text},${JSON.stringify(value)}]\n`;
 }
 
 class FileLedger implements Ledger {
@@ -166,20 +169,32 @@ class FileLedger implements Ledger {
     return this.#entries.keys();
   }
 
-  add(entries: Iterable<readonly [key: string, value?: LedgerValue]>): void {
+  add(entries: Iterable<string | readonly [key: string, value?: LedgerValue]>): void {
+    // Ten thousand marks at once are normal, so this makes one text and little else.
     const fresh = new Map<string, LedgerValue>();
-    for (const [key, value] of entries) {
-      if (!this.#entries.has(key) && !fresh.has(key)) fresh.set(key, value);
+    let text = "";
+    for (const entry of entries) {
+      const key = typeof entry === "string" ? entry : entry[0];
+      if (this.#entries.has(key) || fresh.has(key)) continue;
+      const value = typeof entry === "string" ? undefined : entry[1];
+      fresh.set(key, value);
+      text += line("+", key, value);
     }
     if (fresh.size === 0) return;
-    this.#append([...fresh].map(([key, value]) => line("+", key, value)));
+    this.#append(text, fresh.size);
     for (const [key, value] of fresh) this.#entries.set(key, value);
   }
 
   remove(keys: Iterable<string>): void {
-    const gone = new Set([...keys].filter((key) => this.#entries.has(key)));
+    const gone = new Set<string>();
+    let text = "";
+    for (const key of keys) {
+      if (!this.#entries.has(key) || gone.has(key)) continue;
+      gone.add(key);
+      text += line("-", key);
+    }
     if (gone.size === 0) return;
-    this.#append([...gone].map((key) => line("-", key)));
+    this.#append(text, gone.size);
     for (const key of gone) this.#entries.delete(key);
     if (this.#lines - this.#entries.size > Math.max(GARBAGE, this.#entries.size)) this.#rewrite();
   }
@@ -189,9 +204,9 @@ class FileLedger implements Ledger {
     this.#fd = -1;
   }
 
-  #append(lines: readonly string[]): void {
+  #append(text: string, lines: number): void {
     if (!this.#valid || this.#replaced()) this.#rewrite();
-    const data = new TextEncoder().encode(lines.join(""));
+    const length = Buffer.byteLength(text);
     let size = -1;
     try {
       if (this.#fd < 0) {
@@ -199,13 +214,13 @@ class FileLedger implements Ledger {
         this.#fd = openSync(this.#path, flags);
       }
       size = statSync(this.#path).size;
-      const written = writeSync(this.#fd, data);
-      if (written !== data.length) throw new Error(`${written} of ${data.length} bytes written`);
+      const written = writeSync(this.#fd, text);
+      if (written !== length) throw new Error(`${written} of ${length} bytes written`);
     } catch (error) {
       this.#undo(size);
       throw fileError("write the ownership ledger", this.#path, error);
     }
-    this.#lines += lines.length;
+    this.#lines += lines;
   }
 
   /** Whether another process (a cleanup) put a new file in the place of the open one: what goes there is lost. */

@@ -10,7 +10,7 @@ import {
   IPVS_CMD_NEW_SERVICE,
   readDestination,
   readService,
-  writeService,
+  ServiceWriter,
 } from "../../../../../src/kernel/dataplane/linux/ipvs-codec.ts";
 import { warmUp } from "../../../../../src/kernel/dataplane/linux/ipvs-connection.ts";
 import {
@@ -29,7 +29,7 @@ function first(bytes: Uint8Array): MessageReader {
 
 function serviceBytes(service: IpvsService): Uint8Array {
   const w = new MessageWriter(512);
-  writeService(w, 28, IPVS_CMD_NEW_SERVICE, service);
+  new ServiceWriter(28).write(w, IPVS_CMD_NEW_SERVICE, service);
   expect(w.error).toBeUndefined();
   return w.bytes.slice(0, w.position);
 }
@@ -52,7 +52,7 @@ test("Linux's own flag bits are not the scheduler's", () => {
 
 test("an address that does not parse is an error of its message alone", () => {
   const w = new MessageWriter(1024);
-  writeService(w, 28, IPVS_CMD_NEW_SERVICE, {
+  new ServiceWriter(28).write(w, IPVS_CMD_NEW_SERVICE, {
     id: ipvsServiceId(4, "tcp", "10.96.0", 80),
     scheduler: "rr",
     schedulerFlags: 0,

@@ -1,0 +1,48 @@
+/**
+ * Programs the bench table by our netlink layer (tables, ledger and all) and prints the milliseconds of each of ROUNDS: the
+ * first is a cold process, the last a warm one. Each round has a network namespace of its own, gone before the next: Linux's
+ * hash of services has 256 buckets for all namespaces together, so a second full table would be slower for that alone.
+ *
+ * bun layer.ts SERVICES DESTINATIONS ROUNDS [--warm-up]
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { warmUp } from "../../src/kernel/dataplane/linux/ipvs-connection.ts";
+import { openIpvs } from "../../src/kernel/dataplane/linux/ipvs.ts";
+import type { Outcome } from "../../src/kernel/dataplane/resource.ts";
+import { makeNamespace, removeNamespace } from "./namespace.ts";
+import { benchTable } from "./table.ts";
+
+const [services, destinations, rounds, option] = Bun.argv.slice(2);
+const directory = mkdtempSync(join(tmpdir(), "bench-netlink-"));
+const table = benchTable(Number(services), Number(destinations));
+
+function check<T>(outcomes: readonly Outcome<T>[]): void {
+  const bad = outcomes.find((outcome) => outcome.error !== undefined);
+  if (bad?.error !== undefined) throw bad.error;
+}
+
+let warmUpMs = 0;
+if (option === "--warm-up") {
+  const start = performance.now();
+  warmUp();
+  warmUpMs = performance.now() - start;
+}
+const times: number[] = [];
+for (let round = 0; round < Number(rounds); round++) {
+  const name = `layer${process.pid}-${round}`;
+  await makeNamespace(name);
+  const runtimeDirectory = join(directory, `${round}`);
+  const ipvs = openIpvs({ namespace: `/run/netns/${name}`, runtimeDirectory });
+  await ipvs.connection.ready();
+  const start = performance.now();
+  check(await ipvs.services("bench").apply(table.services));
+  check(await ipvs.destinations("bench").apply(table.destinations));
+  times.push(performance.now() - start);
+  ipvs.close();
+  await removeNamespace(name);
+}
+rmSync(directory, { recursive: true });
+console.log(JSON.stringify({ times, warmUpMs, rss: process.memoryUsage.rss() }));
