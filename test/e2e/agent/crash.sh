@@ -54,13 +54,15 @@ asker=$!
 # Killed while it works: a tenth of a second later each time, with a state that has to be made anew.
 for tenth in 0 1 2 3 4 5 6 7 8 9; do
   $LAB agent kill one
-  on sh -c 'for i in $(seq 1 150); do echo "-D -t 10.96.2.$i:80"; done' | on ipvsadm -R
-  on sh -c 'for i in $(seq 1 150); do echo "addr del 10.96.2.$i/32 dev kube-dummy-if"; done | ip -force -batch -' >/dev/null 2>&1
-  $LAB agent start one &
+  on sh -c '
+    for i in $(seq 1 150); do echo "-D -t 10.96.2.$i:80"; done >/tmp/services; ipvsadm -R </tmp/services
+    for i in $(seq 1 150); do echo "addr del 10.96.2.$i/32 dev kube-dummy-if"; done >/tmp/addresses
+    ip -force -batch /tmp/addresses' >/dev/null 2>&1
+  $LAB agent start one 2>/dev/null &
   starter=$!
   sleep "0.$tenth"
   $LAB agent kill one
-  wait $starter 2>/dev/null
+  wait $starter
 done
 $LAB agent start one
 settle

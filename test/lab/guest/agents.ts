@@ -124,6 +124,7 @@ export function createAgents(topology: Topology, hands: Hands, settings: AgentSe
     for (let pause = 20;; pause = Math.min(pause * 1.5, 100)) {
       const reason = dead(name);
       if (reason !== undefined) throw new Error(reason);
+      if (!agent.meant) throw new Error(`the agent of "${name}" was stopped before it was ready`);
       const answer = await hands.get(`node-${name}`, healthPort(agent), "/readyz");
       if (answer.status === 200) return;
       last = answer.status === 0 ? answer.body : `${answer.status} ${answer.body.trim()}`;
