@@ -58,14 +58,11 @@ export async function connectHands(path: string, lost: (reason: string) => void)
   let queue: Uint8Array = new Uint8Array(0);
   let next = 1;
 
-  const socket = await Bun.connect({
-    unix: path,
-    socket: {
-      data: (_, chunk) => receive(decoder.decode(chunk, { stream: true })),
-      drain: () => flush(),
-      close: () => lost("the hands ended, see room.log"),
-      error: (_, error) => lost(`the hands: ${error.message}`),
-    },
+  const socket = await connect(path, {
+    data: (_, chunk) => receive(decoder.decode(chunk, { stream: true })),
+    drain: () => flush(),
+    close: () => lost("the hands ended, see room.log"),
+    error: (_, error) => lost(`the hands: ${error.message}`),
   });
 
   function receive(text: string): void {
@@ -126,4 +123,19 @@ export async function connectHands(path: string, lost: (reason: string) => void)
     get: async (ns, port, path, seconds = 2) =>
       await ask("get", { ns, port, path, seconds }) as HttpAnswer,
   };
+}
+
+/** The hands start at the same time as this process: they may not listen yet. */
+async function connect(
+  path: string,
+  socket: Bun.SocketHandler<undefined>,
+): Promise<Bun.Socket<undefined>> {
+  for (let left = 500;; left--) {
+    try {
+      return await Bun.connect<undefined>({ unix: path, socket });
+    } catch (error) {
+      if (left === 0) throw error;
+      await Bun.sleep(10);
+    }
+  }
 }

@@ -55,6 +55,8 @@ def copy_on_write_root(boot):
         os.makedirs(ROOT + "/dev/pts", exist_ok=True)
         os.makedirs(ROOT + "/dev/shm", exist_ok=True)
         linux.mount("pts", ROOT + "/dev/pts", "devpts")
+        # What udev would make: bash's <(…) needs it.
+        os.symlink("/proc/self/fd", ROOT + "/dev/fd")
         linux.mount("shm", ROOT + "/dev/shm", "tmpfs", 0, "mode=1777")
         modules = f"/usr/lib/uml/modules/{os.uname().release}"
         if os.path.isdir(modules):

@@ -6,6 +6,27 @@ import type { Boot } from "../guest/boot.ts";
 import { INIT } from "./job.ts";
 import type { Choice } from "./place.ts";
 
+/**
+ * Ends the guest and removes its folder where this process is killed and cannot: its end closes the
+ * pipe. User-mode Linux's processes are one group, named in a file (dash's own kill knows no groups).
+ */
+const GUARD = `read -r done && exit
+pid=$(cat "$1/uml/lab/pid" 2>/dev/null) && env kill -KILL -- "-$pid"
+kill -KILL "$2"
+rm -rf "$1"`;
+
+function guard(job: string, pid: number): () => void {
+  const child = Bun.spawn(["setsid", "sh", "-c", GUARD, "guard", job, String(pid)], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "ignore",
+  });
+  return () => {
+    child.stdin.write("done\n");
+    void child.stdin.end();
+  };
+}
+
 export interface Guest {
   /** Resolves when nothing of the guest is left. */
   readonly ended: Promise<void>;
@@ -59,8 +80,9 @@ function startUml(boot: Boot, linux: string, cpu: number): Guest {
       stderr: console,
     },
   );
+  const off = guard(boot.job, child.pid);
   return {
-    ended: child.exited.then(() => killGroup(`${folder}/lab/pid`)).then(() => {
+    ended: child.exited.then(off).then(() => killGroup(`${folder}/lab/pid`)).then(() => {
       rmSync(folder, { recursive: true, force: true });
     }),
     kill: () => {
@@ -102,7 +124,8 @@ function startNamespaces(boot: Boot): Guest {
       stderr: log,
     },
   );
-  return { ended: child.exited.then(() => {}), kill: () => child.kill("SIGKILL") };
+  const off = guard(boot.job, child.pid);
+  return { ended: child.exited.then(off), kill: () => child.kill("SIGKILL") };
 }
 
 function hasAmx(): boolean {
