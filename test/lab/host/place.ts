@@ -24,8 +24,8 @@ const UML_HAS: ReadonlySet<Need> = new Set(["ipvs", "dummy", "ipip"]);
 const DEFAULT_NEEDS: readonly Need[] = ["ipvs", "dummy", "ipip"];
 
 /**
- * Our own kernel first, since it has everything and boots fastest; then the host, which needs no boot
- * but seldom has IPVS; then Debian's user-mode Linux. Throws with the remedy where no place will do.
+ * The host where it has all that is needed, since it needs no boot; then our own kernel, which has
+ * everything and boots fastest; then Debian's. Throws with the remedy where no place will do.
  */
 export function choosePlace(
   topology: Topology,
