@@ -26,11 +26,18 @@ $p
 	export DEBIAN_FRONTEND=noninteractive
 	apt() { apt-get -qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 	apt update >/dev/null || echo "$title: apt-get update failed, trying with the package lists at hand" >&2
-	# Daemons of these packages (bird, frr) must not start on the host: policy-rc.d would be the clean way, but it is global
-	# state; RUNLEVEL=1 tells invoke-rc.d the same for this one run.
+	# The daemons of these packages (bird, frr) must not start on the host.
+	policy=/usr/sbin/policy-rc.d
+	if [ -e $policy ]; then
+		policy=
+	else
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod +x $policy
+	fi
 	# shellcheck disable=SC2086
-	RUNLEVEL=1 apt install --no-install-recommends $missing >/dev/null || {
-		echo "$title: apt-get install$missing failed" >&2
-		return 1
-	}
+	apt install --no-install-recommends $missing >/dev/null
+	result=$?
+	[ -z "$policy" ] || rm -f $policy
+	[ $result = 0 ] || echo "$title: apt-get install$missing failed" >&2
+	return $result
 }

@@ -70,11 +70,17 @@ def copy_on_write_root(boot):
         linux.mount("cg", ROOT + "/sys/fs/cgroup", "cgroup2")
     except OSError:
         pass
-    # Shared with the host: the job and OUT. Read-only in effect: folders that the mounts above hide (a script under /run).
-    for path in boot["shared"] + boot["visible"]:
+    # Shared with the host: the job and OUT. Visible as well: folders that the mounts above hide (a script under /run). User-mode
+    # Linux may have mounted a /dev of its own at boot; the host's is below.
+    source = ""
+    if uml:
+        source = "/mnt/host"
+        os.mkdir(source)
+        linux.mount("/", source, None, linux.MS_BIND)
+    for path in sorted(boot["shared"] + boot["visible"]):
         target = ROOT + path
         os.makedirs(target, exist_ok=True)
-        linux.mount(path, target, None, linux.MS_BIND)
+        linux.mount(source + path, target, None, linux.MS_BIND)
     os.makedirs(ROOT + "/oldroot", exist_ok=True)
     os.chdir(ROOT)
     linux.pivot_root(ROOT, ROOT + "/oldroot")
