@@ -28,6 +28,8 @@ export interface Example {
   readonly foreign?: unknown;
   /** Linux keeps ours and an equal foreign one apart: rules that differ in their protocol only. */
   readonly beside?: boolean;
+  /** The table itself does not look at the mark again when it is told to delete: the planner never asks for that. */
+  readonly trusting?: boolean;
   /** What a drift by hand is tried with; absent: the kind is read back in full rounds only. */
   readonly watched?: boolean;
 }
@@ -47,6 +49,7 @@ interface ExampleOf<T> {
   readonly orphan?: boolean;
   readonly foreign?: T;
   readonly beside?: boolean;
+  readonly trusting?: boolean;
   readonly watched?: boolean;
 }
 
@@ -213,10 +216,14 @@ export function examples(world: WorldKind): readonly Example[] {
     }),
     example(tables.ipvsServices, {
       name: "IPVS service",
+      parents: [
+        piece(tables.ipvsServices, { id: ipvsServiceId(4, "tcp", "10.96.0.9", 80), ...PLAIN }),
+      ],
       item: service4,
       changed: { ...service4, scheduler: "lc", persistence: 300 },
       second: service6,
       foreign: service4,
+      trusting: true,
       watched: true,
     }),
     example(tables.ipvsDestinations, {

@@ -95,7 +95,7 @@ test("routes are written as ip route writes them", () => {
     "ip route del local 10.96.0.9/32 table local proto 201",
     12,
     (w) => writeRoute(w, RTM_DELROUTE, 0, local, context),
-    { more: ["head", TABLE], less: ["head"] },
+    { more: [TABLE, "head"], less: ["head"] },
   );
   same(
     "ip route add 203.0.113.0/24 via 192.0.2.7 dev node0 proto 201 metric 5",

@@ -137,6 +137,9 @@ export class Monitor {
   #links = new Map<number, LinkInfo>();
   /** How many IPv4 addresses each link has, by its index. */
   #addresses = new Map<number, number>();
+  /** Linux's own routes that appeared beside ours, to be removed when all events are read. */
+  readonly #hiding = new Map<Watch<Route>, Map<string, Route>>();
+  readonly #tidy = new Map<Watch<Route>, (hiding: readonly Route[]) => readonly Route[]>();
   #started: Promise<void> | undefined;
   #stop: (() => void) | undefined;
   #closed = false;
@@ -163,8 +166,20 @@ export class Monitor {
   watchAddresses(owner: Owner, context: WatchContext<Address>): () => void {
     return this.#add(this.#watches.addresses, new Watch(address, owner, context));
   }
-  watchRoutes(owner: Owner, context: WatchContext<Route>): () => void {
-    return this.#add(this.#watches.routes, new Watch(route, owner, context));
+  /** @param tidy removes routes of Linux's own that hide ours; gives back those that it could not remove */
+  watchRoutes(
+    owner: Owner,
+    context: WatchContext<Route>,
+    tidy: (hiding: readonly Route[]) => readonly Route[],
+  ): () => void {
+    const watch = new Watch(route, owner, context);
+    this.#tidy.set(watch, tidy);
+    const stop = this.#add(this.#watches.routes, watch);
+    return () => {
+      this.#tidy.delete(watch);
+      this.#hiding.delete(watch);
+      stop();
+    };
   }
   watchRules(owner: Owner, context: WatchContext<Rule>): () => void {
     return this.#add(this.#watches.rules, new Watch(rule, owner, context));
@@ -186,7 +201,10 @@ export class Monitor {
     try {
       const stop = await listenEvents(NETLINK_ROUTE, GROUPS, {
         onMessage: (message) => this.#take(message),
-        onDrained: () => this.#each((watch) => this.#flush(watch)),
+        onDrained: () => {
+          this.#uncover();
+          this.#each((watch) => this.#flush(watch));
+        },
         onLost: () => void this.#lost(),
         ...(this.#options.onError === undefined ? {} : { onError: this.#options.onError }),
       }, this.#rtnl.namespace === undefined ? {} : { namespace: this.#rtnl.namespace });
@@ -351,10 +369,29 @@ export class Monitor {
     }
   }
 
-  /** Linux made or removed its own local IPv6 route: it concerns us where ours stands beside it. */
+  /**
+   * Linux made or removed its own local IPv6 route, a moment after the address (when duplicate address detection ends) or
+   * after somebody added the address again. Where ours stands beside it, removing it is a part of having ours.
+   */
   #takeHiding(watch: Watch<Route>, item: Route, key: string, gone: boolean): void {
     const beside = watch.believed(route.key({ ...item, metric: 1024 }))?.owned === true;
-    if (gone || beside) watch.note(key, gone ? undefined : { item, owned: true });
+    const hiding = this.#hiding.get(watch) ?? new Map<string, Route>();
+    this.#hiding.set(watch, hiding);
+    if (gone) {
+      hiding.delete(key);
+      watch.note(key, undefined);
+    } else if (beside) hiding.set(key, item);
+  }
+
+  #uncover(): void {
+    for (const [watch, hiding] of this.#hiding) {
+      if (hiding.size === 0) continue;
+      const items = [...hiding.values()];
+      hiding.clear();
+      for (const item of this.#tidy.get(watch)?.(items) ?? []) {
+        watch.note(route.key(item), { item, owned: true });
+      }
+    }
   }
 
   #takeRule(message: MessageReader): void {

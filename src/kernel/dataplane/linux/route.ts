@@ -2,7 +2,8 @@
  * Routes of ours. The mark is the protocol number. Linux makes local routes itself, one for each address, and ours
  * have to take their place:
  *
- * - IPv4: same key, so ours replaces it. A create that meets it is such a replacement.
+ * - IPv4: same key, so ours replaces it. A create that meets it is such a replacement. Where ours was there first (the
+ *   address or the link came back) Linux's is put behind it, without effect; it is listed as ours and deleted.
  * - IPv6: Linux's has metric 0 and wins over ours, so it is deleted whenever ours is written, and listed as ours
  *   where it stands beside one of ours (the address was added again by hand).
  *
@@ -35,17 +36,24 @@ import {
 /** From how many collisions on the local routes are read as a list instead of one by one. */
 const MANY = 32;
 
-/** Whether Linux made this IPv6 route for an address: never a key that we write. */
-export function isHiding(route: Route): boolean {
-  return route.family === 6 && route.type === "local" && route.table === RT_TABLE_LOCAL &&
-    route.metric === 0;
+/** Whether this is Linux's own local route for an address, beside ours: never a key that we write. */
+export function isTwin(route: Route): boolean {
+  return route.behind === true ||
+    (route.family === 6 && route.type === "local" && route.table === RT_TABLE_LOCAL &&
+      route.metric === 0);
 }
 
-/** The route of Linux's own that hides ours, if it is there. */
-function hiding(route: Route): Route | undefined {
+/** Linux's own local route that would stand beside ours. */
+export function twinOf(route: Route): Route | undefined {
+  if (route.type !== "local" || route.table !== RT_TABLE_LOCAL || isTwin(route)) return undefined;
+  if (route.family === 4) return route.metric === 0 ? { ...route, behind: true } : undefined;
   const { source: _, ...rest } = route;
-  const hidden = { ...rest, metric: 0 };
-  return route.metric !== 0 && isHiding(hidden) ? hidden : undefined;
+  return { ...rest, metric: 0 };
+}
+
+/** A route that Linux made itself, as it is listed where it stands beside one of ours. */
+export function asTwin(route: Route): Route {
+  return route.family === 4 ? { ...route, behind: true } : route;
 }
 
 export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Route> {
@@ -81,14 +89,18 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
         if (!items.has(key)) items.set(key, { item: info.route, owned: true });
       }
     }
-    const ours = [...items.values()].map(({ item }) => hiding(item)).filter((r) => r !== undefined);
-    if (ours.length === 0) return [...items.values()];
-    const wanted = new Set(ours.map((r) => resource.key(r)));
-    const filter = { family: 6, table: RT_TABLE_LOCAL, type: RTN_LOCAL, protocol: RTPROT_KERNEL };
-    for (const link of links.filter((l) => l.alias === alias)) {
-      for (const { route } of await dump({ ...filter, family: 6, index: link.index }, linkName)) {
-        const key = resource.key(route);
-        if (wanted.has(key)) items.set(key, { item: route, owned: true });
+    const twins = [...items.values()].map(({ item }) => twinOf(item)).filter((r) =>
+      r !== undefined
+    );
+    const expected = new Set(twins.map((r) => resource.key(r)));
+    for (const family of new Set(twins.map((r) => r.family))) {
+      const filter = { family, table: RT_TABLE_LOCAL, type: RTN_LOCAL, protocol: RTPROT_KERNEL };
+      for (const link of links.filter((l) => l.alias === alias)) {
+        for (const { route } of await dump({ ...filter, index: link.index }, linkName)) {
+          const item = asTwin(route);
+          const key = resource.key(item);
+          if (expected.has(key)) items.set(key, { item, owned: true });
+        }
       }
     }
     return [...items.values()];
@@ -96,9 +108,9 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
 
   function requests(op: Op<Route>, i: number, context: RouteContext): readonly Request[] {
     const { item } = op;
-    const fromLinux = { ...context, protocol: RTPROT_KERNEL };
+    const fromLinux = { ...context, protocol: RTPROT_KERNEL, onLink: true };
     if (op.verb === "delete") {
-      const by = isHiding(item) ? fromLinux : context;
+      const by = isTwin(item) ? fromLinux : context;
       return [{
         op: i,
         write: (w) => writeRoute(w, RTM_DELROUTE, 0, item, by),
@@ -106,7 +118,8 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
       }];
     }
     const flags = NLM_F_CREATE | (op.verb === "create" ? NLM_F_EXCL : NLM_F_REPLACE);
-    const hidden = hiding(item);
+    // Behind ours an IPv4 one has no effect and can wait for its event; before ours an IPv6 one has.
+    const hidden = item.family === 6 ? twinOf(item) : undefined;
     const tidy: readonly Request[] = hidden === undefined ? [] : [{
       op: i,
       write: (w) => writeRoute(w, RTM_DELROUTE, 0, hidden, fromLinux),
@@ -173,6 +186,18 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
     return all.find((info) => resource.key(info.route) === key);
   }
 
+  /** Removes routes of Linux's own that hide ours; gives back those that stay. */
+  function uncover(hidingOurs: readonly Route[]): readonly Route[] {
+    const ops = hidingOurs.map((item): Op<Route> => ({ verb: "delete", item }));
+    const context: RouteContext = { protocol: owner.protocol, index: linkIndexes(rtnl) };
+    const result = guarded(ops, () => {
+      const list = ops.flatMap((op, i) => requests(op, i, context));
+      const refused = send(rtnl.socket, "delete route", list);
+      return outcomes("route", ops, resource.key, refused);
+    });
+    return result.filter(({ error }) => error !== undefined).map(({ op }) => op.item);
+  }
+
   return {
     resource,
     list,
@@ -198,7 +223,7 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
       await settle(ops, refused, context);
       return outcomes("route", ops, resource.key, refused, remedy);
     },
-    watch: (context) => monitor.watchRoutes(owner, context),
+    watch: (context) => monitor.watchRoutes(owner, context, uncover),
   };
 }
 

@@ -52,6 +52,8 @@ export interface RouteInfo {
 /** What writing needs to know about Linux. */
 export interface RouteContext {
   readonly protocol: number;
+  /** A delete names the link as well: another link may have the same address. */
+  readonly onLink?: boolean;
   /** Index of a link by name, or undefined. */
   index(link: string): number | undefined;
 }
@@ -116,7 +118,7 @@ export function writeRoute(
   if (type === RTM_NEWROUTE) {
     if (route.source !== undefined) w.address(RTA_PREFSRC, route.source);
     writeHops(w, route, context);
-  }
+  } else if (context.onLink === true) writeHops(w, route, context);
   w.end();
 }
 

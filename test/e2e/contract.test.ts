@@ -1,0 +1,48 @@
+/** The dataplane's contract inside the lab, where Linux has every kind: IPVS, dummy links, ipset, iptables. */
+
+import { expect, test } from "bun:test";
+import { resolve } from "node:path";
+import { kernelBuilt, type LabPlace, runLab } from "./lab.ts";
+
+const REPOSITORY = resolve(import.meta.dir, "../..");
+
+const TOPOLOGY = {
+  nodes: [{
+    name: "n1",
+    addresses: ["192.168.60.11/24"],
+    podCIDRs: ["10.244.1.0/24"],
+    agent: false,
+  }],
+};
+
+const SCRIPT = `
+cd "$REPOSITORY"
+"$BUN" test --timeout 60000 test/contract 2>"$LAB_OUT/tests.log" || { cat "$LAB_OUT/tests.log"; exit 1; }
+`;
+
+const PLACES: readonly (readonly [name: string, place: LabPlace, there: boolean])[] = [
+  ["Debian's user-mode Linux", "uml", true],
+  ["the lab's own kernel", "kernel", kernelBuilt],
+];
+
+for (const [name, place, there] of PLACES) {
+  const run = there ? test : test.skip;
+  run(
+    `${name} keeps the contract for every kind${there ? "" : " (left out: not built)"}`,
+    async () => {
+      const result = await runLab({
+        topology: TOPOLOGY,
+        script: SCRIPT,
+        place,
+        timeout: 240,
+        env: { REPOSITORY, BUN: process.execPath },
+      });
+      if (result.status !== 0) throw new Error(result.report());
+      const log = result.read("tests.log");
+      expect(log).not.toContain("left out");
+      expect(log).toMatch(/\n *0 fail\n/);
+      expect(log).toMatch(/\(pass\) Linux keeps the contract > IPVS destination: /);
+    },
+    300_000,
+  );
+}
