@@ -35,8 +35,8 @@ $p
 		chmod +x $policy
 	fi
 	# shellcheck disable=SC2086
-	apt install --no-install-recommends $missing >/dev/null
-	result=$?
+	result=0
+	apt install --no-install-recommends $missing >/dev/null || result=$?
 	[ -z "$policy" ] || rm -f $policy
 	[ $result = 0 ] || echo "$title: apt-get install$missing failed" >&2
 	return $result

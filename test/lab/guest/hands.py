@@ -3,6 +3,7 @@ a unix socket. Requests carry `id` and `op`; each gets lines with that id, the l
 
 import json
 import os
+import resource
 import select
 import socket
 
@@ -155,5 +156,11 @@ class Hands:
 
 
 def main(path):
+    # A few per pod.
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 19, 1 << 19))
+    except (OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     hands = Hands(path)
     hands.loop.run()
