@@ -82,44 +82,47 @@ export class Tracker<T> {
   }
 
   /**
-   * Replaces all that Linux is known to hold, and looks at every key again. Returns whether something of ours
-   * was lost.
+   * Replaces all that Linux is known to hold, and looks at every key again. Returns whether anything came to be
+   * ours, or is ours no more: what hangs below such a key is not known.
    */
   replaceActual(list: readonly Actual<T>[]): boolean {
     const seen = new Set<Slot<T>>();
-    let lost = false;
+    let turned = false;
     for (const { item, owned } of list) {
       const slot = this.#slot(this.resource.key(item));
       seen.add(slot);
-      if (this.#moved(slot, item, owned) === "lost") lost = true;
+      if (this.#moved(slot, item, owned) === "turned") turned = true;
     }
     for (const slot of this.#slots.values()) {
       if (slot.have !== undefined && !seen.has(slot)) {
-        if (this.#moved(slot, undefined, false) === "lost") lost = true;
+        if (this.#moved(slot, undefined, false) === "turned") turned = true;
       }
       this.#dirty.add(slot);
     }
     this.#listed = true;
-    return lost;
+    return turned;
   }
 
-  /** Notes what moved in Linux without us: whether a key of ours is concerned, and whether something of ours was lost. */
-  drift(changes: readonly Drift<T>[]): { readonly concerned: boolean; readonly lost: boolean } {
+  /**
+   * Notes what moved in Linux without us: whether a key of ours is concerned, and whether anything came to be ours or
+   * is ours no more.
+   */
+  drift(changes: readonly Drift<T>[]): { readonly concerned: boolean; readonly turned: boolean } {
     let concerned = false;
-    let lost = false;
+    let turned = false;
     for (const { key, actual } of changes) {
       if (actual === undefined && !this.#slots.has(key)) continue;
       const slot = this.#slot(key);
       const ours = slot.owned || actual?.owned === true || slot.unit !== undefined;
       const what = this.#moved(slot, actual?.item, actual?.owned === true);
-      if (what === "lost") lost = true;
+      if (what === "turned") turned = true;
       if (what !== "same" && ours) {
         this.#dirty.add(slot);
         concerned = true;
       }
       this.#forget(slot);
     }
-    return { concerned, lost };
+    return { concerned, turned };
   }
 
   /** Looks at a key again, after a failed op. */
@@ -215,20 +218,20 @@ export class Tracker<T> {
     this.#stopWaiting(slot);
   }
 
-  /** Takes in what Linux holds at a key: the same as we believed, something else, or something of ours no more. */
-  #moved(slot: Slot<T>, item: T | undefined, owned: boolean): "same" | "moved" | "lost" {
+  /** Takes in what Linux holds at a key; "turned" where that came to be ours, or is ours no more. */
+  #moved(slot: Slot<T>, item: T | undefined, owned: boolean): "same" | "moved" | "turned" {
     const { have } = slot;
     // Keeps the object that is in memory already: a resync must not double what we hold.
     const same = have === undefined || item === undefined
       ? have === item
       : slot.owned === owned && this.#same(have, item);
     if (same) return "same";
-    const lost = slot.owned && !owned;
+    const turned = slot.owned !== owned;
     if (this.#listed && (slot.owned || owned || slot.unit !== undefined)) this.#drifted.add(slot);
     const wanted = slot.item;
     const shared = item !== undefined && owned && wanted !== undefined && this.#same(wanted, item);
     this.#hold(slot, shared ? wanted : item, owned);
-    return lost ? "lost" : "moved";
+    return turned ? "turned" : "moved";
   }
 
   #hold(slot: Slot<T>, have: T | undefined, owned: boolean): void {

@@ -288,8 +288,8 @@ export class Engine {
       open.missed.push(...changes);
     } else {
       for (const { key } of open.doubted === undefined ? [] : changes) open.doubted?.add(key);
-      const { concerned, lost } = open.tracker.drift(changes);
-      if (lost) this.#doubtBelow(open);
+      const { concerned, turned } = open.tracker.drift(changes);
+      if (turned) this.#doubtBelow(open);
       if (!concerned) return;
     }
     this.#wake();
