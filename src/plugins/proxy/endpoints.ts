@@ -32,25 +32,42 @@ export function chooseEndpoints(
   slices: readonly EndpointSlice[],
   choice: EndpointChoice,
 ): readonly Endpoint[] {
-  const ready = new Map<string, Endpoint>();
-  const draining = new Map<string, Endpoint>();
+  const ready: Endpoint[] = [];
+  const draining: Endpoint[] = [];
+  const addressType = choice.family === 4 ? "IPv4" : "IPv6";
   for (const slice of slices) {
-    if (slice.addressType !== (choice.family === 4 ? "IPv4" : "IPv6")) continue;
-    const ports = portNumbers(slice, choice.portName);
-    if (ports.length === 0) continue;
-    for (const endpoint of slice.endpoints) {
-      if (choice.scope !== "cluster" && endpoint.nodeName !== choice.scope.node) continue;
-      const group = classify(endpoint, choice.publishNotReady);
-      // The addresses of one endpoint are fungible: the first is enough.
-      const address = canonicalIp(endpoint.addresses[0] ?? "");
-      if (group === undefined || address === undefined) continue;
-      for (const port of ports) {
-        (group === "ready" ? ready : draining).set(`${address} ${port}`, { address, port });
+    if (slice.addressType !== addressType) continue;
+    for (const { name, port } of slice.ports) {
+      // A port without a number says "all ports", which no proxy can serve.
+      if (name !== choice.portName || port === undefined) continue;
+      for (const endpoint of slice.endpoints) {
+        if (choice.scope !== "cluster" && endpoint.nodeName !== choice.scope.node) continue;
+        const group = classify(endpoint, choice.publishNotReady);
+        if (group === undefined) continue;
+        // The addresses of one endpoint are fungible: the first is enough.
+        const address = canonicalIp(endpoint.addresses[0] ?? "");
+        if (address === undefined) continue;
+        (group === "ready" ? ready : draining).push({ address, port });
       }
     }
   }
-  const chosen = ready.size > 0 ? ready : draining;
-  return [...chosen.keys()].toSorted().map((key) => chosen.get(key) as Endpoint);
+  return inOrder(ready.length > 0 ? ready : draining);
+}
+
+/** Sorted in place, each once. Without a key for each: this runs for every endpoint of the cluster. */
+function inOrder(endpoints: Endpoint[]): readonly Endpoint[] {
+  if (endpoints.length < 2) return endpoints;
+  endpoints.sort(compare);
+  return endpoints.some(isRepeated) ? endpoints.filter((...at) => !isRepeated(...at)) : endpoints;
+}
+
+function compare(a: Endpoint, b: Endpoint): number {
+  return a.address < b.address ? -1 : a.address > b.address ? 1 : a.port - b.port;
+}
+
+function isRepeated(one: Endpoint, index: number, all: readonly Endpoint[]): boolean {
+  const before = all[index - 1];
+  return before !== undefined && compare(before, one) === 0;
 }
 
 type SliceEndpoint = EndpointSlice["endpoints"][number];
@@ -63,11 +80,4 @@ function classify(
   const terminating = conditions.terminating ?? false;
   if ((conditions.ready ?? true) && (!terminating || publishNotReady)) return "ready";
   return terminating && (conditions.serving ?? true) ? "draining" : undefined;
-}
-
-/** Numbers of the slice's ports of that name. A port without a number says "all ports", which no proxy can serve. */
-function portNumbers(slice: EndpointSlice, name: string): readonly number[] {
-  return slice.ports.flatMap((port) =>
-    port.name === name && port.port !== undefined ? [port.port] : []
-  );
 }

@@ -51,13 +51,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
   // Other addresses of the host matter, and are watched, only where NodePorts are bound to them.
   const addresses = options.nodeportBindonAllIp ? [host] : [];
   const sources = [input(stores.nodes, () => "all"), servicesChanged, ...addresses];
-  const shared = derive("node", sources, () => {
+  const shared = derive("node", sources, (): ServiceContext => {
     const families = nodeFamilies(stores.nodes.get(node), options);
     const ranges = options.serviceClusterIpRange.flatMap((text) => parseCidr(text) ?? []);
-    const routed = routesRanges(options, services.size) ? ranges : [];
     return {
+      node,
       families,
-      ranges: routed.map(({ family, text }) => ({ family, text })),
+      routedRanges: routesRanges(options, services.size) ? ranges : [],
       extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
     };
   });
@@ -67,7 +67,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
     inputs: [shared],
     units: () => [""],
     desired(_unit, { want, report }) {
-      const { families, ranges } = shared.value;
+      const { families, routedRanges } = shared.value;
       if (families.length === 0) {
         report(
           `Node "${node}" has no address of an enabled family in status.addresses; no Service can be served ` +
@@ -76,7 +76,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       }
       want(tables.links, vipLink);
       for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
-      for (const route of rangeRoutes(ranges, families)) want(tables.routes, route);
+      for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
         const { chain, jump } = masquerade(family, options.masqueradeAll);
         want(tables.chains, chain);
@@ -100,15 +100,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
     desired(unit, { want, report }) {
       const service = services.get(unit);
       if (service === undefined) return;
-      const { families, ranges, extraNodeAddresses } = shared.value;
-      const serviceContext: ServiceContext = {
-        node,
-        families,
-        extraNodeAddresses,
-        routedRanges: ranges.map((range) => range.text),
-      };
       const slices = endpointslices.by(BY_SERVICE, unit);
-      const items = serviceItems(service, slices, serviceContext);
+      const items = serviceItems(service, slices, shared.value);
       for (const problem of items.problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);

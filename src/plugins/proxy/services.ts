@@ -1,6 +1,6 @@
 /** What one Service wants of Linux, as a pure function. */
 
-import { canonicalIp, contains, type Family, ipFamily } from "../../kernel/ip.ts";
+import { canonicalIp, type Cidr, contains, type Family, ipFamily } from "../../kernel/ip.ts";
 import {
   type Address,
   type EndpointSlice,
@@ -25,7 +25,7 @@ export interface ServiceContext {
   /** Addresses that NodePorts are bound to besides the primary ones; empty without `--nodeport-bindon-all-ip`. */
   readonly extraNodeAddresses: readonly HostAddress[];
   /** Ranges that one local route serves as a whole; a VIP inside needs no address of its own. */
-  readonly routedRanges: readonly string[];
+  readonly routedRanges: readonly Cidr[];
 }
 
 export interface ServiceItems {
@@ -107,8 +107,8 @@ export function serviceItems(
         scope: front.scope,
         publishNotReady: spec.publishNotReadyAddresses,
       });
-      for (const endpoint of chosen) {
-        destinations.push({ service: id, ...endpoint, weight: 1, method: "masq" });
+      for (const { address, port } of chosen) {
+        destinations.push({ service: id, address, port, weight: 1, method: "masq" });
       }
     }
   }
