@@ -49,7 +49,7 @@ interface Layer {
   readonly rss: number;
 }
 
-function layer(rounds: number, ...options: readonly string[]): Layer {
+function layer(mode: "wire" | "tables", rounds: number, ...options: readonly string[]): Layer {
   const numbers = [services, destinations, rounds].map(String);
   return JSON.parse(
     run([process.execPath, join(here, "layer.ts"), ...numbers, ...options]),
@@ -69,6 +69,8 @@ const c: number[] = [];
 const cold: number[] = [];
 const prepared: number[] = [];
 const warm: number[] = [];
+const tablesCold: number[] = [];
+const tablesWarm: number[] = [];
 const warmUps: number[] = [];
 let rss = 0;
 
@@ -76,12 +78,14 @@ for (let i = 0; i < runs; i++) {
   // In turn, so that a busy moment of the machine hits all of them.
   const size = [`${services}`, `${destinations}`];
   c.push(await inNamespace((name) => Number(run(["ip", "netns", "exec", name, twin, ...size]))));
-  cold.push(layer(1).times[0] ?? NaN);
-  const ready = layer(1, "--warm-up");
+  cold.push(layer("wire", 1).times[0] ?? NaN);
+  const ready = layer("wire", 1, "--warm-up");
   prepared.push(ready.times[0] ?? NaN);
   warmUps.push(ready.warmUpMs);
-  const often = layer(4);
-  warm.push(often.times.at(-1) ?? NaN);
+  warm.push(layer("wire", 4).times.at(-1) ?? NaN);
+  const often = layer("tables", 4);
+  tablesCold.push(often.times[0] ?? NaN);
+  tablesWarm.push(often.times.at(-1) ?? NaN);
   rss = Math.max(rss, often.rss);
   if (i >= ipvsadmRuns) continue;
   ipvsadm.push(
@@ -99,9 +103,11 @@ const tool = median(ipvsadm);
 const rows = [
   ["`ipvsadm -R`", ipvsadm],
   ["C, pipelined (twin.c)", c],
-  ["routelet's layer, cold process", cold],
-  ["routelet's layer, cold process after warmUp()", prepared],
-  ["routelet's layer, warm", warm],
+  ["netlink layer, cold process", cold],
+  ["netlink layer, cold process after warmUp()", prepared],
+  ["netlink layer, warm", warm],
+  ["tables on it (ledger, outcomes), cold process", tablesCold],
+  ["tables on it, warm", tablesWarm],
 ] as const;
 
 const uname = run(["uname", "-r"]).trim();
@@ -127,7 +133,20 @@ await Bun.write(
   join(output, "netlink.json"),
   `${
     JSON.stringify(
-      { kernel: uname, services, destinations, ipvsadm, c, cold, prepared, warm, warmUps, rss },
+      {
+        kernel: uname,
+        services,
+        destinations,
+        ipvsadm,
+        c,
+        cold,
+        prepared,
+        warm,
+        tablesCold,
+        tablesWarm,
+        warmUps,
+        rss,
+      },
       null,
       2,
     )

@@ -31,6 +31,14 @@ export interface ApplyContext {
   readonly mirror: IpvsMirror;
 }
 
+/** Some of many ops: copies of 60,000 references are not free. */
+export interface OpRange<T> {
+  readonly ops: readonly Op<T>[];
+  readonly from: number;
+  /** One past the last. */
+  readonly to: number;
+}
+
 const SERVICE_COMMANDS = {
   create: IPVS_CMD_NEW_SERVICE,
   update: IPVS_CMD_SET_SERVICE,
@@ -46,40 +54,46 @@ const SERVICE_COMMANDS = {
 export function applyServices(
   owner: ApplyContext,
   handle: IpvsHandle,
-  ops: readonly Op<IpvsService>[],
+  { ops, from, to }: OpRange<IpvsService>,
   outcomes: Outcome<IpvsService>[],
 ): void {
   const { ledger, mirror } = owner;
-  const fresh = new Set<string>();
-  for (const op of ops) {
+  const fresh: string[] = [];
+  for (let i = from; i < to; i++) {
+    const op = ops[i];
+    if (op?.verb !== "create") continue;
     const key = op.item.id.key;
-    if (op.verb === "create" && (!ledger.has(key) || mirror.absent(key))) fresh.add(key);
+    if (!ledger.has(key) || mirror.absent(key)) fresh.push(key);
   }
-  ledger.remove(mirror.takeStale(ledger.keys(), fresh));
+  if (mirror.hasStale) ledger.remove(mirror.takeStale(ledger.keys(), new Set(fresh)));
   ledger.add(fresh);
 
   const writer = new ServiceWriter(handle.familyId);
-  const refusals = handle.socket.pipeline("change ipvs services", ops.length, (w, i) => {
-    const op = ops[i];
+  const refusals = handle.socket.pipeline("change ipvs services", to - from, (w, i) => {
+    const op = ops[from + i];
     if (op !== undefined) writer.write(w, SERVICE_COMMANDS[op.verb], op.item);
   });
-  adoptServices(handle, writer, ops, refusals, fresh);
+  // Refusals are rare, and a set of ten thousand keys is not free.
+  const marked = new Set(refusals.size === 0 ? [] : fresh);
+  adoptServices(handle, writer, (i) => ops[from + i], refusals, marked);
 
   const unmark: string[] = [];
-  for (const [i, op] of ops.entries()) {
+  for (let i = from; i < to; i++) {
+    const op = ops[i];
+    if (op === undefined) continue;
     const key = op.item.id.key;
-    const refusal = refusals.size === 0 ? undefined : refusals.get(i);
+    const refusal = refusals.size === 0 ? undefined : refusals.get(i - from);
     if (refusal === undefined || (op.verb === "delete" && isAbsent(refusal))) {
       if (op.verb === "delete") {
         unmark.push(key);
         mirror.deleteService(key);
       } else mirror.putService(op.item);
-      outcomes.push({ op });
+      outcomes[i] = { op };
       continue;
     }
     if (isUnknown(refusal)) mirror.doubt(key);
-    else if (op.verb === "create" && fresh.has(key)) unmark.push(key);
-    outcomes.push({ op, error: serviceError(op, refusal) });
+    else if (op.verb === "create" && marked.has(key)) unmark.push(key);
+    outcomes[i] = { op, error: serviceError(op, refusal) };
   }
   ledger.remove(unmark);
 }
@@ -88,15 +102,15 @@ export function applyServices(
 function adoptServices(
   handle: IpvsHandle,
   writer: ServiceWriter,
-  ops: readonly Op<IpvsService>[],
+  at: (index: number) => Op<IpvsService> | undefined,
   refusals: Map<number, Refusal>,
-  fresh: ReadonlySet<string>,
+  marked: ReadonlySet<string>,
 ): void {
   const again: { readonly index: number; readonly op: Op<IpvsService> }[] = [];
   for (const [index, refusal] of refusals) {
-    const op = ops[index];
+    const op = at(index);
     if (op?.verb !== "create" || refusal.errno !== errno.EEXIST) continue;
-    if (!fresh.has(op.item.id.key)) again.push({ index, op });
+    if (!marked.has(op.item.id.key)) again.push({ index, op });
   }
   retry(handle, again, refusals, (w, op) => writer.write(w, IPVS_CMD_SET_SERVICE, op.item));
 }
@@ -159,43 +173,66 @@ const DESTINATION_COMMANDS = {
 export function applyDestinations(
   owner: ApplyContext,
   handle: IpvsHandle,
-  all: readonly Op<IpvsDestination>[],
+  { ops, from, to }: OpRange<IpvsDestination>,
   outcomes: Outcome<IpvsDestination>[],
 ): void {
   const { ledger, mirror } = owner;
   // A service that is not ours is another's, or gone with its destinations: no command of ours may meet it.
   const owned = ownedBy(ledger);
-  const foreign = new Set<Op<IpvsDestination>>();
-  for (const op of all) if (!owned(op.item.service)) foreign.add(op);
-  const ops = foreign.size === 0 ? all : all.filter((op) => !foreign.has(op));
-  const writer = new DestinationWriter(handle.familyId);
-  const refusals = handle.socket.pipeline("change ipvs destinations", ops.length, (w, i) => {
+  let sent: readonly number[] | undefined;
+  for (let i = from; i < to && sent === undefined; i++) {
     const op = ops[i];
-    if (op !== undefined) writer.write(w, DESTINATION_COMMANDS[op.verb], op.item);
-  });
-  convertDestinations(handle, writer, ops, refusals);
+    if (op !== undefined && !owned(op.item.service)) sent = ownedIndexes(ops, from, to, owned);
+  }
+  const at = (i: number) => ops[sent === undefined ? from + i : sent[i] ?? -1];
+  const writer = new DestinationWriter(handle.familyId);
+  const refusals = handle.socket.pipeline(
+    "change ipvs destinations",
+    sent?.length ?? to - from,
+    (w, i) => {
+      const op = at(i);
+      if (op !== undefined) writer.write(w, DESTINATION_COMMANDS[op.verb], op.item);
+    },
+  );
+  convertDestinations(handle, writer, at, refusals);
 
   let index = 0;
   let last: IpvsServiceId | undefined;
   let entry: MirrorEntry | undefined;
-  for (const op of all) {
-    if (foreign.size > 0 && foreign.has(op)) {
-      outcomes.push(op.verb === "delete" ? { op } : { op, error: foreignService(op) });
+  for (let i = from; i < to; i++) {
+    const op = ops[i];
+    if (op === undefined) continue;
+    const service = op.item.service;
+    if (sent !== undefined && sent[index] !== i) {
+      outcomes[i] = op.verb === "delete" ? { op } : { op, error: foreignService(op) };
       continue;
     }
-    const service = op.item.service;
     if (service !== last) entry = mirror.entries.get(service.key);
     last = service;
     const refusal = refusals.size === 0 ? undefined : refusals.get(index);
     index++;
     if (refusal === undefined || (op.verb === "delete" && isAbsent(refusal))) {
       mirror.addCount(entry, op.verb === "create" ? 1 : op.verb === "delete" ? -1 : 0);
-      outcomes.push({ op });
+      outcomes[i] = { op };
       continue;
     }
     if (isUnknown(refusal)) mirror.doubt(service.key);
-    outcomes.push({ op, error: destinationError(op, refusal) });
+    outcomes[i] = { op, error: destinationError(op, refusal) };
   }
+}
+
+function ownedIndexes(
+  ops: readonly Op<IpvsDestination>[],
+  from: number,
+  to: number,
+  owned: (id: IpvsServiceId) => boolean,
+): readonly number[] {
+  const result: number[] = [];
+  for (let i = from; i < to; i++) {
+    const op = ops[i];
+    if (op !== undefined && owned(op.item.service)) result.push(i);
+  }
+  return result;
 }
 
 /** Whether a service has our mark; destinations come service by service, so the last answer is often the next. */
@@ -215,12 +252,12 @@ function ownedBy(ledger: Ledger): (id: IpvsServiceId) => boolean {
 function convertDestinations(
   handle: IpvsHandle,
   writer: DestinationWriter,
-  ops: readonly Op<IpvsDestination>[],
+  at: (index: number) => Op<IpvsDestination> | undefined,
   refusals: Map<number, Refusal>,
 ): void {
   const again: { readonly index: number; readonly op: Op<IpvsDestination> }[] = [];
   for (const [index, refusal] of refusals) {
-    const op = ops[index];
+    const op = at(index);
     const exists = op?.verb === "create" && refusal.errno === errno.EEXIST;
     const absent = op?.verb === "update" && refusal.errno === errno.ENOENT;
     if (op !== undefined && (exists || absent)) again.push({ index, op });

@@ -41,6 +41,11 @@ export class IpvsMirror {
     return this.#listed;
   }
 
+  /** Whether {@linkcode takeStale} has something to look for. */
+  get hasStale(): boolean {
+    return this.#stale;
+  }
+
   /** Once after each list: those of `marks` whose services are not there and are not in `wanted` either. */
   takeStale(marks: Iterable<string>, wanted: ReadonlySet<string>): readonly string[] {
     if (!this.#stale) return [];
@@ -55,6 +60,8 @@ export class IpvsMirror {
   }
 
   putService(item: IpvsService): void {
+    // Before the first list nothing is compared.
+    if (!this.#listed) return;
     const entry = this.entries.get(item.id.key);
     if (entry === undefined) {
       this.entries.set(item.id.key, { item, count: 0, round: this.round });

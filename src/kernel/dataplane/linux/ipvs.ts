@@ -12,7 +12,7 @@ import {
   type IpvsService,
   ipvsService,
 } from "../resources/ipvs.ts";
-import { applyDestinations, applyServices } from "./ipvs-apply.ts";
+import { applyDestinations, applyServices, type OpRange } from "./ipvs-apply.ts";
 import {
   IpvsConnection,
   type IpvsHandle,
@@ -123,7 +123,7 @@ export function ipvsServiceTable(owner: IpvsOwner): Table<IpvsService> {
         inChunks(
           connection,
           ops,
-          (handle, chunk, outcomes) => applyServices(owner, handle, chunk, outcomes),
+          (handle, range, outcomes) => applyServices(owner, handle, range, outcomes),
         )
       ),
     watch: (context: WatchContext<IpvsService>) => owner.drift.watchServices(context),
@@ -157,7 +157,7 @@ export function ipvsDestinationTable(owner: IpvsOwner): Table<IpvsDestination> {
         inChunks(
           connection,
           ops,
-          (handle, chunk, outcomes) => applyDestinations(owner, handle, chunk, outcomes),
+          (handle, range, outcomes) => applyDestinations(owner, handle, range, outcomes),
         )
       ),
     watch: (context: WatchContext<IpvsDestination>) => owner.drift.watchDestinations(context),
@@ -173,7 +173,7 @@ function turn(): Promise<void> {
 async function inChunks<T>(
   connection: IpvsConnection,
   ops: readonly Op<T>[],
-  apply: (handle: IpvsHandle, chunk: readonly Op<T>[], outcomes: Outcome<T>[]) => void,
+  apply: (handle: IpvsHandle, range: OpRange<T>, outcomes: Outcome<T>[]) => void,
 ): Promise<readonly Outcome<T>[]> {
   let handle: IpvsHandle;
   try {
@@ -181,17 +181,19 @@ async function inChunks<T>(
   } catch (error) {
     return ops.map((op) => ({ op, error: asKernelError("use ipvs", error) }));
   }
-  const outcomes: Outcome<T>[] = [];
-  for (let at = 0; at < ops.length; at += CHUNK) {
-    if (at > 0) await turn();
-    const chunk = ops.length <= CHUNK ? ops : ops.slice(at, at + CHUNK);
+  const outcomes = new Array<Outcome<T>>(ops.length);
+  for (let from = 0; from < ops.length; from += CHUNK) {
+    if (from > 0) await turn();
+    const to = Math.min(from + CHUNK, ops.length);
     try {
-      apply(handle, chunk, outcomes);
+      apply(handle, { ops, from, to }, outcomes);
     } catch (error) {
       // It never throws for one op; what it throws (a dead socket, an unwritable ledger) is said of all.
-      outcomes.length = at;
-      const op = `${chunk[0]?.verb ?? "change"} ipvs entries`;
-      for (const each of chunk) outcomes.push({ op: each, error: asKernelError(op, error) });
+      for (let i = from; i < to; i++) {
+        const op = ops[i];
+        if (op === undefined) continue;
+        outcomes[i] = { op, error: asKernelError(`${op.verb} ipvs entries`, error) };
+      }
     }
   }
   return outcomes;

@@ -43,7 +43,7 @@ export interface Ledger {
   get(key: string): LedgerValue;
   keys(): IterableIterator<string>;
   /**
-   * Writes marks, all in one write. Keys that are there already keep their first value: the value before *our* first change.
+   * Writes marks; when it returns they are in the file. Keys that are there already keep their first value: the value before *our* first change.
    *
    * @throws {KernelError} when the file cannot be written; then nothing was added, and Linux must not be changed
    */
@@ -129,11 +129,71 @@ function parseLine(text: string): { verb: string; key: string; value: LedgerValu
   }
 }
 
-function line(verb: "+" | "-", key: string, value?: LedgerValue): string {
-  const text = JSON.stringify(key);
-  return value === undefined
-    ? `["${verb}",${text}]\n`
-    : `["${verb}",${text},${JSON.stringify(value)}]\n`;
+/**
+ * Lines as bytes, written whenever 64 KiB are full. Ten thousand marks at once are normal, and strings for each, or a buffer
+ * that grows with them, would cost more than the writing.
+ */
+class LineWriter {
+  /** Lines since the last `flush`. */
+  count = 0;
+  readonly #bytes = new Uint8Array(64 * 1024);
+  #length = 0;
+  #fd = -1;
+
+  /** Where lines go from now on. */
+  to(fd: number): void {
+    this.#fd = fd;
+    this.#length = this.count = 0;
+  }
+
+  push(verb: "+" | "-", key: string, value: LedgerValue): void {
+    this.count++;
+    if (value === undefined && this.#plain(verb, key)) return;
+    this.text(JSON.stringify(value === undefined ? [verb, key] : [verb, key, value]));
+  }
+
+  /** One line as it is. */
+  text(line: string): void {
+    const data = new TextEncoder().encode(`${line}\n`);
+    if (data.length > this.#bytes.length - this.#length) this.flush();
+    if (data.length > this.#bytes.length) return this.#write(data);
+    this.#bytes.set(data, this.#length);
+    this.#length += data.length;
+  }
+
+  flush(): void {
+    if (this.#length > 0) this.#write(this.#bytes.subarray(0, this.#length));
+    this.#length = 0;
+  }
+
+  #write(data: Uint8Array): void {
+    for (let at = 0; at < data.length;) at += writeSync(this.#fd, data, at);
+  }
+
+  /** `["+","key"]` for a key that needs no escapes; false, with nothing written, for others. */
+  #plain(verb: "+" | "-", key: string): boolean {
+    const most = key.length + 9;
+    if (most > this.#bytes.length - this.#length) this.flush();
+    if (most > this.#bytes.length) return false;
+    const bytes = this.#bytes;
+    let at = this.#length;
+    bytes[at++] = 0x5b; // [
+    bytes[at++] = 0x22; // "
+    bytes[at++] = verb.charCodeAt(0);
+    bytes[at++] = 0x22;
+    bytes[at++] = 0x2c; // ,
+    bytes[at++] = 0x22;
+    for (let i = 0; i < key.length; i++) {
+      const c = key.charCodeAt(i);
+      if (c < 0x20 || c > 0x7e || c === 0x22 || c === 0x5c) return false;
+      bytes[at++] = c;
+    }
+    bytes[at++] = 0x22;
+    bytes[at++] = 0x5d; // ]
+    bytes[at++] = 0x0a;
+    this.#length = at;
+    return true;
+  }
 }
 
 class FileLedger implements Ledger {
@@ -142,6 +202,7 @@ class FileLedger implements Ledger {
   readonly #header: string;
   readonly #entries: Map<string, LedgerValue>;
   #lines = 0;
+  readonly #writer = new LineWriter();
   #fd = -1;
   /** The file on disk is ours and whole: it may be appended to. */
   #valid = false;
@@ -170,33 +231,38 @@ class FileLedger implements Ledger {
   }
 
   add(entries: Iterable<string | readonly [key: string, value?: LedgerValue]>): void {
-    // Ten thousand marks at once are normal, so this makes one text and little else.
-    const fresh = new Map<string, LedgerValue>();
-    let text = "";
+    const added: (string | readonly [key: string, value?: LedgerValue])[] = [];
     for (const entry of entries) {
-      const key = typeof entry === "string" ? entry : entry[0];
-      if (this.#entries.has(key) || fresh.has(key)) continue;
-      const value = typeof entry === "string" ? undefined : entry[1];
-      fresh.set(key, value);
-      text += line("+", key, value);
+      if (!this.#entries.has(typeof entry === "string" ? entry : entry[0])) added.push(entry);
     }
-    if (fresh.size === 0) return;
-    this.#append(text, fresh.size);
-    for (const [key, value] of fresh) this.#entries.set(key, value);
+    if (added.length === 0) return;
+    this.#append((lines) => {
+      for (const entry of added) {
+        if (typeof entry === "string") lines.push("+", entry, undefined);
+        else lines.push("+", entry[0], entry[1]);
+      }
+    });
+    for (const entry of added) {
+      const key = typeof entry === "string" ? entry : entry[0];
+      // The same key twice in one call: the first value stays, as in the file.
+      if (!this.#entries.has(key)) {
+        this.#entries.set(key, typeof entry === "string" ? undefined : entry[1]);
+      }
+    }
   }
 
   remove(keys: Iterable<string>): void {
-    const gone = new Set<string>();
-    let text = "";
-    for (const key of keys) {
-      if (!this.#entries.has(key) || gone.has(key)) continue;
-      gone.add(key);
-      text += line("-", key);
-    }
-    if (gone.size === 0) return;
-    this.#append(text, gone.size);
+    const gone = [...keys].filter((key) => this.#entries.has(key));
+    if (gone.length === 0) return;
+    this.#append((lines) => {
+      for (const key of gone) lines.push("-", key, undefined);
+    });
     for (const key of gone) this.#entries.delete(key);
-    if (this.#lines - this.#entries.size > Math.max(GARBAGE, this.#entries.size)) this.#rewrite();
+    if (this.#garbage() > Math.max(GARBAGE, this.#entries.size)) this.#rewrite();
+  }
+
+  #garbage(): number {
+    return this.#lines - this.#entries.size;
   }
 
   close(): void {
@@ -204,23 +270,23 @@ class FileLedger implements Ledger {
     this.#fd = -1;
   }
 
-  #append(text: string, lines: number): void {
+  #append(write: (lines: LineWriter) => void): void {
     if (!this.#valid || this.#replaced()) this.#rewrite();
-    const length = Buffer.byteLength(text);
     let size = -1;
     try {
       if (this.#fd < 0) {
         const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
         this.#fd = openSync(this.#path, flags);
       }
-      size = statSync(this.#path).size;
-      const written = writeSync(this.#fd, text);
-      if (written !== length) throw new Error(`${written} of ${length} bytes written`);
+      size = fstatSync(this.#fd).size;
+      this.#writer.to(this.#fd);
+      write(this.#writer);
+      this.#writer.flush();
     } catch (error) {
       this.#undo(size);
       throw fileError("write the ownership ledger", this.#path, error);
     }
-    this.#lines += lines;
+    this.#lines += this.#writer.count;
   }
 
   /** Whether another process (a cleanup) put a new file in the place of the open one: what goes there is lost. */
@@ -249,10 +315,10 @@ class FileLedger implements Ledger {
         constants.O_NOFOLLOW;
       const fd = openSync(temporary, flags, 0o600);
       try {
-        let text = `${this.#header}\n`;
-        for (const [key, value] of this.#entries) text += line("+", key, value);
-        const data = new TextEncoder().encode(text);
-        for (let at = 0; at < data.length;) at += writeSync(fd, data, at);
+        this.#writer.to(fd);
+        this.#writer.text(this.#header);
+        for (const [key, value] of this.#entries) this.#writer.push("+", key, value);
+        this.#writer.flush();
       } finally {
         closeSync(fd);
       }
