@@ -109,7 +109,7 @@ export class Engine {
   /** Warnings of this round, by message. */
   readonly #told = new Map<string, number>();
   /** Keys that other plugins hold, by the unit that wants them. */
-  readonly #refused = new Map<UnitState, { units: Units; kind: string; key: string }[]>();
+  readonly #refused = new Map<UnitState, { units: Units; open: OpenTable; key: string }[]>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -205,13 +205,15 @@ export class Engine {
     return undefined;
   }
 
-  /** Another plugin may have let go of a key that was refused here. */
+  /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
-    for (const [unit, keys] of this.#refused) {
-      const free = keys.find(({ kind, key }) =>
-        this.#options.heldElsewhere(kind, key) === undefined
-      );
-      free?.units.mark([unit.name]);
+    for (const [unit, refused] of this.#refused) {
+      for (const { units, open, key } of refused) {
+        const { kind } = open.tracker.resource;
+        if (this.#options.heldElsewhere(kind, key) !== undefined) continue;
+        units.mark([unit.name]);
+        this.#doubt(open);
+      }
     }
     this.#wake();
   }
@@ -532,9 +534,8 @@ export class Engine {
     }
     const refusal = open.table.refuse?.(item);
     if (refusal !== undefined) return `Refused ${resource.describe(item)}: ${refusal}`;
-    const { kind } = resource;
     const key = resource.key(item);
-    const holder = this.#options.heldElsewhere(kind, key);
+    const holder = this.#options.heldElsewhere(resource.kind, key);
     if (holder === undefined) {
       const items = wanted.get(open);
       if (items === undefined) wanted.set(open, [item]);
@@ -542,8 +543,8 @@ export class Engine {
       return undefined;
     }
     const refused = this.#refused.get(unit);
-    if (refused === undefined) this.#refused.set(unit, [{ units, kind, key }]);
-    else refused.push({ units, kind, key });
+    if (refused === undefined) this.#refused.set(unit, [{ units, open, key }]);
+    else refused.push({ units, open, key });
     // Two plugins may want the same sysctl: one of them sets it.
     if (resource.exclusive !== true && resource.equal(item, holder.item)) return undefined;
     return `Refused ${
