@@ -528,6 +528,20 @@ describe("drift", () => {
     expect(linux.dump()).toBe(before);
   });
 
+  test("that loses a parent brings its children back, although Linux told only of the parent", async () => {
+    const linux = fakeDataplane();
+    const dataplane = around(
+      linux,
+      ({ resource }) => resource.parentKind === undefined ? {} : { watch: () => () => {} },
+    );
+    const { settle } = await serving({ linux, dataplane });
+    const before = linux.dump();
+    linux.drift("link", dummy.name, undefined);
+    linux.drift("ipvs.service", SERVICE, undefined);
+    await settle();
+    expect(linux.dump()).toBe(before);
+  });
+
   test("that takes a parent over by a stranger leaves it to the stranger", async () => {
     const { linux, settle, status } = await serving();
     linux.drift("ipvs.service", SERVICE, undefined);
