@@ -1,0 +1,111 @@
+/** The proxy on a cluster that uses all that the proxy can want, for tests of the whole way to Linux. */
+
+import { tables } from "../../src/kernel/dataplane/resources/mod.ts";
+import type { FakeDataplane } from "../../src/kernel/dataplane/fake.ts";
+import type { Plugin } from "../../src/kernel/plugin.ts";
+import proxy from "../../src/plugins/proxy/mod.ts";
+import type { ProxyOptions } from "../../src/plugins/proxy/options.ts";
+import { type TestCluster, testCluster } from "./cluster.ts";
+import { destination, ipvs, vip } from "./items.ts";
+import { node, service, slice } from "./objects.ts";
+
+export const proxyPlugin = proxy as unknown as Plugin<never>;
+
+export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions {
+  return {
+    masqueradeAll: false,
+    nodeportBindonAllIp: false,
+    vipBinding: "auto",
+    serviceClusterIpRange: ["10.96.0.0/12"],
+    enableIpv4: true,
+    enableIpv6: true,
+    ...changes,
+  };
+}
+
+/** A dual-stack node with two Services: one with a NodePort and affinity, one plain. */
+export function smallCluster(): TestCluster {
+  const cluster = testCluster();
+  cluster.put(
+    "nodes",
+    node("node1", {
+      addresses: [
+        { type: "InternalIP", address: "192.168.1.10" },
+        { type: "InternalIP", address: "fd00::10" },
+      ],
+      podCIDRs: ["10.244.1.0/24", "fd00:1::/64"],
+    }),
+  );
+  cluster.put(
+    "services",
+    service("default/web", {
+      clusterIPs: ["10.96.0.1", "fd00:96::1"],
+      sessionAffinity: "ClientIP",
+      ports: [{ nodePort: 30080 }],
+    }),
+    service("default/dns", {
+      clusterIPs: ["10.96.0.10"],
+      ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
+    }),
+  );
+  cluster.put(
+    "endpointslices",
+    slice("default/web-1", ["10.244.1.2", "10.244.2.2"]),
+    slice("default/web-2", ["fd00:1::2"], { addressType: "IPv6" }),
+    slice("default/dns-1", ["10.244.1.3"], {
+      ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
+    }),
+  );
+  cluster.sync();
+  return cluster;
+}
+
+/** What `smallCluster` becomes: Services, ports and endpoints come, go and change. */
+export function changeCluster(cluster: TestCluster): void {
+  cluster.put(
+    "services",
+    service("default/web", {
+      clusterIPs: ["10.96.0.1"],
+      metadata: { annotations: { "kube-router.io/service.scheduler": "lc" } },
+      ports: [{ port: 8080, nodePort: 30081 }],
+    }),
+    service("default/new", { clusterIPs: ["10.96.0.20"] }),
+  );
+  cluster.remove("services", "default/dns");
+  cluster.put(
+    "endpointslices",
+    slice("default/web-1", ["10.244.2.2", "10.244.3.2"]),
+    slice("default/new-1", ["10.244.1.9"]),
+  );
+  cluster.put(
+    "nodes",
+    node("node1", { addresses: [{ type: "InternalIP", address: "192.168.1.11" }] }),
+  );
+}
+
+/** Puts into Linux what is not ours, beside and in the way of what the proxy wants. Returns it, as `dump` prints it. */
+export function seedForeign(linux: FakeDataplane): readonly string[] {
+  linux.seed("link", { name: "eth0", type: "dummy", up: true });
+  linux.seed("address", vip("192.168.1.10", "eth0"));
+  linux.seed("ipvs.service", ipvs("10.96.0.10:53", { scheduler: "sh" }));
+  linux.seed("ipvs.destination", destination("10.96.0.10:53", "10.9.9.9:53"));
+  linux.seed("ipvs.service", ipvs("10.99.0.1:443"));
+  linux.seed("route", {
+    family: 4,
+    table: 254,
+    type: "unicast",
+    destination: "0.0.0.0/0",
+    metric: 0,
+    nextHops: [{ gateway: "192.168.1.1" }],
+  });
+  return foreignLines(linux);
+}
+
+export function foreignLines(linux: FakeDataplane): readonly string[] {
+  return linux.dump().split("\n").filter((line) => line.endsWith("(foreign)"));
+}
+
+/** The kinds that the proxy writes. */
+export const PROXY_KINDS: readonly string[] = proxy.tables.map((name) =>
+  tables[name].resource.kind
+);
