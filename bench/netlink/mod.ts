@@ -50,10 +50,8 @@ interface Layer {
 }
 
 function layer(mode: "wire" | "tables", rounds: number, ...options: readonly string[]): Layer {
-  const numbers = [services, destinations, rounds].map(String);
-  return JSON.parse(
-    run([process.execPath, join(here, "layer.ts"), ...numbers, ...options]),
-  ) as Layer;
+  const words = [`${services}`, `${destinations}`, `${rounds}`, mode, ...options];
+  return JSON.parse(run([process.execPath, join(here, "layer.ts"), ...words])) as Layer;
 }
 
 function median(values: readonly number[]): number {
