@@ -6,6 +6,7 @@ import { createLogger } from "../kernel/observe/log.ts";
 import type { TablePlan } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
+import { overAgentFlags } from "./agent-flags.ts";
 import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
@@ -34,7 +35,8 @@ interface PlanConflict {
 }
 
 /** Prints the plan; 0 when Linux is as it should be, 2 when it is not, 1 when that could not be found out. */
-export async function plan(flags: Flags, io: Io): Promise<number> {
+export async function plan(given: Flags, io: Io): Promise<number> {
+  const flags = await overAgentFlags(given);
   const log = createLogger({
     verbosity: flags.v - 1, // what is printed is the plan; only warnings go beside it
     format: flags.logFormat,

@@ -48,6 +48,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         alive: () => beats.late().length === 0,
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
+        flags: () => flags,
       },
     });
     closers.push(() => health.stop());

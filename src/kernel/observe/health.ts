@@ -13,6 +13,8 @@ export interface HealthSource {
   waitingFor(): readonly string[];
   /** The body of `/status`, as JSON. */
   status(): unknown;
+  /** The body of `/flags`, as JSON: what the agent was started with. Served on the unix socket alone. */
+  flags?(): unknown;
 }
 
 export interface HealthOptions {
@@ -38,21 +40,21 @@ export interface Health {
  * @throws {Error} that names flag, address and cause when one cannot listen; none is left running then
  */
 export async function startHealth(options: HealthOptions): Promise<Health> {
-  const handler = healthHandler(options.source);
+  const { flags: _, ...open } = options.source;
   const listening: Listening[] = [];
   const stop = async () => {
     await Promise.all(listening.map((server) => server.stop()));
   };
   try {
     if (options.runtimeDir !== undefined) {
-      listening.push(await listenSocket(options.runtimeDir, handler));
+      listening.push(await listenSocket(options.runtimeDir, healthHandler(options.source)));
     }
     if (options.port !== 0) {
       listening.push(listenTcp({
         address: options.address,
         port: options.port,
         flags: ["--health-addr", "--health-port"],
-        fetch: handler,
+        fetch: healthHandler(open),
       }));
     }
   } catch (error) {
@@ -66,7 +68,9 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
 export function healthHandler(source: HealthSource): Handler {
   return (request) => {
     const { pathname } = new URL(request.url);
-    const respond = PATHS[pathname];
+    const respond = pathname === "/flags" && source.flags === undefined
+      ? undefined
+      : PATHS[pathname];
     if (respond === undefined) return text(404, "Not found\n");
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response("Method not allowed\n", { status: 405, headers: { Allow: "GET, HEAD" } });
@@ -93,6 +97,8 @@ const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
   },
   "/status": (source) =>
     Response.json(source.status(), { headers: { "Cache-Control": "no-store" } }),
+  "/flags": (source) =>
+    Response.json(source.flags?.(), { headers: { "Cache-Control": "no-store" } }),
 };
 
 function text(status: number, body: string): Response {

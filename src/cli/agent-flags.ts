@@ -1,0 +1,30 @@
+/** The flags of the agent that runs on this node, as the starting point of commands that ask "what would it do?". */
+
+import { socketPath } from "../kernel/observe/socket.ts";
+import { camelCase, type Flags } from "./flags.ts";
+
+/**
+ * The flags given here, and for all others the running agent's: `routelet plan` says what that agent would change, and
+ * `routelet plan --masquerade-all` what it would with one flag more. Without an agent, the flags given here.
+ */
+export async function overAgentFlags(flags: Flags): Promise<Flags> {
+  const agent = await agentFlags(flags.runtimeDir);
+  if (agent === undefined) return flags;
+  const own = Object.fromEntries(
+    flags.given.map((name) => [camelCase(name), flags[camelCase(name) as keyof Flags]]),
+  );
+  // An agent of another version may lack flags that this one knows.
+  return { ...flags, ...agent, ...own, given: [...new Set([...agent.given, ...flags.given])] };
+}
+
+async function agentFlags(runtimeDir: string): Promise<Flags | undefined> {
+  try {
+    const response = await fetch("http://agent/flags", {
+      unix: socketPath(runtimeDir),
+      signal: AbortSignal.timeout(2000),
+    });
+    return response.ok ? await response.json() as Flags : undefined;
+  } catch {
+    return undefined;
+  }
+}
