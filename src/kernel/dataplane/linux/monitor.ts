@@ -24,7 +24,7 @@ import {
 import { listenEvents } from "./events.ts";
 import { linkItem } from "./link.ts";
 import { type MessageReader, NLM_F_REPLACE } from "./message.ts";
-import { isHiding } from "./route.ts";
+import { asTwin, isTwin, twinOf } from "./route.ts";
 import {
   AF_INET,
   aliasOf,
@@ -354,33 +354,38 @@ export class Monitor {
     const own = this.#own(message);
     for (const watch of this.#watches.routes) {
       const ours = protocol === watch.owner.protocol;
-      const made = protocol === RTPROT_KERNEL && isHiding(item) &&
+      const onOurs = protocol === RTPROT_KERNEL && item.type === "local" &&
         this.#links.get(info.index)?.alias === aliasOf(watch.owner);
-      if (own) watch.forget(key);
-      else if (ours) watch.note(key, gone ? undefined : { item, owned: true });
-      else if (made) this.#takeHiding(watch, item, key, gone);
+      if (own) {
+        watch.forget(key);
+        // Ours took the place of Linux's own, whose making was told of before.
+        const twin = twinOf(item);
+        if (twin !== undefined) this.#hiding.get(watch)?.delete(route.key(twin));
+      } else if (ours) watch.note(key, gone ? undefined : { item, owned: true });
+      else if (onOurs && !replaced && isTwin(asTwin(item))) this.#takeTwin(watch, item, gone);
       // Routes with our key of which ours is the first stay without effect, unless they took its place.
       else if (replaced && !gone && watch.believed(key) !== undefined) {
         // Linux's own local route on a link of ours is one that ours may replace again.
-        const owned = protocol === RTPROT_KERNEL && item.type === "local" &&
-          this.#links.get(info.index)?.alias === aliasOf(watch.owner);
-        watch.note(key, { item, owned });
+        watch.note(key, { item, owned: onOurs });
       }
     }
   }
 
   /**
-   * Linux made or removed its own local IPv6 route, a moment after the address (when duplicate address detection ends) or
-   * after somebody added the address again. Where ours stands beside it, removing it is a part of having ours.
+   * Linux made or removed its own local route: for IPv6 a moment after the address (when duplicate address detection
+   * ends), for both families when the address or its link comes back. Where ours stands beside it, removing it is a part
+   * of having ours.
    */
-  #takeHiding(watch: Watch<Route>, item: Route, key: string, gone: boolean): void {
-    const beside = watch.believed(route.key({ ...item, metric: 1024 }))?.owned === true;
+  #takeTwin(watch: Watch<Route>, made: Route, gone: boolean): void {
+    const ours: Route = made.family === 4 ? made : { ...made, metric: 1024 };
+    const item = asTwin(made);
+    const key = route.key(item);
     const hiding = this.#hiding.get(watch) ?? new Map<string, Route>();
     this.#hiding.set(watch, hiding);
     if (gone) {
       hiding.delete(key);
       watch.note(key, undefined);
-    } else if (beside) hiding.set(key, item);
+    } else if (watch.believed(route.key(ours))?.owned === true) hiding.set(key, item);
   }
 
   #uncover(): void {

@@ -20,6 +20,8 @@ export interface Route {
   readonly nextHops: readonly NextHop[];
   /** Preferred source address (RTA_PREFSRC). */
   readonly source?: string;
+  /** Read from Linux only: its own route behind ours at the same place, without effect. Nobody wants one. */
+  readonly behind?: true;
 }
 
 function hopText(hop: NextHop): string {
@@ -36,7 +38,8 @@ function hopsText(route: Route): string {
 
 export const route: Resource<Route> = {
   kind: "route",
-  key: (r) => `${r.destination} table ${r.table} metric ${r.metric}`,
+  key: (r) =>
+    `${r.destination} table ${r.table} metric ${r.metric}${r.behind === true ? " behind" : ""}`,
   equal: (want, have) =>
     want.type === have.type && want.source === have.source && hopsText(want) === hopsText(have),
   describe: (r) =>
