@@ -39,4 +39,4 @@ for i in $(seq 1 $n); do
   printf 'apiVersion: v1\nkind: Service\nmetadata: { name: late-%s, namespace: default }\n---\n' $i
 done | $LAB delete -
 settle
-expect "deleted Services leave nothing behind" "$(snapshot)" "$before"
+same_snapshot "deleted Services leave nothing behind" "$before"

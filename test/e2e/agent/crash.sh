@@ -68,7 +68,7 @@ $LAB agent start one
 settle
 touch "$LAB_OUT/enough"
 wait $asker || fail "the client ran" ""
-expect "the end state is the same after ten kills" "$(snapshot)" "$with_others"
+same_snapshot "the end state is the same after ten kills" "$with_others"
 requests=$(cat "$LAB_OUT/requests")
 [[ $requests =~ ^[1-9][0-9]+\ sent,\ 0\ lost ]] || fail "no request is lost" "$requests"
 pass "no request is lost: $requests"

@@ -11,13 +11,15 @@ snapshot() { # snapshot: all of node one's Linux that the agent may touch, witho
 }
 
 within() { # within SECONDS DESCRIPTION COMMAND…: the command succeeds within the time
-  local deadline=$(($(date +%s%N) + $1 * 1000000000)) description=$2
+  local start description=$2 deadline
+  start=$(date +%s%N)
+  deadline=$((start + $1 * 1000000000))
   shift 2
   while ! "$@" >/dev/null 2>&1; do
     [ "$(date +%s%N)" -lt "$deadline" ] || fail "$description" "$(snapshot)"
     sleep 0.05
   done
-  pass "$description"
+  pass "$description, seen after $((($(date +%s%N) - start) / 1000000)) ms"
 }
 
 probe_all() { # probe_all FROM PROTOCOL COUNT ADDRESS PORT: who answered
@@ -25,4 +27,11 @@ probe_all() { # probe_all FROM PROTOCOL COUNT ADDRESS PORT: who answered
   for ((i = 0; i < $3; i++)); do
     printf '{"from":"%s","to":"%s","port":%s,"protocol":"%s","timeoutMs":2000,"id":"%s"}\n' "$1" "$4" "$5" "$2" "$i"
   done | $LAB probe | jq -r '.result + " " + (.answer // "")' | sort | answered_by
+}
+
+same_snapshot() { # same_snapshot DESCRIPTION BEFORE: Linux is as it was; prints only the difference
+  local now
+  now=$(snapshot)
+  [ "$now" = "$2" ] || fail "$1" "$(diff <(printf '%s\n' "$2") <(printf '%s\n' "$now"))"
+  pass "$1"
 }
