@@ -189,7 +189,7 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
   /** Removes routes of Linux's own that hide ours; gives back those that stay. */
   function uncover(hidingOurs: readonly Route[]): readonly Route[] {
     const ops = hidingOurs.map((item): Op<Route> => ({ verb: "delete", item }));
-    const context: RouteContext = { protocol: owner.protocol, index: linkIndexes(rtnl) };
+    const context: RouteContext = { protocol: owner.protocol, index: linkIndexes(rtnl, ops) };
     const result = guarded(ops, () => {
       const list = ops.flatMap((op, i) => requests(op, i, context));
       const refused = send(rtnl.socket, "delete route", list);
@@ -203,7 +203,7 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
     list,
     async apply(ops) {
       const refused = new Map<number, Refusal>();
-      const index = linkIndexes(rtnl);
+      const index = linkIndexes(rtnl, ops);
       const context: RouteContext = { protocol: owner.protocol, index };
       const first = guarded(ops, (): readonly Outcome<Route>[] => {
         const ready = ops.flatMap((op, i) => {
@@ -227,13 +227,18 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
   };
 }
 
-/** Asks for each link once. */
-function linkIndexes(rtnl: Rtnl): (name: string) => number | undefined {
+/** Indexes of the links that the ops name, asked for beforehand: a batch that is being written cannot be interrupted. */
+function linkIndexes(
+  rtnl: Rtnl,
+  ops: readonly Op<Route>[],
+): (name: string) => number | undefined {
   const known = new Map<string, number | undefined>();
-  return (name) => {
-    if (!known.has(name)) known.set(name, rtnl.link(name)?.index);
-    return known.get(name);
-  };
+  for (const { item } of ops) {
+    for (const { link } of item.nextHops) {
+      if (link !== undefined && !known.has(link)) known.set(link, rtnl.link(link)?.index);
+    }
+  }
+  return (name) => known.get(name);
 }
 
 function remedy(op: Op<Route>, refusal: Refusal): string | undefined {
