@@ -14,6 +14,9 @@ import { type Conflict, decide, type Decision } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
 import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
 
+/** Items up to which looking through them beats a set of them. */
+const FEW = 16;
+
 export class Tracker<T> {
   readonly resource: Resource<T>;
   readonly #slots = new Map<string, Slot<T>>();
@@ -28,6 +31,10 @@ export class Tracker<T> {
   /** Keys that are held back, by parent, and the parent that each of them waits for. */
   readonly #waiting = new Map<string, Set<Slot<T>>>();
   readonly #waitsFor = new Map<Slot<T>, string>();
+  /** The ops of the last `take` with their slots, in order, so that `applied` makes no key for each. */
+  #taken: readonly Op<T>[] = [];
+  #takenSlots: readonly Slot<T>[] = [];
+  #nextTaken = 0;
   #listed = false;
   #owned = 0;
 
@@ -64,22 +71,38 @@ export class Tracker<T> {
     return this.#children.length > 0;
   }
 
-  /** Replaces all that `unit` wants of this kind. Equal items keep their old object, and cost nothing further. */
-  want(unit: Unit, items: readonly T[]): void {
-    const before = unit.slots.filter((slot) => slot.tracker === this) as unknown as Slot<T>[];
-    if (before.length === 0 && items.length === 0) return;
-    const now = new Set<Slot<T>>();
-    for (const item of items) {
-      const slot = this.#slot(this.resource.key(item));
-      if (now.has(slot)) continue;
-      now.add(slot);
+  /**
+   * Replaces all that `unit` wants of this kind. Equal items keep their old object, and cost nothing further.
+   *
+   * @param keys those of the items, where the caller has them already
+   */
+  want(unit: Unit, items: readonly T[], keys?: readonly string[]): void {
+    const had = unit.slots.some(this.#isOwn);
+    if (!had && items.length === 0) return;
+    const now: Slot<T>[] = [];
+    const seen = items.length > FEW ? new Set<Slot<T>>() : undefined;
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i] as T;
+      const slot = this.#slot(keys?.[i] ?? this.resource.key(item));
+      if (seen === undefined ? now.includes(slot) : seen.has(slot)) continue;
+      seen?.add(slot);
+      now.push(slot);
       this.#claim(slot, unit, item);
     }
-    for (const slot of before) if (!now.has(slot)) this.#unclaim(slot, unit);
-    if (before.length === now.size && before.every((slot) => now.has(slot))) return;
+    if (!had) {
+      const all = now as unknown as Slot[];
+      unit.slots = unit.slots.length === 0 ? all : [...unit.slots, ...all];
+      return;
+    }
+    const kept = seen ?? new Set(now);
+    const before = unit.slots.filter(this.#isOwn) as unknown as Slot<T>[];
+    for (const slot of before) if (!kept.has(slot)) this.#unclaim(slot, unit);
+    if (before.length === now.length && before.every((slot) => kept.has(slot))) return;
     const others = unit.slots.filter((slot) => slot.tracker !== this);
-    unit.slots = [...others, ...now as unknown as Set<Slot>];
+    unit.slots = [...others, ...now as unknown as Slot[]];
   }
+
+  readonly #isOwn = (slot: Slot): boolean => slot.tracker === this;
 
   /**
    * Replaces all that Linux is known to hold, and looks at every key again. Returns whether anything came to be
@@ -134,11 +157,13 @@ export class Tracker<T> {
   /** Takes the ops that are due: creates and updates, or deletes. What is in order is forgotten. */
   take(verbs: "upserts" | "deletes"): Op<T>[] {
     const ops: Op<T>[] = [];
+    const slots: Slot<T>[] = [];
     for (const slot of this.#dirty) {
       const decision = this.#decide(slot);
       if (decision !== undefined && "op" in decision) {
         if ((decision.op.verb === "delete") !== (verbs === "deletes")) continue;
         ops.push(decision.op);
+        slots.push(slot);
       } else {
         // It moved, and needs nothing: a later change is no repair of that.
         this.#drifted.delete(slot);
@@ -146,7 +171,22 @@ export class Tracker<T> {
       this.#dirty.delete(slot);
       this.#forget(slot);
     }
+    this.#taken = ops;
+    this.#takenSlots = slots;
+    this.#nextTaken = 0;
     return ops;
+  }
+
+  /** The slot of an op. Outcomes come in the order of the ops, so it is nearly always the next one. */
+  #slotOf(op: Op<T>): Slot<T> {
+    for (let at = this.#nextTaken; at < this.#taken.length; at++) {
+      if (this.#taken[at] !== op) continue;
+      this.#nextTaken = at + 1;
+      const slot = this.#takenSlots[at];
+      if (slot !== undefined && this.#slots.get(slot.key) === slot) return slot;
+      break;
+    }
+    return this.#slot(this.resource.key(op.item));
   }
 
   /** Whether there is nothing to do at `key`, be it for a conflict. */
@@ -158,7 +198,7 @@ export class Tracker<T> {
 
   /** An op succeeded: Linux now holds what it said. Returns whether that was a repair. */
   applied(op: Op<T>): boolean {
-    const slot = this.#slot(this.resource.key(op.item));
+    const slot = this.#slotOf(op);
     const repaired = this.#drifted.delete(slot);
     this.#hold(slot, op.verb === "delete" ? undefined : op.item, op.verb !== "delete");
     // The wish may have changed while the op ran.

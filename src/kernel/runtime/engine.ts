@@ -63,6 +63,8 @@ interface Failure {
 }
 
 interface OpenTable {
+  /** Its place among the tables. */
+  readonly index: number;
   readonly table: Table<unknown>;
   readonly tracker: Tracker<unknown>;
   readonly failures: Map<string, Failure>;
@@ -114,7 +116,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const byKind = new Map<string, Tracker<unknown>>();
-    this.#tables = options.tables.map((ref) => {
+    this.#tables = options.tables.map((ref, index) => {
       const { resource } = ref;
       const tracker = new Tracker(
         resource,
@@ -123,6 +125,7 @@ export class Engine {
       byKind.set(resource.kind, tracker);
       const table = options.dataplane.open(ref, options.owner);
       return {
+        index,
         table,
         tracker,
         failures: new Map(),
@@ -490,14 +493,17 @@ export class Engine {
 
   #evaluateUnit(units: Units, unit: UnitState): void {
     this.#refused.delete(unit);
-    const wanted = new Map<OpenTable, unknown[]>();
-    const reports = new Set<string>();
+    const wanted: Wanted = this.#tables.map(() => undefined);
+    let reports = NO_REPORTS;
+    const report = (problem: string): void => {
+      reports = reports === NO_REPORTS ? new Set([problem]) : new Set(reports).add(problem);
+    };
     const desired: Desired = {
       want: (ref, item) => {
         const problem = this.#want(units, unit, wanted, ref as TableRef<unknown>, item);
-        if (problem !== undefined) reports.add(problem);
+        if (problem !== undefined) report(problem);
       },
-      report: (problem) => void reports.add(problem),
+      report,
     };
     try {
       units.reconciler.desired(unit.name, desired);
@@ -513,15 +519,18 @@ export class Engine {
         this.#warn("Object ignored", { unit: unit.label, problem });
       }
     }
-    unit.reports = reports.size === 0 ? NO_REPORTS : reports;
-    for (const open of this.#tables) open.tracker.want(unit, wanted.get(open) ?? []);
+    unit.reports = reports;
+    for (const [index, { tracker }] of this.#tables.entries()) {
+      const { items, keys } = wanted[index] ?? NOTHING_WANTED;
+      tracker.want(unit, items, keys);
+    }
   }
 
   /** Notes that a unit wants an item. Returns why it may not have it, if that must be said. */
   #want(
     units: Units,
     unit: UnitState,
-    wanted: Map<OpenTable, unknown[]>,
+    wanted: Wanted,
     { resource }: TableRef<unknown>,
     item: unknown,
   ): string | undefined {
@@ -537,9 +546,9 @@ export class Engine {
     const key = resource.key(item);
     const holder = this.#options.heldElsewhere(resource.kind, key);
     if (holder === undefined) {
-      const items = wanted.get(open);
-      if (items === undefined) wanted.set(open, [item]);
-      else items.push(item);
+      const { items, keys } = wanted[open.index] ??= { items: [], keys: [] };
+      items.push(item);
+      keys.push(key);
       return undefined;
     }
     const refused = this.#refused.get(unit);
@@ -553,11 +562,8 @@ export class Engine {
   }
 
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
-    const now = this.#options.clock.now();
-    const ops = open.tracker.take(verbs).filter((op) => {
-      const failure = open.failures.get(open.tracker.resource.key(op.item));
-      return failure === undefined || failure.at <= now || failure.item !== op.item;
-    });
+    const taken = open.tracker.take(verbs);
+    const ops = open.failures.size === 0 ? taken : this.#notPutOff(open, taken);
     if (ops.length === 0) return;
     open.doubted = new Set();
     let outcomes: readonly Outcome<unknown>[];
@@ -573,15 +579,35 @@ export class Engine {
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
     const done: Done[] = [];
+    const tally = { create: none(), update: none(), delete: none() };
     for (const outcome of outcomes) {
       const repair = this.#settle(open, outcome);
-      if (repair !== undefined) done.push({ op: outcome.op, repair });
+      const count = tally[outcome.op.verb];
+      if (repair === undefined) {
+        count.failed++;
+      } else {
+        count.ok++;
+        if (repair) count.repaired++;
+        if (done.length <= LOGGED_OPS) done.push({ op: outcome.op, repair });
+      }
       // Nobody can say whether it moved before our change or after it.
       if (doubted.size > 0 && doubted.has(open.tracker.resource.key(outcome.op.item))) {
         open.stale = true;
       }
     }
-    this.#logOps(open, done);
+    this.#logOps(open, done, tally);
+  }
+
+  /** Without those that failed before and wait for their next try. */
+  #notPutOff(
+    { tracker, failures }: OpenTable,
+    ops: readonly Op<unknown>[],
+  ): readonly Op<unknown>[] {
+    const now = this.#options.clock.now();
+    return ops.filter((op) => {
+      const failure = failures.get(tracker.resource.key(op.item));
+      return failure === undefined || failure.at <= now || failure.item !== op.item;
+    });
   }
 
   /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
@@ -589,16 +615,18 @@ export class Engine {
     { tracker, failures }: OpenTable,
     { op, error, note }: Outcome<unknown>,
   ): boolean | undefined {
-    const { clock, log, observer } = this.#options;
+    const { clock, log } = this.#options;
     const { kind } = tracker.resource;
-    const key = tracker.resource.key(op.item);
-    observer?.ops(kind, op.verb, error === undefined, 1);
     if (error === undefined) {
-      failures.delete(key);
+      // A key is made only where it is needed: 50,000 of them are seen here at the start.
+      if (failures.size > 0) failures.delete(tracker.resource.key(op.item));
       const repair = tracker.applied(op);
-      if (note !== undefined) log.info("Left out", { kind, key, note });
+      if (note !== undefined) {
+        log.info("Left out", { kind, key: tracker.resource.key(op.item), note });
+      }
       return repair;
     }
+    const key = tracker.resource.key(op.item);
     const before = failures.get(key);
     const attempts = before !== undefined && before.item === op.item ? before.attempts + 1 : 1;
     const at = clock.now() + retryDelay(attempts);
@@ -609,17 +637,20 @@ export class Engine {
     return undefined;
   }
 
-  #logOps({ tracker }: OpenTable, done: readonly Done[]): void {
-    const { log } = this.#options;
+  #logOps({ tracker }: OpenTable, done: readonly Done[], tally: Tally): void {
+    const { log, observer } = this.#options;
     const { kind } = tracker.resource;
+    for (const [verb, { ok, failed }] of Object.entries(tally)) {
+      if (ok > 0) observer?.ops(kind, verb, true, ok);
+      if (failed > 0) observer?.ops(kind, verb, false, failed);
+    }
     if (done.length > LOGGED_OPS) {
-      const count = (verb: string): number => done.filter(({ op }) => op.verb === verb).length;
       log.info("Changed Linux", {
         kind,
-        created: count("create"),
-        updated: count("update"),
-        deleted: count("delete"),
-        repaired: done.filter(({ repair }) => repair).length,
+        created: tally.create.ok,
+        updated: tally.update.ok,
+        deleted: tally.delete.ok,
+        repaired: tally.create.repaired + tally.update.repaired + tally.delete.repaired,
       });
       return;
     }
@@ -630,7 +661,23 @@ export class Engine {
   }
 }
 
-/** An op that Linux has carried out. */
+/** What one unit wants, by table: items with their keys. */
+type Wanted = ({ readonly items: unknown[]; readonly keys: string[] } | undefined)[];
+const NOTHING_WANTED = { items: [], keys: [] } as const;
+
+/** What became of a kind's ops of one round. */
+type Tally = Readonly<
+  Record<
+    Op<unknown>["verb"],
+    { readonly ok: number; readonly failed: number; readonly repaired: number }
+  >
+>;
+
+function none(): { ok: number; failed: number; repaired: number } {
+  return { ok: 0, failed: 0, repaired: 0 };
+}
+
+/** An op that Linux has carried out; those past `LOGGED_OPS` are only counted. */
 interface Done {
   readonly op: Op<unknown>;
   /** Linux had moved without us. */
