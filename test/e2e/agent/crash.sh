@@ -23,6 +23,7 @@ on ip link add other type dummy
 on ip addr add 203.0.113.50/32 dev other
 with_others=$(snapshot)
 
+rm -f "$LAB_OUT/enough"
 # A client that asks all the time, with a new connection each; every answer counts.
 python3 - "$LAB_OUT" <<'PYTHON' &
 import ctypes, os, socket, sys, time

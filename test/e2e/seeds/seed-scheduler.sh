@@ -18,6 +18,7 @@ YAML
   settle
 }
 
+rm -f "$LAB_OUT/connected" "$LAB_OUT/changed"
 # A connection that is established before all changes and is asked after them. The pod answers at the first bytes.
 python3 - "$LAB_OUT" <<'PYTHON' &
 import ctypes, os, socket, sys, time
