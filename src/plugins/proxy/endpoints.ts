@@ -1,7 +1,7 @@
 /** Which endpoints serve a Service port (EndpointSlice semantics, KEP-0752 and KEP-1669). */
 
 import { canonicalIp, type Family } from "../../kernel/ip.ts";
-import type { EndpointSlice } from "../../kernel/plugin.ts";
+import type { EndpointSlice, IpvsProtocol } from "../../kernel/plugin.ts";
 
 /** One address and port to send to. */
 export interface Endpoint {
@@ -16,6 +16,8 @@ export interface EndpointChoice {
   readonly family: Family;
   /** Port name of the Service; "" where it has none. */
   readonly portName: string;
+  /** Protocol of the Service's port: slices of before a change of protocol are not for it. */
+  readonly protocol: IpvsProtocol;
   readonly scope: Scope;
   /** Whether the Service publishes addresses that are not ready: only then may a terminating one count as ready. */
   readonly publishNotReady: boolean;
@@ -37,16 +39,18 @@ export function chooseEndpoints(
   const addressType = choice.family === 4 ? "IPv4" : "IPv6";
   for (const slice of slices) {
     if (slice.addressType !== addressType) continue;
-    for (const { name, port } of slice.ports) {
+    for (const { name, port, protocol } of slice.ports) {
       // A port without a number says "all ports", which no proxy can serve.
       if (name !== choice.portName || port === undefined) continue;
+      if (protocol.toLowerCase() !== choice.protocol) continue;
       for (const endpoint of slice.endpoints) {
         if (choice.scope !== "cluster" && endpoint.nodeName !== choice.scope.node) continue;
         const group = classify(endpoint, choice.publishNotReady);
         if (group === undefined) continue;
         // The addresses of one endpoint are fungible: the first is enough.
         const address = canonicalIp(endpoint.addresses[0] ?? "");
-        if (address === undefined) continue;
+        // An IPv4-mapped IPv6 address is an IPv4 one, which a slice of IPv6 cannot mean.
+        if (address === undefined || address.includes(":") !== (choice.family === 6)) continue;
         (group === "ready" ? ready : draining).push({ address, port });
       }
     }

@@ -104,6 +104,7 @@ export function serviceItems(
       const chosen = chooseEndpoints(slices, {
         family: front.family,
         portName: port.name,
+        protocol,
         scope: front.scope,
         publishNotReady: spec.publishNotReadyAddresses,
       });
