@@ -1,0 +1,76 @@
+import { describe, expect, test } from "bun:test";
+import { nodeFamilies } from "../../../../src/plugins/proxy/node.ts";
+import { node, type NodeChanges } from "../../../support/objects.ts";
+import { proxyOptions } from "../../../support/service-world.ts";
+
+const internal = (address: string) => ({ type: "InternalIP", address });
+const external = (address: string) => ({ type: "ExternalIP", address });
+
+function families(changes: NodeChanges, options = proxyOptions()) {
+  return nodeFamilies(node("node1", changes), options);
+}
+
+const addresses = (changes: NodeChanges, options = proxyOptions()) =>
+  families(changes, options).map(({ address }) => address);
+
+describe("addresses", () => {
+  test("are the first internal one of each family, else an external one", () => {
+    expect(addresses({ addresses: [internal("10.0.0.1"), internal("10.0.0.2")] }))
+      .toEqual(["10.0.0.1"]);
+    expect(addresses({ addresses: [external("5.5.5.5"), internal("10.0.0.1")] }))
+      .toEqual(["10.0.0.1"]);
+    expect(addresses({ addresses: [external("5.5.5.5"), internal("fd00::1")] }))
+      .toEqual(["5.5.5.5", "fd00::1"]);
+  });
+
+  test("are canonical, and names are none", () => {
+    const given = [
+      { type: "Hostname", address: "10.9.9.9" },
+      { type: "InternalDNS", address: "10.9.9.8" },
+      internal("node1.example"),
+      internal("010.0.0.1"),
+      internal("FD00::0:1"),
+    ];
+    expect(addresses({ addresses: given })).toEqual(["10.0.0.1", "fd00::1"]);
+  });
+
+  test("of a family that is switched off are not there (T4)", () => {
+    const both = { addresses: [internal("10.0.0.1"), internal("fd00::1")] };
+    expect(addresses(both, proxyOptions({ enableIpv6: false }))).toEqual(["10.0.0.1"]);
+    expect(addresses(both, proxyOptions({ enableIpv4: false }))).toEqual(["fd00::1"]);
+  });
+
+  test("may all be missing, and so may the node", () => {
+    expect(addresses({ addresses: [] })).toEqual([]);
+    expect(nodeFamilies(undefined, proxyOptions())).toEqual([]);
+  });
+});
+
+describe("pod CIDRs", () => {
+  const both = [internal("10.0.0.1"), internal("fd00::1")];
+  const cidrs = (
+    annotations: Record<string, string>,
+    podCIDRs = ["10.244.1.0/24", "fd00:1::/64"],
+  ) =>
+    families({ addresses: both, podCIDRs, metadata: { annotations } })
+      .map((family) => family.podCIDRs);
+
+  test("come from the spec, by family", () => {
+    expect(cidrs({})).toEqual([["10.244.1.0/24"], ["fd00:1::/64"]]);
+  });
+
+  test("come from either annotation before that, spaces and host bits forgiven (T33)", () => {
+    expect(cidrs({ "kube-router.io/pod-cidr": "10.1.0.5/24" })).toEqual([["10.1.0.0/24"], []]);
+    expect(cidrs({ "kube-router.io/pod-cidrs": " 10.1.0.0/24 , FD00:2::/64," }))
+      .toEqual([["10.1.0.0/24"], ["fd00:2::/64"]]);
+    expect(cidrs({
+      "kube-router.io/pod-cidrs": "10.1.0.0/24,10.2.0.0/24",
+      "kube-router.io/pod-cidr": "10.1.0.0/24",
+    })).toEqual([["10.1.0.0/24", "10.2.0.0/24"], []]);
+  });
+
+  test("that are none are passed over, and an empty annotation is none", () => {
+    expect(cidrs({ "kube-router.io/pod-cidrs": "" })).toEqual([["10.244.1.0/24"], ["fd00:1::/64"]]);
+    expect(cidrs({}, ["10.244.1.0", "10.244.2.0/24"])).toEqual([["10.244.2.0/24"], []]);
+  });
+});
