@@ -60,7 +60,9 @@ export function openIpvs(options: IpvsOptions = {}): Ipvs {
     connection,
     services: (name) => ipvsServiceTable(forOwner(name)),
     destinations: (name) => ipvsDestinationTable(forOwner(name)),
-    checkDrift: (name, handle) => forOwner(name).drift.check(handle),
+    checkDrift(name, handle) {
+      forOwner(name).drift.check(handle);
+    },
     close() {
       for (const owner of owners.values()) owner.close();
       connection.close();
@@ -110,7 +112,9 @@ export function ipvsServiceTable(owner: IpvsOwner): Table<IpvsService> {
     list: () =>
       connection.exclusive(async () => {
         const ledger = owner.ledger;
-        const entries = await listServices(await connection.ready());
+        const handle = await connection.ready();
+        owner.drift.rebase(handle);
+        const entries = await listServices(handle);
         const result = entries.map(({ item }): Actual<IpvsService> => ({
           item,
           owned: ledger.has(item.id.key),
