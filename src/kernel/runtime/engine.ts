@@ -610,6 +610,13 @@ export class Engine {
     });
   }
 
+  /** What everything stands on is there again: what failed for want of it need not wait any longer. */
+  #hurry(): void {
+    for (const { failures } of this.#tables) {
+      for (const [key, failure] of failures) failures.set(key, { ...failure, at: -Infinity });
+    }
+  }
+
   /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
   #settle(
     { tracker, failures }: OpenTable,
@@ -619,7 +626,8 @@ export class Engine {
     const { kind } = tracker.resource;
     if (error === undefined) {
       // A key is made only where it is needed: 50,000 of them are seen here at the start.
-      if (failures.size > 0) failures.delete(tracker.resource.key(op.item));
+      const recovered = failures.size > 0 && failures.delete(tracker.resource.key(op.item));
+      if (recovered && tracker.resource.foundation === true) this.#hurry();
       const repair = tracker.applied(op);
       if (note !== undefined) {
         log.info("Left out", { kind, key: tracker.resource.key(op.item), note });
