@@ -10,6 +10,7 @@ import { addressTable } from "./address.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
+import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -46,6 +47,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const rtnl = new Rtnl(inNamespace);
   const monitor = new Monitor(rtnl, { onError: warn });
   const iptables = new IptablesState(new IptablesTool(namespace));
+  const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const ipsets = new IpsetState(inNamespace);
   const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory });
   const modules = new Modules(namespace);
@@ -68,8 +70,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
     "ipset": (owner) => ipsetTable(ipsets, owner),
     "ipset.member": (owner) => ipsetMemberTable(ipsets, owner),
-    "chain": (owner) => chainTable(iptables, owner),
-    "jump": (owner) => jumpTable(iptables, owner),
+    "chain": (owner) => chainTable(iptables, filterWatch, owner),
+    "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
   };
@@ -85,6 +87,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     },
     close() {
       monitor.close();
+      filterWatch.close();
       rtnl.close();
       ipsets.close();
       ipvs.close();
