@@ -4,7 +4,6 @@
  */
 
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
-import { KernelError } from "../dataplane/errors.ts";
 import { isUnsupported } from "../dataplane/errors.ts";
 import type { TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
@@ -34,9 +33,8 @@ export async function cleanup(
           else failed.push(error.message);
         }
       } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
         // A kind that Linux does not know holds nothing of ours.
-        if (!isUnsupported(error)) failed.push(error.message);
+        if (!isUnsupported(error)) failed.push(error instanceof Error ? error.message : `${error}`);
       }
     }
   }
