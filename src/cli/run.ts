@@ -80,10 +80,11 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       node,
       log,
       fullInterval: flags.ipvsSyncPeriod,
-      observer: (plugin) => {
-        beats.expect(plugin, flags.ipvsSyncPeriod);
-        return observer(plugin, metrics, () => beats.beat(plugin));
-      },
+      observer: (plugin) => ({
+        // Not before: to wait for an API server is no fault of ours, and a restart would not help.
+        begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+        ...observer(plugin, metrics, () => beats.beat(plugin)),
+      }),
     });
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
