@@ -15,7 +15,7 @@ import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
-import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
+import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -89,6 +89,8 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
     await runtime.start();
+    for (const text of await leftoverTexts(flags, dataplane)) log.warn(text);
+    if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
     log.info("Started", { listening: health.addresses.join(", ") });
   };
   try {

@@ -41,6 +41,26 @@ export async function cleanup(
   return { removed, failed };
 }
 
+/** Number of items of each owner in Linux; owners without any are left out. Kinds that cannot be read count nothing. */
+export async function leftovers(
+  dataplane: Dataplane,
+  owners: readonly Owner[],
+): Promise<readonly { readonly owner: string; readonly items: number }[]> {
+  const found: { owner: string; items: number }[] = [];
+  for (const owner of owners) {
+    let items = 0;
+    for (const ref of removalOrder()) {
+      try {
+        items += (await dataplane.open(ref, owner).list()).filter(({ owned }) => owned).length;
+      } catch {
+        // Told by whoever needs that kind.
+      }
+    }
+    if (items > 0) found.push({ owner: owner.name, items });
+  }
+  return found;
+}
+
 function removalOrder(): readonly TableRef<unknown>[] {
   return (Object.keys(tables) as (keyof Tables)[])
     .toReversed().map((name) => tables[name] as TableRef<unknown>);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { fakeDataplane } from "../../../../src/kernel/dataplane/fake.ts";
 import { creationOrder } from "../../../../src/kernel/dataplane/resources/mod.ts";
-import { cleanup } from "../../../../src/kernel/runtime/cleanup.ts";
+import { cleanup, leftovers } from "../../../../src/kernel/runtime/cleanup.ts";
 import { running } from "../../../support/runtime.ts";
 import {
   foreignLines,
@@ -65,5 +65,23 @@ describe("cleanup()", () => {
     linux.failNext("link", "delete", "EBUSY");
     expect((await cleanup(linux, owners)).failed)
       .toEqual(['Cannot delete link "kube-dummy-if": EBUSY']);
+  });
+});
+
+describe("leftovers()", () => {
+  test("counts what an owner has, and says nothing of owners without any", async () => {
+    const { linux, owned } = await left();
+    const all = [...owners, { name: "firewall", protocol: 203 }];
+    expect(await leftovers(linux, all)).toEqual([{ owner: "proxy", items: owned }]);
+    await cleanup(linux, owners);
+    expect(await leftovers(linux, all)).toEqual([]);
+  });
+
+  test("counts the other kinds where one cannot be read", async () => {
+    const { linux, owned } = await left();
+    linux.failList("ipvs.service", "ENOSUPPORT");
+    const [found] = await leftovers(linux, owners);
+    expect(found?.items).toBeGreaterThan(0);
+    expect(found?.items).toBeLessThan(owned);
   });
 });
