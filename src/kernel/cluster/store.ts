@@ -69,12 +69,17 @@ interface Index<T> {
   readonly members: Map<string, Members<T>>;
 }
 
-interface Members<T> {
+/** A list while there are few, as nearly everywhere: a Set is ten times as large. It is replaced, never changed. */
+type Members<T> = readonly T[] | Crowd<T>;
+
+interface Crowd<T> {
   readonly set: Set<T>;
   /** What `by` hands out; made when asked for, so that filling an index is linear. */
   list: readonly T[] | undefined;
 }
 
+/** Members of one value that are kept as a list. */
+const FEW = 8;
 const NONE: readonly never[] = Object.freeze([]);
 
 export function createStore<T extends KubeObject>(
@@ -134,9 +139,8 @@ export function createStore<T extends KubeObject>(
           `Store of ${kind} has no index "${name}": call addIndex("${name}", …) before by()`,
         );
       }
-      const members = found.members.get(value);
-      if (members === undefined) return NONE;
-      return members.list ??= [...members.set];
+      const members = found.members.get(value) ?? NONE;
+      return isFew(members) ? members : members.list ??= [...members.set];
     },
     addIndex(name, values) {
       if (indexes.has(name)) return;
@@ -212,21 +216,34 @@ function enter<T>(index: Index<T>, object: T): void {
   for (const value of index.values(object)) {
     const members = index.members.get(value);
     if (members === undefined) {
-      index.members.set(value, { set: new Set([object]), list: undefined });
-    } else {
+      index.members.set(value, [object]);
+    } else if (!isFew(members)) {
       members.set.add(object);
       members.list = undefined;
+    } else if (!members.includes(object)) {
+      const more = [...members, object];
+      index.members.set(value, more.length > FEW ? { set: new Set(more), list: more } : more);
     }
   }
+}
+
+function isFew<T>(members: Members<T>): members is readonly T[] {
+  return Array.isArray(members);
 }
 
 function unindex<T>(index: Index<T>, object: T): void {
   for (const value of index.values(object)) {
     const members = index.members.get(value);
     if (members === undefined) continue;
-    members.set.delete(object);
-    members.list = undefined;
-    if (members.set.size === 0) index.members.delete(value);
+    if (isFew(members)) {
+      const fewer = members.filter((member) => member !== object);
+      if (fewer.length === 0) index.members.delete(value);
+      else index.members.set(value, fewer);
+    } else {
+      members.set.delete(object);
+      members.list = undefined;
+      if (members.set.size === 0) index.members.delete(value);
+    }
   }
 }
 

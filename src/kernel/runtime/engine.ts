@@ -20,6 +20,8 @@ import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 
 /** What the engine tells whoever measures. */
 export interface EngineObserver {
+  /** The first round begins: until now the inputs were waited for. */
+  begin?(): void;
   /** `sinceWake`: ms from the first wake that the round served to its end; absent where it came by itself. */
   round(result: { readonly ms: number; readonly sinceWake?: number; readonly ok: boolean }): void;
   ops(kind: string, verb: string, ok: boolean, count: number): void;
@@ -82,6 +84,8 @@ const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBU
 const LOGGED_OPS = 20;
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
 const LOGGED_WARNINGS = 20;
+/** Milliseconds that a round may take to end when the agent stops. */
+const STOP_TIMEOUT = 5_000;
 const LISTED_PROBLEMS = 100;
 
 export class Engine {
@@ -176,14 +180,28 @@ export class Engine {
     }
   }
 
-  /** Stops after the round that runs. Linux stays as it is. */
+  /** Stops after the round that runs, or without it where it hangs. Linux stays as it is. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
-    await this.#running;
+    if (this.#running !== undefined) await this.#within(STOP_TIMEOUT, this.#running);
     this.#phase = "stopped";
+  }
+
+  /** Waits for a round, but no longer than `ms`. */
+  #within(ms: number, round: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(ms, () => {
+        this.#options.log.warn("Stopping in the middle of a round", { waited: ms });
+        resolve();
+      });
+      void round.then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
@@ -357,7 +375,10 @@ export class Engine {
     const start = clock.now();
     const woken = this.#wokenAt;
     this.#wokenAt = undefined;
-    if (this.#phase === "waiting") this.#phase = "starting";
+    if (this.#phase === "waiting") {
+      this.#phase = "starting";
+      observer?.begin?.();
+    }
     let ok = true;
     try {
       if (start >= this.#nextFull) {

@@ -47,8 +47,6 @@ interface Watcher {
   readonly owner: Owner;
   /** Compares Linux with what the runtime believes, and tells it. @throws {KernelError} */
   compare(): Promise<readonly Drift<unknown>[]>;
-  /** Family and table of each item that the runtime believes in: "4 nat". */
-  places(): Iterable<string>;
   report(changes: readonly Drift<unknown>[]): void;
 }
 
@@ -86,9 +84,6 @@ export class IptablesWatch {
     const watcher: Watcher = {
       owner,
       compare: async () => compared(resource, context.actual, await list()),
-      *places() {
-        for (const { item } of context.actual.values()) yield `${item.family} ${item.table}`;
-      },
       report: (changes) => context.drift(changes as readonly Drift<T>[]),
     };
     this.#watchers.add(watcher);
@@ -186,10 +181,8 @@ export class IptablesWatch {
   /** Reads the sizes of the tables that we have something in; true where one differs from the last look. */
   #readSizes(): boolean {
     if (this.#state.tool.variant !== "legacy" || this.#closed) return false;
-    const places = new Set<string>();
-    for (const watcher of this.#watchers) for (const place of watcher.places()) places.add(place);
     let moved = false;
-    for (const place of places) {
+    for (const place of this.#state.places) {
       const [family, table = ""] = place.split(" ");
       const size = this.#size(family === "6" ? 6 : 4, table);
       const before = this.#sizes.get(place);

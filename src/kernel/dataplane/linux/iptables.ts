@@ -32,6 +32,8 @@ export class IptablesState {
   readonly tool: IptablesTool;
   readonly #saves = new Map<Family, { readonly at: number; readonly saved: Promise<Saved> }>();
 
+  /** Family and table of all that we wrote or found: "4 nat". */
+  readonly places = new Set<string>();
   /** Counts our own changes. */
   generation = 0;
   /** Called after each of our own changes. */
@@ -160,6 +162,7 @@ async function applyByTable<
   const places = new Map<string, Op<T>[]>();
   for (const op of ops) {
     const place = `${op.item.family} ${op.item.table}`;
+    state.places.add(place);
     places.set(place, [...(places.get(place) ?? []), op]);
   }
   for (const group of places.values()) {
@@ -194,6 +197,7 @@ export function chainTable(
     for (const family of FAMILIES) {
       found.push(...savedChains(family, await state.read(family), owner));
     }
+    for (const { family, table } of found) state.places.add(`${family} ${table}`);
     return found.map((item) => ({ item, owned: true }));
   }
   return {

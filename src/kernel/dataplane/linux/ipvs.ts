@@ -21,7 +21,7 @@ import {
 } from "./ipvs-connection.ts";
 import { IpvsDrift } from "./ipvs-drift.ts";
 import { IpvsMirror } from "./ipvs-mirror.ts";
-import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
+import { type Ledger, type LedgerOptions, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 
 /** Messages that are sent before the event loop gets a turn: about 5 ms of Linux's time. */
 const CHUNK = 4096;
@@ -33,6 +33,7 @@ export interface IpvsOptions {
   readonly namespace?: string;
   /** Where the ledger lies. Default: /run/routelet. */
   readonly runtimeDirectory?: string;
+  readonly warn?: NonNullable<LedgerOptions["warn"]>;
 }
 
 /** Both tables of every owner, over one connection. */
@@ -88,12 +89,15 @@ export class IpvsOwner {
 
   /** @throws {KernelError} when the ledger cannot be read */
   get ledger(): Ledger {
-    const { namespace, runtimeDirectory } = this.#options;
+    const { namespace, runtimeDirectory, warn } = this.#options;
     this.#ledger ??= openLedger(
       runtimeDirectory ?? RUNTIME_DIRECTORY,
       this.name,
       "ipvs",
-      namespace === undefined ? {} : { namespace },
+      {
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(warn === undefined ? {} : { warn }),
+      },
     );
     return this.#ledger;
   }

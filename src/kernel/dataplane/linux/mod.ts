@@ -49,14 +49,19 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const iptables = new IptablesState(new IptablesTool(namespace));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const ipsets = new IpsetState(inNamespace);
-  const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory });
+  const warnOfLedger = (message: string, fields: object): void =>
+    options.log?.warn(message, fields);
+  const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
   const modules = new Modules(namespace);
   const ledgers: Ledger[] = [];
   const sysctls = {
     ...inNamespace,
     modules,
     ledger(owner: Owner): Ledger {
-      const ledger = openLedger(directory, owner.name, "sysctl", inNamespace);
+      const ledger = openLedger(directory, owner.name, "sysctl", {
+        ...inNamespace,
+        warn: warnOfLedger,
+      });
       ledgers.push(ledger);
       return ledger;
     },
