@@ -62,6 +62,8 @@ export interface PluginContext<Options> {
 export interface StoreLike<T> {
   readonly kind: string;
   readonly synced: boolean;
+  /** When the last change reached this process, by `performance.now()`. */
+  readonly receivedAt?: number | undefined;
   subscribe(
     listener: (changes: readonly { readonly previous?: T; readonly current?: T }[]) => void,
   ): () => void;
@@ -71,6 +73,8 @@ export interface StoreLike<T> {
 export interface Input {
   readonly name: string;
   readonly synced: boolean;
+  /** When the cause of the last wake reached this process, by `performance.now()`; only for measuring. */
+  readonly receivedAt?: number | undefined;
   /** Calls `wake` with the units that may have changed. An event wakes; state decides. */
   subscribe(wake: (units: Iterable<string> | "all") => void): () => void;
 }
