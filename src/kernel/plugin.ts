@@ -130,6 +130,7 @@ export type {
   IpvsServiceId,
 } from "./dataplane/resources/ipvs.ts";
 export { ipvsFwmarkId, ipvsServiceId } from "./dataplane/resources/ipvs.ts";
+export type { IpvsTimeout } from "./dataplane/resources/ipvs-timeout.ts";
 export type { Link } from "./dataplane/resources/link.ts";
 export type { NextHop, Route } from "./dataplane/resources/route.ts";
 export type { Rule } from "./dataplane/resources/rule.ts";

@@ -301,7 +301,9 @@ export class Engine {
       }
       for (const [key, { error }] of failures) {
         const subject = `${tracker.resource.kind} ${key}`;
-        problems.push({ type: "failed", subject, reason: error.message });
+        const unit = tracker.holder(key)?.label;
+        const whose = unit === undefined ? {} : { unit };
+        problems.push({ type: "failed", subject, ...whose, reason: error.message });
       }
     }
     return problems;
@@ -644,7 +646,7 @@ export class Engine {
   /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
   #settle(
     { tracker, failures }: OpenTable,
-    { op, error, note }: Outcome<unknown>,
+    { op, error, note, made }: Outcome<unknown>,
   ): boolean | undefined {
     const { clock, log } = this.#options;
     const { kind } = tracker.resource;
@@ -658,13 +660,17 @@ export class Engine {
       }
       return repair;
     }
+    if (made !== undefined) tracker.stoodIn(op, made);
     const key = tracker.resource.key(op.item);
     const before = failures.get(key);
     const attempts = before !== undefined && before.item === op.item ? before.attempts + 1 : 1;
     const at = clock.now() + retryDelay(attempts);
     failures.set(key, { attempts, error, item: op.item, at });
     if (before?.error.message !== error.message) {
-      this.#warn("Linux refused a change", { kind, key, verb: op.verb, error: error.message });
+      const unit = tracker.holder(key)?.label;
+      const whose = unit === undefined ? {} : { unit };
+      const { verb } = op;
+      this.#warn("Linux refused a change", { kind, key, ...whose, verb, error: error.message });
     }
     return undefined;
   }

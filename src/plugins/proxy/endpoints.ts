@@ -1,4 +1,4 @@
-/** Which endpoints serve a Service port (EndpointSlice semantics, KEP-0752 and KEP-1669). */
+/** Which endpoints serve a Service port (EndpointSlice semantics, KEP-0752, KEP-1669, KEP-2433, KEP-3015). */
 
 import { canonicalIp, type Family } from "../../kernel/ip.ts";
 import type { EndpointSlice, IpvsProtocol } from "../../kernel/plugin.ts";
@@ -7,55 +7,114 @@ import type { EndpointSlice, IpvsProtocol } from "../../kernel/plugin.ts";
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** The endpoint of the slice that it comes from: its node, pod, conditions and hints. */
+  readonly of: EndpointSlice["endpoints"][number];
 }
 
 /** Whose endpoints may be used: all, or those of the node that is named. */
 export type Scope = "cluster" | { readonly node: string };
 
-export interface EndpointChoice {
+/** Where this node is, for topology hints. */
+export interface Place {
+  readonly node: string;
+  /** The node's label `topology.kubernetes.io/zone`; absent where it has none. */
+  readonly zone?: string;
+}
+
+/** What endpoints are looked for. */
+export interface EndpointQuery {
   readonly family: Family;
   /** Port name of the Service; "" where it has none. */
   readonly portName: string;
   /** Protocol of the Service's port: slices of before a change of protocol are not for it. */
   readonly protocol: IpvsProtocol;
-  readonly scope: Scope;
   /** Whether the Service publishes addresses that are not ready: only then may a terminating one count as ready. */
   readonly publishNotReady: boolean;
 }
 
-/**
- * The endpoints of one port and family: in the scope, the first non-empty of those that are ready and do not
- * terminate, and those that terminate and still serve. Never one that fails its readiness probe.
- *
- * Slices are merged; an address and port that stands in two of them, as happens while an endpoint moves, counts once.
- * Sorted, so that equal states compare equal.
- */
+export interface EndpointChoice extends EndpointQuery {
+  readonly scope: Scope;
+  /** Absent: hints are not looked at. */
+  readonly place?: Place;
+}
+
+/** All endpoints that may serve a port, of both kinds sorted and each once. */
+export interface Candidates {
+  /** Ready, and not about to end. */
+  readonly ready: readonly Endpoint[];
+  /** About to end, and still serving. */
+  readonly draining: readonly Endpoint[];
+}
+
+/** The endpoints of one port and family that {@linkcode select} takes. */
 export function chooseEndpoints(
   slices: readonly EndpointSlice[],
   choice: EndpointChoice,
 ): readonly Endpoint[] {
+  return select(findEndpoints(slices, choice), choice.scope, choice.place);
+}
+
+/**
+ * Finds what may serve a port. Never an endpoint that fails its readiness probe.
+ *
+ * Slices are merged; an address and port that stands in two of them, as happens while an endpoint moves, counts once.
+ * Sorted, so that equal states compare equal.
+ */
+export function findEndpoints(slices: readonly EndpointSlice[], query: EndpointQuery): Candidates {
   const ready: Endpoint[] = [];
   const draining: Endpoint[] = [];
-  const addressType = choice.family === 4 ? "IPv4" : "IPv6";
+  const addressType = query.family === 4 ? "IPv4" : "IPv6";
   for (const slice of slices) {
     if (slice.addressType !== addressType) continue;
     for (const { name, port, protocol } of slice.ports) {
       // A port without a number says "all ports", which no proxy can serve.
-      if (name !== choice.portName || port === undefined) continue;
-      if (protocol.toLowerCase() !== choice.protocol) continue;
+      if (name !== query.portName || port === undefined) continue;
+      if (protocol.toLowerCase() !== query.protocol) continue;
       for (const endpoint of slice.endpoints) {
-        if (choice.scope !== "cluster" && endpoint.nodeName !== choice.scope.node) continue;
-        const group = classify(endpoint, choice.publishNotReady);
+        const group = classify(endpoint, query.publishNotReady);
         if (group === undefined) continue;
         // The addresses of one endpoint are fungible: the first is enough.
         const address = canonicalIp(endpoint.addresses[0] ?? "");
         // An IPv4-mapped IPv6 address is an IPv4 one, which a slice of IPv6 cannot mean.
-        if (address === undefined || address.includes(":") !== (choice.family === 6)) continue;
-        (group === "ready" ? ready : draining).push({ address, port });
+        if (address === undefined || address.includes(":") !== (query.family === 6)) continue;
+        (group === "ready" ? ready : draining).push({ address, port, of: endpoint });
       }
     }
   }
-  return inOrder(ready.length > 0 ? ready : draining);
+  return { ready: inOrder(ready), draining: inOrder(draining) };
+}
+
+/**
+ * In the scope, the first non-empty of those that are ready, and those that are about to end and still serve. Hints
+ * narrow the ready ones of the cluster; a Local policy goes before them.
+ */
+export function select(
+  { ready, draining }: Candidates,
+  scope: Scope,
+  place?: Place,
+): readonly Endpoint[] {
+  if (scope !== "cluster") {
+    const local = ready.filter(({ of }) => of.nodeName === scope.node);
+    return local.length > 0 ? local : draining.filter(({ of }) => of.nodeName === scope.node);
+  }
+  if (ready.length === 0) return draining;
+  return place === undefined ? ready : nearest(ready, place);
+}
+
+/**
+ * The endpoints that hints give to this node, else those that they give to its zone, else all. Hints count only if
+ * every endpoint has them and some name this place: a partial or old set of them would starve a node (KEP-2433).
+ */
+function nearest(ready: readonly Endpoint[], { node, zone }: Place): readonly Endpoint[] {
+  if (ready[0]?.of.hints === undefined) return ready;
+  if (ready.every(({ of }) => (of.hints?.forNodes.length ?? 0) > 0)) {
+    const here = ready.filter(({ of }) => of.hints?.forNodes.includes(node) === true);
+    if (here.length > 0) return here;
+  }
+  if (zone === undefined) return ready;
+  if (!ready.every(({ of }) => (of.hints?.forZones.length ?? 0) > 0)) return ready;
+  const near = ready.filter(({ of }) => of.hints?.forZones.includes(zone) === true);
+  return near.length > 0 ? near : ready;
 }
 
 /** Sorted in place, each once. Without a key for each: this runs for every endpoint of the cluster. */

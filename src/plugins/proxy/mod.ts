@@ -8,6 +8,7 @@ import type {
   PluginContext,
   Service,
 } from "../../kernel/plugin.ts";
+import { externalRanges } from "./external-ranges.ts";
 import { masquerade, rangeRoutes, sysctls, vipLink } from "./foundation.ts";
 import { derive } from "./inputs.ts";
 import { nodeFamilies } from "./node.ts";
@@ -59,6 +60,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
       families,
       routedRanges: routesRanges(options, services.size) ? ranges : [],
       extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
+      ranges: externalRanges(options),
+      excluded: options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []),
+      ownAddresses: [],
+      otherNodes: [],
     };
   });
 

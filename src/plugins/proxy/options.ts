@@ -11,6 +11,18 @@ export interface ProxyOptions {
   readonly vipBinding: VipBinding;
   /** Service ranges, canonical, at most one a family. */
   readonly serviceClusterIpRange: readonly string[];
+  /** Ranges of external IPs that Services may take, canonical. */
+  readonly serviceExternalIpRange: readonly string[];
+  /** Ranges of load balancer IPs that Services may take, canonical. */
+  readonly loadbalancerIpRange: readonly string[];
+  /** Whether external and load balancer IPs must lie in those ranges. */
+  readonly strictExternalIpValidation: boolean;
+  /** Ranges whose VIPs are left to others, canonical. */
+  readonly excludedCidrs: readonly string[];
+  /** IPVS's time-outs in milliseconds; 0 leaves Linux's. */
+  readonly serviceTcpTimeout: number;
+  readonly serviceTcpfinTimeout: number;
+  readonly serviceUdpTimeout: number;
   readonly enableIpv4: boolean;
   readonly enableIpv6: boolean;
 }
@@ -20,6 +32,13 @@ const FIELDS = [
   "nodeportBindonAllIp",
   "vipBinding",
   "serviceClusterIpRange",
+  "serviceExternalIpRange",
+  "loadbalancerIpRange",
+  "strictExternalIpValidation",
+  "excludedCidrs",
+  "serviceTcpTimeout",
+  "serviceTcpfinTimeout",
+  "serviceUdpTimeout",
   "enableIpv4",
   "enableIpv6",
 ] as const satisfies readonly (keyof ProxyOptions)[];

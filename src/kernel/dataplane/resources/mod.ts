@@ -5,6 +5,7 @@ import { type Address, address } from "./address.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
+import { type IpvsTimeout, ipvsTimeout } from "./ipvs-timeout.ts";
 import { type Link, link } from "./link.ts";
 import { type Route, route } from "./route.ts";
 import { type Rule, rule } from "./rule.ts";
@@ -23,6 +24,7 @@ export interface Tables {
   readonly jumps: TableRef<Jump>;
   readonly ipvsServices: TableRef<IpvsService>;
   readonly ipvsDestinations: TableRef<IpvsDestination>;
+  readonly ipvsTimeouts: TableRef<IpvsTimeout>;
 }
 
 export const tables: Tables = {
@@ -37,6 +39,7 @@ export const tables: Tables = {
   jumps: { resource: jump },
   ipvsServices: { resource: ipvsService },
   ipvsDestinations: { resource: ipvsDestination },
+  ipvsTimeouts: { resource: ipvsTimeout },
 };
 
 /**
@@ -54,6 +57,7 @@ export type {
   IpSetMember,
   IpvsDestination,
   IpvsService,
+  IpvsTimeout,
   Jump,
   Link,
   Route,

@@ -23,7 +23,17 @@ const SLICES = [
 ];
 
 function context(changes: Partial<ServiceContext> = {}): ServiceContext {
-  return { node: "node1", families: [four], extraNodeAddresses: [], routedRanges: [], ...changes };
+  return {
+    node: "node1",
+    families: [four],
+    extraNodeAddresses: [],
+    routedRanges: [],
+    ranges: { strict: true, cluster: [], external: [], loadBalancer: [] },
+    excluded: [],
+    ownAddresses: [],
+    otherNodes: [],
+    ...changes,
+  };
 }
 
 function items(

@@ -1,0 +1,299 @@
+/** What one Service is to this node, as plain data: its frontends, the endpoints behind each, and its VIPs. Pure. */
+
+import { canonicalIp, type Cidr, contains, type Family, ipFamily } from "../../kernel/ip.ts";
+import {
+  type EndpointSlice,
+  type HostAddress,
+  type IpvsProtocol,
+  type IpvsServiceId,
+  ipvsServiceId,
+  type Service,
+} from "../../kernel/plugin.ts";
+import { isOn } from "./annotations.ts";
+import { type Candidates, type Endpoint, findEndpoints, type Scope, select } from "./endpoints.ts";
+import { type ExternalRanges, filterAddresses } from "./external-ranges.ts";
+import type { NodeFamily } from "./node.ts";
+import { type Scheduling, schedulingOf } from "./scheduler.ts";
+
+/** Everything that a Service's programming depends on, besides the Service and its slices. */
+export interface ServiceContext {
+  /** Name of the Node object. */
+  readonly node: string;
+  /** The node's zone, for topology hints. */
+  readonly zone?: string;
+  readonly families: readonly NodeFamily[];
+  /** Addresses that NodePorts are bound to besides the primary ones; empty without `--nodeport-bindon-all-ip`. */
+  readonly extraNodeAddresses: readonly HostAddress[];
+  /** Ranges that one local route serves as a whole; a VIP inside needs no address of its own. */
+  readonly routedRanges: readonly Cidr[];
+  /** Which external and load balancer IPs are allowed. */
+  readonly ranges: ExternalRanges;
+  /** `--excluded-cidrs`: VIPs inside are not ours to serve. */
+  readonly excluded: readonly Cidr[];
+  /** Addresses of this host that an external IP may equal: served, and never put on our own link. */
+  readonly ownAddresses: readonly string[];
+  /** Addresses of other nodes that an external IP may equal: served there, not here. */
+  readonly otherNodes: readonly string[];
+}
+
+export type FrontendKind = "clusterIP" | "nodePort" | "externalIP" | "loadBalancer";
+
+/**
+ * What becomes of a connection to a frontend. `reject`: nobody serves the port, said at once (RST, ICMP port
+ * unreachable). `drop`: a Local policy and endpoints on other nodes alone, so that a load balancer tries another node.
+ */
+export type Verdict = "serve" | "reject" | "drop";
+
+/** One address, protocol and port on which the Service is reached. */
+export interface Frontend {
+  /** Its identity in IPVS: one object for the virtual service and all its destinations. */
+  readonly id: IpvsServiceId;
+  readonly kind: FrontendKind;
+  readonly family: Family;
+  readonly protocol: IpvsProtocol;
+  readonly address: string;
+  readonly port: number;
+  /** Name of the Service's port; "" where it has none. */
+  readonly portName: string;
+  readonly scope: Scope;
+  /** Empty unless `verdict` is "serve". */
+  readonly endpoints: readonly Endpoint[];
+  readonly verdict: Verdict;
+}
+
+/** An address of the Service that this node must take as its own. */
+export interface Vip {
+  readonly kind: Exclude<FrontendKind, "nodePort">;
+  readonly family: Family;
+  readonly address: string;
+  /** The node's own address of that family. */
+  readonly node: string;
+  /** The host has this address on a link of its own: nothing is to be bound. */
+  readonly own: boolean;
+}
+
+export interface ServicePlan extends Scheduling {
+  readonly service: Service;
+  /** Each address, protocol and port once. Empty for Services that are not for this proxy. */
+  readonly frontends: readonly Frontend[];
+  readonly vips: readonly Vip[];
+  /** Seconds that a client stays with its endpoint; 0: not at all. */
+  readonly persistence: number;
+  /** What is wrong with the Service; each costs only itself. */
+  readonly problems: readonly string[];
+}
+
+/** Label by which a Service is left to another proxy, unless it names us (KEP-2447). */
+const PROXY_NAME = "service.kubernetes.io/service-proxy-name";
+const OUR_PROXY_NAMES: readonly string[] = ["kube-router", "routelet"];
+const HEADLESS = "service.kubernetes.io/headless";
+
+export const LOCAL_ANNOTATION = "kube-router.io/service.local";
+export const SKIP_LB_ANNOTATION = "kube-router.io/service.skiplbips";
+
+/** Whether a Service is for a proxy at all, and for this one. */
+export function isProxied({ metadata, spec }: Service): boolean {
+  const proxy = metadata.labels[PROXY_NAME];
+  return spec.type !== "ExternalName" && !isHeadless(spec.clusterIPs) &&
+    (proxy === undefined || OUR_PROXY_NAMES.includes(proxy)) &&
+    metadata.labels[HEADLESS] === undefined;
+}
+
+function isHeadless(clusterIPs: readonly string[]): boolean {
+  return clusterIPs.every((ip) => ip === "" || ip.toLowerCase() === "none");
+}
+
+/** Plans one Service. The slices are all those of the Service, in any order. */
+export function planService(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  context: ServiceContext,
+): ServicePlan {
+  const problems: string[] = [];
+  if (!isProxied(service)) return { ...NOTHING, service, problems };
+  const { spec } = service;
+  const vips = vipsOf(service, context, problems);
+  const frontends = frontendsOf(service, slices, vips, context, problems);
+  reportPortless(slices, problems);
+  return {
+    service,
+    frontends,
+    vips,
+    ...schedulingOf(service, problems),
+    persistence: spec.sessionAffinity === "ClientIP" ? spec.sessionAffinityTimeout : 0,
+    problems,
+  };
+}
+
+const NOTHING = {
+  frontends: [],
+  vips: [],
+  scheduler: "rr",
+  schedulerFlags: 0,
+  persistence: 0,
+} as const;
+
+/** The addresses of the Service of the families that the node has, canonical, each once: the first kind wins. */
+function vipsOf(service: Service, context: ServiceContext, problems: string[]): readonly Vip[] {
+  const { spec, status } = service;
+  const vips = new Map<string, Vip>();
+  const add = (kind: Vip["kind"], address: string): void => {
+    if (vips.has(address) || context.excluded.some((range) => contains(range, address))) return;
+    if (kind !== "clusterIP" && context.otherNodes.includes(address)) return;
+    const family = ipFamily(address);
+    const node = context.families.find((f) => f.family === family);
+    if (node === undefined) return;
+    const own = address === node.address || context.ownAddresses.includes(address);
+    vips.set(address, { kind, family: node.family, address, node: node.address, own });
+  };
+  for (const address of canonical(spec.clusterIPs, "Cluster IP", "spec.clusterIPs", problems)) {
+    add("clusterIP", address);
+  }
+  if (spec.externalIPs.length > 0) {
+    const given = canonical(spec.externalIPs, "External IP", "spec.externalIPs", problems);
+    for (const address of filterAddresses("externalIP", given, context.ranges, problems)) {
+      add("externalIP", address);
+    }
+  }
+  // Ingress by host name, and of a balancer that is a proxy itself and must see the traffic (KEP-1860), is not ours.
+  const ingress = status.loadBalancer.ingress.flatMap(({ ip, ipMode }) =>
+    ip === undefined || ip === "" || ipMode === "Proxy" ? [] : [ip]
+  );
+  const skipped = isOn(service, SKIP_LB_ANNOTATION, problems);
+  if (ingress.length > 0 && !skipped) {
+    const where = "status.loadBalancer.ingress";
+    const given = canonical(ingress, "Load balancer IP", where, problems);
+    for (const address of filterAddresses("loadBalancer", given, context.ranges, problems)) {
+      add("loadBalancer", address);
+    }
+  }
+  return [...vips.values()];
+}
+
+function canonical(
+  texts: readonly string[],
+  what: string,
+  where: string,
+  problems: string[],
+): readonly string[] {
+  const addresses: string[] = [];
+  for (const text of texts) {
+    const address = canonicalIp(text);
+    if (address !== undefined) addresses.push(address);
+    else {problems.push(
+        `${what} "${text}" is not an IP address; it is not served, correct ${where}`,
+      );}
+  }
+  return addresses;
+}
+
+function frontendsOf(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  vips: readonly Vip[],
+  context: ServiceContext,
+  problems: string[],
+): readonly Frontend[] {
+  const { spec } = service;
+  const frontends = new Map<string, Frontend>();
+  const local: Scope = { node: context.node };
+  // kube-router's annotation replaces both policies: it is about traffic from outside alone.
+  const annotated = isOn(service, LOCAL_ANNOTATION, problems);
+  const internal: Scope = !annotated && spec.internalTrafficPolicy === "Local" ? local : "cluster";
+  const external: Scope = annotated || spec.externalTrafficPolicy === "Local" ? local : "cluster";
+  for (const port of spec.ports) {
+    const protocol = protocolOf(port.protocol);
+    if (protocol === undefined) {
+      problems.push(
+        `Port "${port.name}" has protocol "${port.protocol}", which is none of TCP, UDP and SCTP; ` +
+          "it is not served, correct spec.ports",
+      );
+      continue;
+    }
+    const backends = backendsOf(service, port.name, protocol, slices, context);
+    const add = (kind: FrontendKind, family: Family, address: string, number: number): void => {
+      const id = ipvsServiceId(family, protocol, address, number);
+      if (frontends.has(id.key)) return;
+      const scope = kind === "clusterIP" ? internal : external;
+      const { endpoints, verdict } = backends(family, scope);
+      frontends.set(id.key, {
+        id,
+        kind,
+        family,
+        protocol,
+        address,
+        port: number,
+        portName: port.name,
+        scope,
+        endpoints,
+        verdict,
+      });
+    };
+    for (const { kind, family, address } of vips) add(kind, family, address, port.port);
+    if (port.nodePort === 0) continue;
+    for (const { family, address } of nodePortAddresses(spec.clusterIPs, context)) {
+      add("nodePort", family, address, port.nodePort);
+    }
+  }
+  return [...frontends.values()];
+}
+
+type Backends = Pick<Frontend, "endpoints" | "verdict">;
+
+/** The endpoints of one port by family and scope. Most Services have several frontends with the same ones. */
+function backendsOf(
+  { spec }: Service,
+  portName: string,
+  protocol: IpvsProtocol,
+  slices: readonly EndpointSlice[],
+  context: ServiceContext,
+): (family: Family, scope: Scope) => Backends {
+  const found: { 4?: Candidates; 6?: Candidates } = {};
+  const chosen = new Map<string, Backends>();
+  return (family, scope) => {
+    const key = `${family} ${scope === "cluster" ? "" : scope.node}`;
+    const known = chosen.get(key);
+    if (known !== undefined) return known;
+    const candidates = found[family] ??= findEndpoints(slices, {
+      family,
+      portName,
+      protocol,
+      publishNotReady: spec.publishNotReadyAddresses,
+    });
+    const endpoints = select(candidates, scope, context);
+    const elsewhere = candidates.ready.length + candidates.draining.length > 0;
+    const verdict = endpoints.length > 0 ? "serve" : elsewhere ? "drop" : "reject";
+    const backends = { endpoints, verdict } as const;
+    chosen.set(key, backends);
+    return backends;
+  };
+}
+
+/** Where NodePorts are bound: of each family that the Service has a cluster IP of and the node an address. */
+function nodePortAddresses(
+  clusterIPs: readonly string[],
+  { families, extraNodeAddresses, excluded }: ServiceContext,
+): readonly { readonly family: Family; readonly address: string }[] {
+  const own = new Set(clusterIPs.map(ipFamily));
+  return families.filter(({ family }) => own.has(family)).flatMap(({ family, address }) => {
+    const extra = extraNodeAddresses.filter((a) => a.family === family).map((a) => a.address);
+    return [...new Set([address, ...extra])]
+      .filter((each) => !excluded.some((range) => contains(range, each)))
+      .map((each) => ({ family, address: each }));
+  });
+}
+
+function reportPortless(slices: readonly EndpointSlice[], problems: string[]): void {
+  for (const slice of slices) {
+    if (slice.ports.length > 0 || slice.endpoints.length === 0) continue;
+    problems.push(
+      `EndpointSlice "${slice.metadata.namespace}/${slice.metadata.name}" has endpoints but no ports; ` +
+        "it serves nothing, add its ports",
+    );
+  }
+}
+
+function protocolOf(text: string): IpvsProtocol | undefined {
+  const lower = text.toLowerCase();
+  return lower === "tcp" || lower === "udp" || lower === "sctp" ? lower : undefined;
+}
