@@ -4,14 +4,8 @@ import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
-import {
-  createMetrics,
-  type Metrics,
-  metricsOn,
-  noMetrics,
-  serveMetrics,
-} from "../kernel/observe/metrics.ts";
-import type { EngineObserver } from "../kernel/runtime/engine.ts";
+import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
+import { combined, proxyMetrics, roundMetrics } from "../kernel/observe/rounds.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
@@ -47,6 +41,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDir: flags.runtimeDir,
       source: {
         alive: () => beats.late().length === 0,
+        unhealthy: () => agent.runtime?.unhealthy() ?? [],
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
@@ -67,6 +62,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
       log: log.child({ part: "dataplane" }),
+      proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());
     const host = hostAddresses();
@@ -80,11 +76,17 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       node,
       log,
       fullInterval: flags.ipvsSyncPeriod,
-      observer: (plugin) => ({
-        // Not before: to wait for an API server is no fault of ours, and a restart would not help.
-        begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
-        ...observer(plugin, metrics, () => beats.beat(plugin)),
-      }),
+      metrics,
+      observer: (plugin) =>
+        combined([
+          {
+            // Not before: to wait for an API server is no fault of ours, and a restart would not help.
+            begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+            round: () => beats.beat(plugin),
+          },
+          roundMetrics(plugin, metrics),
+          ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
+        ]),
     });
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
@@ -127,28 +129,4 @@ function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
   });
-}
-
-function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObserver {
-  const rounds = metrics.histogram("round_duration_seconds", "Duration of rounds", ["plugin"]);
-  const changes = metrics.histogram(
-    "change_duration_seconds",
-    "Time from the arrival of a change of the cluster to Linux having it",
-    ["plugin"],
-  );
-  const ops = metrics.counter(
-    "linux_changes_total",
-    "Changes to Linux, by kind of object, what was done and whether it succeeded",
-    ["plugin", "kind", "verb", "result"],
-  );
-  return {
-    round({ ms, sinceEvent }) {
-      beat();
-      rounds.observe(ms / 1000, { plugin });
-      if (sinceEvent !== undefined) changes.observe(sinceEvent / 1000, { plugin });
-    },
-    ops(kind, verb, ok, count) {
-      ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });
-    },
-  };
 }
