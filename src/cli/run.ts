@@ -4,8 +4,10 @@ import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
+import { memoryKeeper } from "../kernel/observe/memory.ts";
 import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
 import { combined, proxyMetrics, roundMetrics } from "../kernel/observe/rounds.ts";
+import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
@@ -84,6 +86,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
             begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
             round: () => beats.beat(plugin),
           },
+          keptMemory(),
           roundMetrics(plugin, metrics),
           ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
         ]),
@@ -129,4 +132,9 @@ function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
   });
+}
+
+function keptMemory(): Partial<EngineObserver> {
+  const memory = memoryKeeper();
+  return { round: () => memory.ended(), ops: (_kind, _verb, _ok, count) => memory.worked(count) };
 }

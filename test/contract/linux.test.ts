@@ -84,6 +84,12 @@ async function programmed() {
   await watch(t.links);
   await watch(t.addresses);
   await watch(t.routes);
+  // As the runtime does with what is ours and unwanted: Linux's own route, made before the watch began.
+  const wanted = [routeOf(vip), routeOf(vip6)].map((item) => t.routes.resource.key(item));
+  const extra = (await t.routes.list()).map(({ item }) => item).filter((item) =>
+    !wanted.includes(t.routes.resource.key(item))
+  );
+  await done(t.routes, ...extra.map(remove));
   return { ...t, reports };
 }
 
