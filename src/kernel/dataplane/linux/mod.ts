@@ -14,6 +14,7 @@ import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
 import { serviceStatistics } from "./ipvs-statistics.ts";
+import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
@@ -59,17 +60,15 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const modules = new Modules(namespace);
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers: Ledger[] = [];
+  const ledgerOf = (owner: Owner, kind: string): Ledger => {
+    const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
+    ledgers.push(ledger);
+    return ledger;
+  };
   const sysctls = {
     ...inNamespace,
     modules,
-    ledger(owner: Owner): Ledger {
-      const ledger = openLedger(directory, owner.name, "sysctl", {
-        ...inNamespace,
-        warn: warnOfLedger,
-      });
-      ledgers.push(ledger);
-      return ledger;
-    },
+    ledger: (owner: Owner): Ledger => ledgerOf(owner, "sysctl"),
   };
 
   const kinds: Readonly<Record<string, (owner: Owner) => unknown>> = {
@@ -85,6 +84,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
     "health.check": () => checks.table,
+    "ipvs.timeout": (owner) =>
+      ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
 
   return {
