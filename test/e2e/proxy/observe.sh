@@ -35,7 +35,12 @@ $LAB exec client-outside curl -s --max-time 3 http://192.168.50.11:32555/healthz
 pass "the port is closed with its Service"
 
 probe_all pod-default-client TCP 8 10.96.1.1 80 >/dev/null
-metrics=$(on curl -s http://127.0.0.1:20241/metrics)
+# Linux adds its counters up every two seconds.
+for _ in $(seq 40); do
+  metrics=$(on curl -s http://127.0.0.1:20241/metrics)
+  grep -qE '^kube_router_service_total_connections\{.*service_vip="10.96.1.1",protocol="tcp".*\} [1-9]' <<<"$metrics" && break
+  sleep 0.25
+done
 has() { # has DESCRIPTION PATTERN
   grep -qE -- "$2" <<<"$metrics" || fail "$1" "$metrics"
   pass "$1"
