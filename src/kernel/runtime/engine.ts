@@ -22,6 +22,8 @@ import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 export interface EngineObserver {
   /** The first round begins: until now the inputs were waited for. */
   begin?(): void;
+  /** A round begins with all that has come until now. */
+  roundStarts?(): void;
   /**
    * `sinceEvent`: ms from the arrival of the first change that the round served to its end, so parsing included;
    * absent where the round came by itself.
@@ -229,6 +231,12 @@ export class Engine {
     return undefined;
   }
 
+  /** Name of the unit that holds a key, if one does. */
+  holder(kind: string, key: string): string | undefined {
+    const open = this.#tables.find(({ tracker }) => tracker.resource.kind === kind);
+    return (open?.tracker.holder(key) as UnitState | undefined)?.name;
+  }
+
   /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
     for (const [unit, refused] of this.#refused) {
@@ -384,6 +392,7 @@ export class Engine {
       this.#phase = "starting";
       observer?.begin?.();
     }
+    observer?.roundStarts?.();
     let ok = true;
     try {
       if (start >= this.#nextFull) {
