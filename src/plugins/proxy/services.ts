@@ -153,7 +153,7 @@ function clusterIPs(
   { families }: ServiceContext,
   problems: string[],
 ): readonly Vip[] {
-  const vips = new Map<string, Vip>();
+  const vips: Vip[] = [];
   for (const text of spec.clusterIPs) {
     const address = canonicalIp(text);
     const family = address === undefined ? undefined : ipFamily(address);
@@ -164,9 +164,10 @@ function clusterIPs(
       continue;
     }
     const node = families.find((f) => f.family === family);
-    if (node !== undefined) vips.set(address, { family, address, node: node.address });
+    if (node === undefined || vips.some((vip) => vip.address === address)) continue;
+    vips.push({ family, address, node: node.address });
   }
-  return [...vips.values()];
+  return vips;
 }
 
 function frontends(
