@@ -19,7 +19,8 @@ import {
 } from "../plugin.ts";
 import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Engine, type EngineObserver, type Holder, type TablePlan } from "./engine.ts";
+import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
+import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
