@@ -10,11 +10,12 @@
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import { KernelError } from "../dataplane/errors.ts";
 import { type Conflict, type Plan, plan } from "../dataplane/plan.ts";
-import type { Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
+import type { Actual, Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
-import type { Desired, Logger, Reconciler } from "../plugin.ts";
+import type { Desired, Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
+import { type Kept, Retiring } from "./retiring.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 
@@ -89,6 +90,7 @@ export class Engine {
   readonly #tables: readonly OpenTable[];
   readonly #byResource: ReadonlyMap<Resource<unknown>, OpenTable>;
   readonly #units: Units[] = [];
+  readonly #retiring: Retiring[] = [];
   readonly #unsubscribe: (() => void)[] = [];
   #phase: PluginPhase = "waiting";
   #reason: string | undefined;
@@ -150,6 +152,23 @@ export class Engine {
         this.#wake();
       }));
     }
+  }
+
+  /** Lets items of a kind retire by `rule`. */
+  retire({ resource }: TableRef<unknown>, rule: RetirementRule<unknown>): void {
+    const open = this.#byResource.get(resource);
+    if (open === undefined) throw this.#unknownKind(resource.kind);
+    const { table, tracker } = open;
+    this.#retiring.push(
+      new Retiring({
+        table,
+        tracker,
+        rule,
+        trackerOf: (kind) =>
+          this.#tables.find((other) => other.tracker.resource.kind === kind)?.tracker,
+        now: () => this.#options.clock.now(),
+      }),
+    );
   }
 
   /** Starts watching Linux and runs the first round as soon as all inputs are synced. */
@@ -246,10 +265,17 @@ export class Engine {
    */
   async preview(): Promise<readonly TablePlan[]> {
     this.#evaluate();
-    const plans: TablePlan[] = [];
+    const lists: (readonly Actual<unknown>[])[] = [];
     for (const { table, tracker } of this.#tables) {
       const list = await table.list();
       tracker.replaceActual(list);
+      lists.push(list);
+    }
+    for (const retiring of this.#retiring) retiring.preview();
+    this.#keep();
+    const plans: TablePlan[] = [];
+    for (const { index, tracker } of this.#tables) {
+      const list = lists[index] ?? [];
       const difference = plan(tracker.resource, tracker.allDesired(), list);
       tracker.take("upserts");
       plans.push({
@@ -325,12 +351,13 @@ export class Engine {
     this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
   }
 
-  /** When the next retry or full read-back is due. */
+  /** When the next retry, look at what retires, or full read-back is due. */
   #nextWork(): number {
     let at = this.#nextFull;
     for (const { failures } of this.#tables) {
       for (const failure of failures.values()) at = Math.min(at, failure.at);
     }
+    for (const { next } of this.#retiring) at = Math.min(at, next);
     return at;
   }
 
@@ -367,6 +394,8 @@ export class Engine {
       this.#retry(start);
       await this.#list();
       this.#evaluate();
+      for (const retiring of this.#retiring) await retiring.round();
+      this.#keep();
       for (const open of this.#tables) await this.#apply(open, "upserts");
       for (const open of this.#tables.toReversed()) await this.#apply(open, "deletes");
       this.#forgetFailures();
@@ -491,6 +520,14 @@ export class Engine {
     }
   }
 
+  /** Tells the trackers what stays although nobody wants it. */
+  #keep(): void {
+    if (this.#retiring.length === 0) return;
+    const kept: Kept = new Map();
+    for (const retiring of this.#retiring) retiring.collect(kept);
+    for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NOTHING_KEPT);
+  }
+
   #evaluateUnit(units: Units, unit: UnitState): void {
     this.#refused.delete(unit);
     const wanted: Wanted = this.#tables.map(() => undefined);
@@ -535,12 +572,7 @@ export class Engine {
     item: unknown,
   ): string | undefined {
     const open = this.#byResource.get(resource);
-    if (open === undefined) {
-      throw new Error(
-        `Plugin "${this.#options.owner.name}" wants an item of kind "${resource.kind}", which its ` +
-          `field "tables" does not name; add it there`,
-      );
-    }
+    if (open === undefined) throw this.#unknownKind(resource.kind);
     const refusal = open.table.refuse?.(item);
     if (refusal !== undefined) return `Refused ${resource.describe(item)}: ${refusal}`;
     const key = resource.key(item);
@@ -559,6 +591,13 @@ export class Engine {
     return `Refused ${
       resource.describe(item)
     }: plugin "${holder.plugin}" holds it; let only one of them want it`;
+  }
+
+  #unknownKind(kind: string): Error {
+    return new Error(
+      `Plugin "${this.#options.owner.name}" wants an item of kind "${kind}", which its ` +
+        `field "tables" does not name; add it there`,
+    );
   }
 
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
@@ -664,6 +703,7 @@ export class Engine {
 /** What one unit wants, by table: items with their keys. */
 type Wanted = ({ readonly items: unknown[]; readonly keys: string[] } | undefined)[];
 const NOTHING_WANTED = { items: [], keys: [] } as const;
+const NOTHING_KEPT: ReadonlySet<string> = new Set();
 
 /** What became of a kind's ops of one round. */
 type Tally = Readonly<
