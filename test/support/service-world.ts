@@ -19,6 +19,8 @@ export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions 
     serviceClusterIpRange: ["10.96.0.0/12"],
     enableIpv4: true,
     enableIpv6: true,
+    ipvsGracefulTermination: false,
+    ipvsGracefulPeriod: 30_000,
     ...changes,
   };
 }

@@ -33,6 +33,7 @@ export async function cleanup(
           if (error === undefined) removed.push(resource.describe(op.item));
           else failed.push(error.message);
         }
+        table.retirements?.forget(ours.map(({ item }) => resource.key(item)));
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
         // A kind that Linux does not know holds nothing of ours.

@@ -10,7 +10,15 @@
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import { KernelError } from "../dataplane/errors.ts";
 import { type Conflict, type Plan, plan } from "../dataplane/plan.ts";
-import type { Actual, Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
+import type {
+  Actual,
+  Drift,
+  Op,
+  Outcome,
+  Resource,
+  Table,
+  TableRef,
+} from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
 import type { Desired, Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";

@@ -158,9 +158,7 @@ export class Retiring {
         : [{ tracker: above, key: parent(item) }]),
       ...needs.flatMap((need) => {
         const found = trackerOf((need.table as TableRef<unknown>).resource.kind);
-        return found === undefined
-          ? []
-          : [{ tracker: found, key: found.resource.key(need.item) }];
+        return found === undefined ? [] : [{ tracker: found, key: found.resource.key(need.item) }];
       }),
     ];
   }

@@ -34,6 +34,23 @@ export function chooseEndpoints(
   slices: readonly EndpointSlice[],
   choice: EndpointChoice,
 ): readonly Endpoint[] {
+  const { ready, draining } = matchingEndpoints(
+    slices,
+    choice,
+    (endpoint) => classify(endpoint, choice.publishNotReady),
+  );
+  return ready.length > 0 ? ready : draining;
+}
+
+/** What becomes of an endpoint. */
+type Group = "ready" | "draining";
+
+/** The endpoints of a port, family and scope, by group, each sorted and once. */
+export function matchingEndpoints(
+  slices: readonly EndpointSlice[],
+  choice: EndpointChoice,
+  groupOf: (endpoint: SliceEndpoint) => Group | undefined,
+): Readonly<Record<Group, readonly Endpoint[]>> {
   const ready: Endpoint[] = [];
   const draining: Endpoint[] = [];
   const addressType = choice.family === 4 ? "IPv4" : "IPv6";
@@ -45,7 +62,7 @@ export function chooseEndpoints(
       if (protocol.toLowerCase() !== choice.protocol) continue;
       for (const endpoint of slice.endpoints) {
         if (choice.scope !== "cluster" && endpoint.nodeName !== choice.scope.node) continue;
-        const group = classify(endpoint, choice.publishNotReady);
+        const group = groupOf(endpoint);
         if (group === undefined) continue;
         // The addresses of one endpoint are fungible: the first is enough.
         const address = canonicalIp(endpoint.addresses[0] ?? "");
@@ -55,7 +72,7 @@ export function chooseEndpoints(
       }
     }
   }
-  return inOrder(ready.length > 0 ? ready : draining);
+  return { ready: inOrder(ready), draining: inOrder(draining) };
 }
 
 /** Sorted in place, each once. Without a key for each: this runs for every endpoint of the cluster. */
@@ -74,13 +91,13 @@ function isRepeated(one: Endpoint, index: number, all: readonly Endpoint[]): boo
   return before !== undefined && compare(before, one) === 0;
 }
 
-type SliceEndpoint = EndpointSlice["endpoints"][number];
+export type SliceEndpoint = EndpointSlice["endpoints"][number];
 
 /** `nil` means true for ready and serving, false for terminating (discovery/v1 field texts). */
 function classify(
   { conditions }: SliceEndpoint,
   publishNotReady: boolean,
-): "ready" | "draining" | undefined {
+): Group | undefined {
   const terminating = conditions.terminating ?? false;
   if ((conditions.ready ?? true) && (!terminating || publishNotReady)) return "ready";
   return terminating && (conditions.serving ?? true) ? "draining" : undefined;

@@ -1,18 +1,22 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
+import { release } from "node:os";
 import { parseCidr } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   HostAddress,
+  IpvsService,
   Plugin,
   PluginContext,
   Service,
+  TableRef,
 } from "../../kernel/plugin.ts";
+import { podAddresses, retirementOf } from "./draining.ts";
 import { masquerade, rangeRoutes, sysctls, vipLink } from "./foundation.ts";
 import { derive } from "./inputs.ts";
 import { nodeFamilies } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { type ServiceContext, serviceItems } from "./services.ts";
+import { type ServiceContext, serviceItems, vipItems } from "./services.ts";
 
 /**
  * Number of Services past which `--vip-binding=auto` serves the range by one route: adding addresses is quadratic
@@ -22,11 +26,18 @@ const AUTO_ROUTE_SERVICES = 2_000;
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
+const BY_ADDRESS = "address";
 
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
   api: 1,
-  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes", only: "self" }],
+  watches: ({ ipvsGracefulTermination }) => [
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "nodes", only: "self" },
+    // Their grace periods. 100,000 pods take memory: only where somebody asks for it.
+    ...(ipvsGracefulTermination ? [{ kind: "pods" } as const] : []),
+  ],
   tables: [
     "links",
     "sysctls",
@@ -43,7 +54,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
-  const { host, input, node, options, reconcile, stores, tables } = context;
+  const { host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
@@ -58,9 +69,33 @@ function setup(context: PluginContext<ProxyOptions>): void {
       node,
       families,
       routedRanges: routesRanges(options, services.size) ? ranges : [],
+      graceful: options.ipvsGracefulTermination,
       extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
     };
   });
+
+  if (options.ipvsGracefulTermination) {
+    const { pods } = stores;
+    pods.addIndex(BY_ADDRESS, podAddresses);
+    retire(
+      tables.ipvsDestinations,
+      (destination, service) =>
+        retirementOf(destination, service as IpvsService | undefined, {
+          gracePeriod: options.ipvsGracefulPeriod,
+          podsAt: (address) => pods.by(BY_ADDRESS, address),
+          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
+          needs({ service: { address, family, fwmark } }) {
+            const node = shared.value.families.find((f) => f.family === family);
+            if (node === undefined || fwmark !== 0) return [];
+            const items = vipItems(family, address, node.address);
+            return [
+              { table: tables.addresses as TableRef<unknown>, item: items.address },
+              { table: tables.routes as TableRef<unknown>, item: items.route },
+            ];
+          },
+        }),
+    );
+  }
 
   reconcile({
     name: "node",
@@ -75,7 +110,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
         );
       }
       want(tables.links, vipLink);
-      for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
+      for (const sysctl of sysctls(families, release())) want(tables.sysctls, sysctl);
       for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
         const { chain, jump } = masquerade(family, options.masqueradeAll);
@@ -91,6 +126,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
       servicesChanged,
       input(endpointslices, (slice) => serviceKeys(slice)),
       shared,
+      // Nothing depends on a pod, but without them a restart would not know their periods.
+      ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
     ],
     *units() {
       for (const service of services.values()) yield serviceKey(service);

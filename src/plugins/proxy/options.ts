@@ -13,6 +13,10 @@ export interface ProxyOptions {
   readonly serviceClusterIpRange: readonly string[];
   readonly enableIpv4: boolean;
   readonly enableIpv6: boolean;
+  /** Destinations that are no longer wanted drain until they are idle, or for their pod's grace period. */
+  readonly ipvsGracefulTermination: boolean;
+  /** Grace period where the pod says none, ms. */
+  readonly ipvsGracefulPeriod: number;
 }
 
 const FIELDS = [
@@ -22,6 +26,8 @@ const FIELDS = [
   "serviceClusterIpRange",
   "enableIpv4",
   "enableIpv6",
+  "ipvsGracefulTermination",
+  "ipvsGracefulPeriod",
 ] as const satisfies readonly (keyof ProxyOptions)[];
 
 /** Takes the proxy's part of the parsed flags, whose values are validated already. */

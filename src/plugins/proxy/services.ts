@@ -12,6 +12,7 @@ import {
   type Route,
   type Service,
 } from "../../kernel/plugin.ts";
+import { drainingEndpoints, hasConnections, passesOverZero } from "./draining.ts";
 import { chooseEndpoints, type Scope } from "./endpoints.ts";
 import { VIP_LINK } from "./foundation.ts";
 import type { NodeFamily } from "./node.ts";
@@ -26,6 +27,8 @@ export interface ServiceContext {
   readonly extraNodeAddresses: readonly HostAddress[];
   /** Ranges that one local route serves as a whole; a VIP inside needs no address of its own. */
   readonly routedRanges: readonly Cidr[];
+  /** Whether the kernel drains what is no longer wanted (`--ipvs-graceful-termination`): then nothing else has to. */
+  readonly graceful: boolean;
 }
 
 export interface ServiceItems {
@@ -82,9 +85,9 @@ export function serviceItems(
   const vips = clusterIPs(service, context, problems);
   for (const { family, address, node } of vips) {
     if (context.routedRanges.some((range) => contains(range, address))) continue;
-    const prefix = family === 4 ? 32 : 128;
-    addresses.push({ family, address, prefix, link: VIP_LINK });
-    routes.push(vipRoute(family, `${address}/${prefix}`, node));
+    const vip = vipItems(family, address, node);
+    addresses.push(vip.address);
+    routes.push(vip.route);
   }
 
   const scheduler = schedulerOf(service, problems);
@@ -101,15 +104,20 @@ export function serviceItems(
     for (const front of frontends(service, port, vips, context)) {
       const id = ipvsServiceId(front.family, protocol, front.address, front.port);
       services.push({ id, scheduler, schedulerFlags: 0, persistence });
-      const chosen = chooseEndpoints(slices, {
+      const choice = {
         family: front.family,
         portName: port.name,
         protocol,
         scope: front.scope,
         publishNotReady: spec.publishNotReadyAddresses,
-      });
+      };
+      const chosen = chooseEndpoints(slices, choice);
       for (const { address, port } of chosen) {
         destinations.push({ service: id, address, port, weight: 1, method: "masq" });
+      }
+      if (context.graceful || !hasConnections(protocol) || !passesOverZero(scheduler, 0)) continue;
+      for (const { address, port } of drainingEndpoints(slices, choice, chosen)) {
+        destinations.push({ service: id, address, port, weight: 0, method: "masq" });
       }
     }
   }
@@ -121,6 +129,19 @@ export function serviceItems(
     );
   }
   return result;
+}
+
+/** What makes a VIP an address of this node. `node` is the node's own address. */
+export function vipItems(
+  family: Family,
+  address: string,
+  node: string,
+): { readonly address: Address; readonly route: Route } {
+  const prefix = family === 4 ? 32 : 128;
+  return {
+    address: { family, address, prefix, link: VIP_LINK },
+    route: vipRoute(family, `${address}/${prefix}`, node),
+  };
 }
 
 /**

@@ -24,7 +24,7 @@ export interface LinuxOptions {
   /** Where the ownership ledgers lie. Default: /run/routelet. */
   readonly runtimeDirectory?: string;
   /** Told of what costs only comfort: drift that is not seen at once. */
-  readonly log?: Pick<Logger, "warn">;
+  readonly log?: Pick<Logger, "warn" | "info">;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
 }
@@ -47,7 +47,11 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const monitor = new Monitor(rtnl, { onError: warn });
   const iptables = new IptablesState(new IptablesTool(namespace));
   const ipsets = new IpsetState(inNamespace);
-  const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory });
+  const ipvs = openIpvs({
+    ...inNamespace,
+    runtimeDirectory: directory,
+    ...(options.log === undefined ? {} : { log: options.log }),
+  });
   const modules = new Modules(namespace);
   const ledgers: Ledger[] = [];
   const sysctls = {

@@ -23,7 +23,14 @@ const SLICES = [
 ];
 
 function context(changes: Partial<ServiceContext> = {}): ServiceContext {
-  return { node: "node1", families: [four], extraNodeAddresses: [], routedRanges: [], ...changes };
+  return {
+    node: "node1",
+    families: [four],
+    extraNodeAddresses: [],
+    routedRanges: [],
+    graceful: false,
+    ...changes,
+  };
 }
 
 function items(
