@@ -1,7 +1,23 @@
 /** The flags of the agent that runs on this node, as the starting point of commands that ask "what would it do?". */
 
+import { resolve } from "node:path";
 import { socketPath } from "../kernel/observe/socket.ts";
-import { camelCase, type Flags } from "./flags.ts";
+import { camelCase, FLAG_NAMES, FLAGS, type Flags } from "./flags.ts";
+import { hideUserInfo } from "./validate-flags.ts";
+
+/** What the agent tells others of its flags: paths hold in any folder, secrets are left out. */
+export function toldFlags(flags: Flags): Partial<Flags> {
+  const secret = new Set(FLAG_NAMES.filter((name) => FLAGS[name].secret === true).map(camelCase));
+  const from = (path: string): string => path === "" ? "" : resolve(path);
+  return Object.fromEntries(
+    Object.entries({
+      ...flags,
+      kubeconfig: from(flags.kubeconfig),
+      manifests: from(flags.manifests),
+      master: hideUserInfo(flags.master),
+    }).filter(([name]) => !secret.has(name)),
+  );
+}
 
 /**
  * The flags given here, and for all others the running agent's: `routelet plan` says what that agent would change, and

@@ -2,9 +2,10 @@
 
 import { hostname } from "node:os";
 import type { ClusterSource } from "../kernel/cluster/source.ts";
-import type { Owner } from "../kernel/dataplane/dataplane.ts";
+import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import type { Logger } from "../kernel/observe/log.ts";
 import type { Plugin } from "../kernel/plugin.ts";
+import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
 import proxy from "../plugins/proxy/mod.ts";
 import type { Flags } from "./flags.ts";
@@ -32,6 +33,22 @@ export const OWNERS: readonly Owner[] = BUILT_INS.map(({ plugin, protocol }) => 
   name: plugin.name,
   protocol,
 }));
+
+/** Built-in plugins that are off and whose work is still in Linux: a text each. Nobody looks after it any more. */
+export async function leftoverTexts(
+  flags: Flags,
+  dataplane: Dataplane,
+): Promise<readonly string[]> {
+  const off = BUILT_INS.filter(({ enabled }) => !enabled(flags));
+  const found = await leftovers(
+    dataplane,
+    off.map(({ plugin, protocol }) => ({ name: plugin.name, protocol })),
+  );
+  return found.map(({ owner, items }) =>
+    `Plugin "${owner}" is off, and ${items} things of it stay in Linux as they are; stop the agent and run ` +
+    '"routelet cleanup" to remove them'
+  );
+}
 
 /** Name of the Node object of this host: `--hostname-override`, else NODE_NAME, else the host's name. */
 export function nodeName(flags: Flags, env: Io["env"]): string {

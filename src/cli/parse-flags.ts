@@ -14,7 +14,7 @@ import {
   type FlagSpec,
 } from "./flags.ts";
 import { nearest } from "./suggest.ts";
-import { crossCheck } from "./validate-flags.ts";
+import { crossCheck, hideUserInfo } from "./validate-flags.ts";
 
 /** What a command line says. */
 export interface CommandLine {
@@ -157,6 +157,6 @@ function notAllowed(
   value: string,
   allowed: string,
 ): string {
-  const shown = spec.secret === true ? "a hidden value" : `"${value}"`;
+  const shown = spec.secret === true ? "a hidden value" : `"${hideUserInfo(value)}"`;
   return `Flag ${typed} cannot be ${shown}: allowed is ${allowed}`;
 }

@@ -7,7 +7,7 @@ import type { TablePlan } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { overAgentFlags } from "./agent-flags.ts";
-import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
+import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -64,6 +64,7 @@ export async function plan(given: Flags, io: Io): Promise<number> {
     await runtime.setup();
     await runtime.synced(flags.cacheSyncTimeout);
     const previews = await runtime.preview();
+    for (const text of await leftoverTexts(flags, dataplane)) io.stderr(`note: ${text}\n`);
     const changes = previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables));
     const conflicts = previews.flatMap(({ plugin, tables }): readonly PlanConflict[] =>
       tables.flatMap((table) => table.conflicts.map((conflict) => ({ plugin, ...conflict })))

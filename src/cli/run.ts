@@ -3,7 +3,7 @@
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
-import { createLogger } from "../kernel/observe/log.ts";
+import { createLogger, type Logger } from "../kernel/observe/log.ts";
 import {
   createMetrics,
   type Metrics,
@@ -14,7 +14,8 @@ import {
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
-import { errorText, hostedPlugins, nodeName, openSource } from "./agent.ts";
+import { toldFlags } from "./agent-flags.ts";
+import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -35,7 +36,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
   // What was opened, to be closed in the reverse order.
   const closers: (() => void | Promise<void>)[] = [];
   const stopped = stopSignal();
-  try {
+  const start = async (): Promise<void> => {
     const registry = metricsOn(flags.metricsPort) ? await createMetrics() : undefined;
     const beats = heartbeats();
     const agent: { runtime?: Runtime } = {};
@@ -48,7 +49,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         alive: () => beats.late().length === 0,
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
-        flags: () => flags,
+        flags: () => toldFlags(flags),
       },
     });
     closers.push(() => health.stop());
@@ -79,23 +80,45 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       node,
       log,
       fullInterval: flags.ipvsSyncPeriod,
-      observer: (plugin) => {
-        beats.expect(plugin, flags.ipvsSyncPeriod);
-        return observer(plugin, metrics, () => beats.beat(plugin));
-      },
+      observer: (plugin) => ({
+        // Not before: to wait for an API server is no fault of ours, and a restart would not help.
+        begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+        ...observer(plugin, metrics, () => beats.beat(plugin)),
+      }),
     });
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
     await runtime.start();
+    for (const text of await leftoverTexts(flags, dataplane)) log.warn(text);
+    if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
     log.info("Started", { listening: health.addresses.join(", ") });
-    const signal = await stopped;
+  };
+  try {
+    // A start that hangs, in an exec plugin or a plugin's setup, must not hold up the end.
+    const signal = await Promise.race([stopped, start().then(() => stopped)]);
     log.info("Stopping; what is in Linux stays there", { signal });
     return 0;
   } catch (error) {
     log.error("Cannot run", { reason: errorText(error) });
     return EXIT.failed;
   } finally {
+    await closeAll(closers, log);
+  }
+}
+
+/** Longest time that closing may take, in ms; an agent that is killed in the middle of a change repairs it at its next start. */
+const CLOSING_MS = 1_500;
+
+async function closeAll(
+  closers: readonly (() => void | Promise<void>)[],
+  log: Logger,
+): Promise<void> {
+  const closing = (async () => {
     for (const close of closers.toReversed()) await close();
+    return true;
+  })();
+  if (await Promise.race([closing, Bun.sleep(CLOSING_MS)]) !== true) {
+    log.warn("Stopped in the middle of something that does not end", { waitedMs: CLOSING_MS });
   }
 }
 
@@ -108,15 +131,21 @@ function stopSignal(): Promise<string> {
 
 function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObserver {
   const rounds = metrics.histogram("round_duration_seconds", "Duration of rounds", ["plugin"]);
+  const changes = metrics.histogram(
+    "change_duration_seconds",
+    "Time from the arrival of a change of the cluster to Linux having it",
+    ["plugin"],
+  );
   const ops = metrics.counter(
     "linux_changes_total",
     "Changes to Linux, by kind of object, what was done and whether it succeeded",
     ["plugin", "kind", "verb", "result"],
   );
   return {
-    round({ ms }) {
+    round({ ms, sinceEvent }) {
       beat();
       rounds.observe(ms / 1000, { plugin });
+      if (sinceEvent !== undefined) changes.observe(sinceEvent / 1000, { plugin });
     },
     ops(kind, verb, ok, count) {
       ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });

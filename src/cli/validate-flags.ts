@@ -133,6 +133,11 @@ export function describeGiven(flags: Flags): Readonly<Record<string, string>> {
   return Object.fromEntries(flags.given.map((name) => {
     const spec = FLAGS[name];
     const value = values[camelCase(name)];
-    return [name, spec.secret === true ? "***" : spec.kind.show(value)];
+    return [name, spec.secret === true ? "***" : hideUserInfo(spec.kind.show(value))];
   }));
+}
+
+/** A URL may carry a password: `https://user:password@host`. */
+export function hideUserInfo(text: string): string {
+  return text.replace(/\/\/[^/@\s]*@/g, "//***@");
 }

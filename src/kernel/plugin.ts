@@ -89,6 +89,8 @@ export type RetirementRule<T> = (item: T, parent: unknown) => Retirement | undef
 export interface StoreLike<T> {
   readonly kind: string;
   readonly synced: boolean;
+  /** When the last change reached this process, by `performance.now()`. */
+  readonly receivedAt?: number | undefined;
   subscribe(
     listener: (changes: readonly { readonly previous?: T; readonly current?: T }[]) => void,
   ): () => void;
@@ -98,6 +100,8 @@ export interface StoreLike<T> {
 export interface Input {
   readonly name: string;
   readonly synced: boolean;
+  /** When the cause of the last wake reached this process, by `performance.now()`; only for measuring. */
+  readonly receivedAt?: number | undefined;
   /** Calls `wake` with the units that may have changed. An event wakes; state decides. */
   subscribe(wake: (units: Iterable<string> | "all") => void): () => void;
 }

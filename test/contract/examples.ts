@@ -205,6 +205,7 @@ export function examples(world: WorldKind): readonly Example[] {
       item: chain4,
       changed: { ...chain4, rules: [...chain4.rules, MASQUERADE] },
       second: chain6,
+      watched: true,
     }),
     example(tables.jumps, {
       name: "jump",
@@ -213,6 +214,7 @@ export function examples(world: WorldKind): readonly Example[] {
       changed: { ...jump4, first: true, comment: "before all others" },
       second: { ...jump4, from: "OUTPUT" },
       orphan: true,
+      watched: true,
     }),
     example(tables.ipvsServices, {
       name: "IPVS service",

@@ -70,8 +70,9 @@ export function masterCredentials(
 export function parseServer(text: string, given: string): string {
   const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
   if (url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "") {
+    const shown = text.replace(/\/\/[^/@\s]*@/g, "//***@");
     throw new CredentialsError(
-      `Cannot use the API server's address "${text}" of ${given}: ` +
+      `Cannot use the API server's address "${shown}" of ${given}: ` +
         "it must be a URL such as https://10.0.0.1:6443",
     );
   }

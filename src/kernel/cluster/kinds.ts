@@ -107,8 +107,6 @@ export interface Endpoint {
   readonly conditions: EndpointConditions;
   readonly nodeName?: string;
   readonly zone?: string;
-  /** Key in the store of pods, where `targetRef` names a pod. */
-  readonly pod?: string;
   readonly hints?: {
     readonly forZones: readonly string[];
     readonly forNodes: readonly string[];

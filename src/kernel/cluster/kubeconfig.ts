@@ -208,8 +208,9 @@ function proxyOf(cluster: Cluster, where: string): string | undefined {
   const proxy = cluster.proxyUrl;
   if (proxy === undefined) return undefined;
   if (/^https?:\/\//.test(proxy)) return proxy;
+  const shown = proxy.replace(/\/\/[^/@\s]*@/g, "//***@");
   throw new CredentialsError(
-    `Cannot use cluster "${cluster.name}" of ${where}: proxy-url "${proxy}" must begin with http:// or https://`,
+    `Cannot use cluster "${cluster.name}" of ${where}: proxy-url "${shown}" must begin with http:// or https://`,
   );
 }
 

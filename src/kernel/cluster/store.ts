@@ -31,6 +31,8 @@ export interface Store<T> {
   readonly synced: boolean;
   /** The highest that the store has reached, bookmarks included; "" before the first list. */
   readonly resourceVersion: string;
+  /** When the first bytes of the last change came, by `performance.now()`; undefined where nobody noted it. */
+  readonly receivedAt: number | undefined;
   readonly size: number;
   /** By "namespace/name", or "name" for kinds without a namespace. */
   get(key: string): T | undefined;
@@ -54,6 +56,7 @@ export interface WritableStore<T> extends Store<T> {
   update(
     events: Iterable<readonly [key: string, object: T | undefined]>,
     resourceVersion: string,
+    receivedAt?: number,
   ): readonly StoreChange<T>[];
 }
 
@@ -69,12 +72,17 @@ interface Index<T> {
   readonly members: Map<string, Members<T>>;
 }
 
-interface Members<T> {
+/** A list while there are few, as nearly everywhere: a Set is ten times as large. It is replaced, never changed. */
+type Members<T> = readonly T[] | Crowd<T>;
+
+interface Crowd<T> {
   readonly set: Set<T>;
   /** What `by` hands out; made when asked for, so that filling an index is linear. */
   list: readonly T[] | undefined;
 }
 
+/** Members of one value that are kept as a list. */
+const FEW = 8;
 const NONE: readonly never[] = Object.freeze([]);
 
 export function createStore<T extends KubeObject>(
@@ -83,6 +91,7 @@ export function createStore<T extends KubeObject>(
 ): WritableStore<T> {
   let objects: Map<string, T> = new Map();
   let resourceVersion = "";
+  let receivedAt: number | undefined;
   let synced = false;
   const indexes = new Map<string, Index<T>>();
   const listeners = new Set<(changes: readonly StoreChange<T>[]) => void>();
@@ -120,6 +129,9 @@ export function createStore<T extends KubeObject>(
     get resourceVersion() {
       return resourceVersion;
     },
+    get receivedAt() {
+      return receivedAt;
+    },
     get size() {
       return objects.size;
     },
@@ -134,9 +146,8 @@ export function createStore<T extends KubeObject>(
           `Store of ${kind} has no index "${name}": call addIndex("${name}", …) before by()`,
         );
       }
-      const members = found.members.get(value);
-      if (members === undefined) return NONE;
-      return members.list ??= [...members.set];
+      const members = found.members.get(value) ?? NONE;
+      return isFew(members) ? members : members.list ??= [...members.set];
     },
     addIndex(name, values) {
       if (indexes.has(name)) return;
@@ -163,12 +174,13 @@ export function createStore<T extends KubeObject>(
       const moved = !synced || version !== resourceVersion;
       objects = next;
       resourceVersion = version;
+      receivedAt = undefined;
       synced = true;
       for (const change of changes) index(change);
       if (changes.length > 0 || moved) tell(changes);
       return changes;
     },
-    update(events, version) {
+    update(events, version, received) {
       const before = new Map<string, T | undefined>();
       for (const [key, object] of events) {
         const change = changeOf(key, object);
@@ -190,6 +202,7 @@ export function createStore<T extends KubeObject>(
       }
       const moved = version !== resourceVersion;
       resourceVersion = version;
+      receivedAt = received;
       if (changes.length > 0 || moved) tell(changes);
       return changes;
     },
@@ -212,21 +225,34 @@ function enter<T>(index: Index<T>, object: T): void {
   for (const value of index.values(object)) {
     const members = index.members.get(value);
     if (members === undefined) {
-      index.members.set(value, { set: new Set([object]), list: undefined });
-    } else {
+      index.members.set(value, [object]);
+    } else if (!isFew(members)) {
       members.set.add(object);
       members.list = undefined;
+    } else if (!members.includes(object)) {
+      const more = [...members, object];
+      index.members.set(value, more.length > FEW ? { set: new Set(more), list: more } : more);
     }
   }
+}
+
+function isFew<T>(members: Members<T>): members is readonly T[] {
+  return Array.isArray(members);
 }
 
 function unindex<T>(index: Index<T>, object: T): void {
   for (const value of index.values(object)) {
     const members = index.members.get(value);
     if (members === undefined) continue;
-    members.set.delete(object);
-    members.list = undefined;
-    if (members.set.size === 0) index.members.delete(value);
+    if (isFew(members)) {
+      const fewer = members.filter((member) => member !== object);
+      if (fewer.length === 0) index.members.delete(value);
+      else index.members.set(value, fewer);
+    } else {
+      members.set.delete(object);
+      members.list = undefined;
+      if (members.set.size === 0) index.members.delete(value);
+    }
   }
 }
 

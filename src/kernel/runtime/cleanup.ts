@@ -4,7 +4,6 @@
  */
 
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
-import { KernelError } from "../dataplane/errors.ts";
 import { isUnsupported } from "../dataplane/errors.ts";
 import type { TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
@@ -35,13 +34,32 @@ export async function cleanup(
         }
         table.retirements?.forget(ours.map(({ item }) => resource.key(item)));
       } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
         // A kind that Linux does not know holds nothing of ours.
-        if (!isUnsupported(error)) failed.push(error.message);
+        if (!isUnsupported(error)) failed.push(error instanceof Error ? error.message : `${error}`);
       }
     }
   }
   return { removed, failed };
+}
+
+/** Number of items of each owner in Linux; owners without any are left out. Kinds that cannot be read count nothing. */
+export async function leftovers(
+  dataplane: Dataplane,
+  owners: readonly Owner[],
+): Promise<readonly { readonly owner: string; readonly items: number }[]> {
+  const found: { owner: string; items: number }[] = [];
+  for (const owner of owners) {
+    let items = 0;
+    for (const ref of removalOrder()) {
+      try {
+        items += (await dataplane.open(ref, owner).list()).filter(({ owned }) => owned).length;
+      } catch {
+        // Told by whoever needs that kind.
+      }
+    }
+    if (items > 0) found.push({ owner: owner.name, items });
+  }
+  return found;
 }
 
 function removalOrder(): readonly TableRef<unknown>[] {

@@ -29,8 +29,13 @@ import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 
 /** What the engine tells whoever measures. */
 export interface EngineObserver {
-  /** `sinceWake`: ms from the first wake that the round served to its end; absent where it came by itself. */
-  round(result: { readonly ms: number; readonly sinceWake?: number; readonly ok: boolean }): void;
+  /** The first round begins: until now the inputs were waited for. */
+  begin?(): void;
+  /**
+   * `sinceEvent`: ms from the arrival of the first change that the round served to its end, so parsing included;
+   * absent where the round came by itself.
+   */
+  round(result: { readonly ms: number; readonly sinceEvent?: number; readonly ok: boolean }): void;
   ops(kind: string, verb: string, ok: boolean, count: number): void;
 }
 
@@ -91,6 +96,8 @@ const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBU
 const LOGGED_OPS = 20;
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
 const LOGGED_WARNINGS = 20;
+/** Milliseconds that a round may take to end when the agent stops. */
+const STOP_TIMEOUT = 5_000;
 const LISTED_PROBLEMS = 100;
 
 export class Engine {
@@ -109,7 +116,7 @@ export class Engine {
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
-  /** When the first change came that no round has taken up. */
+  /** When the first change arrived that no round has taken up. */
   #wokenAt: number | undefined;
   #failedRounds = 0;
   #rounds = 0;
@@ -156,7 +163,7 @@ export class Engine {
     for (const input of reconciler.inputs) {
       this.#unsubscribe.push(input.subscribe((woken) => {
         units.mark(woken);
-        if (units.dirty) this.#wokenAt ??= this.#options.clock.now();
+        if (units.dirty) this.#wokenAt ??= input.receivedAt ?? this.#options.clock.now();
         this.#wake();
       }));
     }
@@ -203,14 +210,28 @@ export class Engine {
     }
   }
 
-  /** Stops after the round that runs. Linux stays as it is. */
+  /** Stops after the round that runs, or without it where it hangs. Linux stays as it is. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
-    await this.#running;
+    if (this.#running !== undefined) await this.#within(STOP_TIMEOUT, this.#running);
     this.#phase = "stopped";
+  }
+
+  /** Waits for a round, but no longer than `ms`. */
+  #within(ms: number, round: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(ms, () => {
+        this.#options.log.warn("Stopping in the middle of a round", { waited: ms });
+        resolve();
+      });
+      void round.then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
@@ -392,7 +413,10 @@ export class Engine {
     const start = clock.now();
     const woken = this.#wokenAt;
     this.#wokenAt = undefined;
-    if (this.#phase === "waiting") this.#phase = "starting";
+    if (this.#phase === "waiting") {
+      this.#phase = "starting";
+      observer?.begin?.();
+    }
     let ok = true;
     try {
       if (start >= this.#nextFull) {
@@ -423,9 +447,9 @@ export class Engine {
     this.#lastEnd = clock.now();
     this.#lastRoundMs = this.#lastEnd - start;
     if (start >= this.#nextFull && ok) this.#nextFull = this.#lastEnd + this.#options.fullInterval;
-    const sinceWake = woken === undefined ? {} : { sinceWake: this.#lastEnd - woken };
-    observer?.round({ ms: this.#lastRoundMs, ...sinceWake, ok });
-    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceWake, ok });
+    const sinceEvent = woken === undefined ? {} : { sinceEvent: this.#lastEnd - woken };
+    observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
+    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceEvent, ok });
   }
 
   #judge(reason: string | undefined): void {
@@ -657,6 +681,13 @@ export class Engine {
     });
   }
 
+  /** What everything stands on is there again: what failed for want of it need not wait any longer. */
+  #hurry(): void {
+    for (const { failures } of this.#tables) {
+      for (const [key, failure] of failures) failures.set(key, { ...failure, at: -Infinity });
+    }
+  }
+
   /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
   #settle(
     { tracker, failures }: OpenTable,
@@ -666,7 +697,8 @@ export class Engine {
     const { kind } = tracker.resource;
     if (error === undefined) {
       // A key is made only where it is needed: 50,000 of them are seen here at the start.
-      if (failures.size > 0) failures.delete(tracker.resource.key(op.item));
+      const recovered = failures.size > 0 && failures.delete(tracker.resource.key(op.item));
+      if (recovered && tracker.resource.foundation === true) this.#hurry();
       const repair = tracker.applied(op);
       if (note !== undefined) {
         log.info("Left out", { kind, key: tracker.resource.key(op.item), note });

@@ -24,6 +24,8 @@ export interface ToolResult {
 /** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
 const LOCK_SECONDS = 10;
 const TIMEOUT_MS = 60_000;
+/** Runs whose events may still be on their way. */
+const REMEMBERED = 64;
 
 const REMEDY =
   "install the iptables package on the host or in the image, or choose --netfilter=nftables";
@@ -31,10 +33,23 @@ const REMEDY =
 export class IptablesTool {
   readonly #namespace: number | string | undefined;
   #found: Promise<Iptables> | undefined;
+  #variant: Variant | undefined;
+  /** Processes that changed rules for us lately: nf_tables events carry the sender's port id, which is its pid. */
+  readonly #pids: number[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(namespace?: number | string) {
     this.#namespace = namespace;
+  }
+
+  /** The variant that this host uses, once it was looked for. */
+  get variant(): Variant | undefined {
+    return this.#variant;
+  }
+
+  /** Whether a netlink port id is that of a tool that ran for us. */
+  isOurs(portId: number): boolean {
+    return this.#pids.includes(portId);
   }
 
   /** The variant that this host uses; looked for once. @throws {KernelError} ENOSUPPORT without iptables */
@@ -94,6 +109,7 @@ export class IptablesTool {
       if ((error as { code?: unknown }).code !== "ENOENT") throw error;
       throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
     }
+    if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
     child.stdin.write(input);
     await child.stdin.end();
     const [stdout, stderr, status] = await Promise.all([
@@ -127,6 +143,8 @@ export class IptablesTool {
   async #describe(variant: Variant): Promise<Iptables> {
     const { stdout } = await this.run([command(4, variant, "restore"), "--version"], "");
     const version = /v(\d+(?:\.\d+)*)/.exec(stdout)?.[1] ?? "0";
+    // A tool of one variant says which: "iptables-restore v1.8.9 (legacy)"; before 1.8 there was only that.
+    this.#variant = variant !== "" ? variant : stdout.includes("nf_tables") ? "nft" : "legacy";
     return { variant, version, modern: atLeast(version, [1, 6, 2]) };
   }
 

@@ -5,7 +5,7 @@
 
 import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
-import type { Family, Op, Outcome, Resource, Table } from "../resource.ts";
+import type { Actual, Family, Op, Outcome, Resource, Table } from "../resource.ts";
 import {
   type Chain,
   chain as chainResource,
@@ -17,6 +17,7 @@ import { chainPattern, ownsChain } from "./iptables-names.ts";
 import { parseSave, savedChains, savedJumps, type SavedTable } from "./iptables-parse.ts";
 import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
 import { type IptablesTool, toolError } from "./iptables-tool.ts";
+import type { IptablesWatch } from "./iptables-watch.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
 /** A save that is younger is used again: chains and jumps are listed one after the other. */
@@ -30,6 +31,14 @@ type Saved = ReadonlyMap<FilterTable, SavedTable>;
 export class IptablesState {
   readonly tool: IptablesTool;
   readonly #saves = new Map<Family, { readonly at: number; readonly saved: Promise<Saved> }>();
+
+  /** Family and table of all that we wrote or found: "4 nat". */
+  readonly places = new Set<string>();
+  /** Counts our own changes. */
+  generation = 0;
+  /** Called after each of our own changes. */
+  onApplied: (() => void) | undefined;
+  #applying = 0;
 
   constructor(tool: IptablesTool) {
     this.tool = tool;
@@ -49,6 +58,24 @@ export class IptablesState {
 
   forget(): void {
     this.#saves.clear();
+  }
+
+  /** Whether ops are being carried out now. */
+  get busy(): boolean {
+    return this.#applying > 0;
+  }
+
+  /** Runs `work`, which changes rules. */
+  async applying<R>(work: () => Promise<R>): Promise<R> {
+    this.#applying++;
+    this.generation++;
+    try {
+      return await work();
+    } finally {
+      this.#applying--;
+      this.forget();
+      this.onApplied?.();
+    }
   }
 }
 
@@ -135,6 +162,7 @@ async function applyByTable<
   const places = new Map<string, Op<T>[]>();
   for (const op of ops) {
     const place = `${op.item.family} ${op.item.table}`;
+    state.places.add(place);
     places.set(place, [...(places.get(place) ?? []), op]);
   }
   for (const group of places.values()) {
@@ -151,7 +179,6 @@ async function applyByTable<
       for (const op of group) errors.set(op, error);
     }
   }
-  state.forget();
   return ops.map((op) => {
     const error = errors.get(op);
     return error === undefined ? { op } : { op, error };
@@ -160,27 +187,36 @@ async function applyByTable<
 
 const NOTHING = { declare: [], rules: [], remove: [] } as const;
 
-export function chainTable(state: IptablesState, owner: Owner): Table<Chain> {
+export function chainTable(
+  state: IptablesState,
+  watch: IptablesWatch,
+  owner: Owner,
+): Table<Chain> {
+  async function list(): Promise<readonly Actual<Chain>[]> {
+    const found = [];
+    for (const family of FAMILIES) {
+      found.push(...savedChains(family, await state.read(family), owner));
+    }
+    for (const { family, table } of found) state.places.add(`${family} ${table}`);
+    return found.map((item) => ({ item, owned: true }));
+  }
   return {
     resource: chainResource,
-    async list() {
-      const found = [];
-      for (const family of FAMILIES) {
-        found.push(...savedChains(family, await state.read(family), owner));
-      }
-      return found.map((item) => ({ item, owned: true }));
-    },
+    list,
+    watch: (context) => watch.add(chainResource, owner, context, list),
     apply: (ops) =>
-      applyByTable(state, chainResource, ops, (op, saved, features) => {
-        const { name, table } = op.item;
-        if (op.verb !== "delete") {
-          const [declaration = "", ...rules] = renderChain(op.item, owner, features);
-          return { declare: [declaration], rules, remove: [] };
-        }
-        if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
-        // Emptied with the rules of others, removed last: chains of ours may name each other.
-        return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
-      }, (op) => op.verb === "delete"),
+      state.applying(() =>
+        applyByTable(state, chainResource, ops, (op, saved, features) => {
+          const { name, table } = op.item;
+          if (op.verb !== "delete") {
+            const [declaration = "", ...rules] = renderChain(op.item, owner, features);
+            return { declare: [declaration], rules, remove: [] };
+          }
+          if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
+          // Emptied with the rules of others, removed last: chains of ours may name each other.
+          return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
+        }, (op) => op.verb === "delete")
+      ),
     refuse(item) {
       if (!ownsChain(owner, item.name)) {
         return `chains of "${owner.name}" are called ${chainPattern(owner)}`;
@@ -191,28 +227,36 @@ export function chainTable(state: IptablesState, owner: Owner): Table<Chain> {
   };
 }
 
-export function jumpTable(state: IptablesState, owner: Owner): Table<Jump> {
+export function jumpTable(
+  state: IptablesState,
+  watch: IptablesWatch,
+  owner: Owner,
+): Table<Jump> {
+  async function list(): Promise<readonly Actual<Jump>[]> {
+    const found = [];
+    for (const family of FAMILIES) {
+      found.push(...savedJumps(family, await state.read(family), owner));
+    }
+    return found.map(({ jump }) => ({ item: jump, owned: true }));
+  }
   const keyOf = (jump: Jump) => jumpResource.key(jump);
   return {
     resource: jumpResource,
-    async list() {
-      const found = [];
-      for (const family of FAMILIES) {
-        found.push(...savedJumps(family, await state.read(family), owner));
-      }
-      return found.map(({ jump }) => ({ item: jump, owned: true }));
-    },
+    list,
+    watch: (context) => watch.add(jumpResource, owner, context, list),
     apply: (ops) =>
-      applyByTable(state, jumpResource, ops, (op, saved) => {
-        const there = saved === undefined
-          ? undefined
-          : savedJumps(op.item.family, saved, owner).find(({ jump }) =>
-            keyOf(jump) === keyOf(op.item)
-          );
-        const gone = (there?.lines ?? []).map((line) => `-D ${line}`);
-        const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner)];
-        return { declare: [], rules, remove: [] };
-      }, () => true),
+      state.applying(() =>
+        applyByTable(state, jumpResource, ops, (op, saved) => {
+          const there = saved === undefined
+            ? undefined
+            : savedJumps(op.item.family, saved, owner).find(({ jump }) =>
+              keyOf(jump) === keyOf(op.item)
+            );
+          const gone = (there?.lines ?? []).map((line) => `-D ${line}`);
+          const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner)];
+          return { declare: [], rules, remove: [] };
+        }, () => true)
+      ),
     refuse: (item) =>
       ownsChain(owner, item.to)
         ? unsafe(item)

@@ -64,9 +64,9 @@ const DEST_STATS64 = 12;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
-const SVC_F_PERSISTENT = 0x1;
+export const SVC_F_PERSISTENT = 0x1;
 /** IP_VS_SVC_F_SCHED1 to SCHED3. */
-const SVC_F_SCHEDULER = 0x38;
+export const SVC_F_SCHEDULER = 0x38;
 const FWD_MASK = 0x7;
 
 const PROTOCOL_NUMBER = { tcp: 6, udp: 17, sctp: 132 } as const satisfies Record<

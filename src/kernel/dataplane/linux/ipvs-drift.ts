@@ -26,9 +26,10 @@ import { ServiceTable } from "./ipvs-sockopt.ts";
 const PERIOD_MS = 500;
 /** Share of a core that checks may take, and what they may take at once after a quiet time. */
 const SHARE = 0.005;
-const CREDIT_MS = 300;
-/** Services that one check reads whole. */
+const CREDIT_MS = 100;
+/** Services that one check reads whole, unless that takes too long. */
 const SCRUB = 64;
+const SCRUB_MS = 1;
 /** Differences of one check above which a full list is cheaper than looking at each. */
 const MANY = 512;
 
@@ -108,37 +109,38 @@ export class IpvsDrift {
       return;
     }
     const start = performance.now();
+    let found = false;
     try {
-      this.check(handle);
+      found = this.check(handle);
       this.#failing = false;
     } catch {
       // The full list that "unknown" asks for meets the same error, and has someone to tell it to.
       if (!this.#failing) this.#report("unknown", "unknown");
       this.#failing = true;
     }
-    const end = performance.now();
-    // A bucket rather than a fixed multiple of the last cost: the first check of a cold process is slow, and must not put
-    // off the second one by ten seconds.
-    this.#credit = Math.min(CREDIT_MS, this.#credit + (start - this.#checked) * SHARE) -
-      (end - start);
+    // A bucket rather than a multiple of the last cost: one slow check must not put off the next by ten seconds. Looking closer
+    // at what others changed is repair, not idling, and the next change of theirs is likely near.
+    const cost = Math.min(performance.now() - start, found ? PERIOD_MS * SHARE : Infinity);
+    this.#credit = Math.min(CREDIT_MS, this.#credit + (start - this.#checked) * SHARE) - cost;
     this.#checked = start;
     if (this.#timer !== undefined) {
       this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / SHARE : 0));
     }
   }
 
-  /** One check, now. @throws {KernelError} when Linux cannot be read */
-  check(handle: IpvsHandle): void {
+  /** One check, now; true when it reported something. @throws {KernelError} when Linux cannot be read */
+  check(handle: IpvsHandle): boolean {
     const findings: Findings = { services: [], destinations: [], read: new Map() };
     const differing = this.#compareServices(handle, findings);
     if (differing) this.#scrubSome(handle, findings);
     this.#mirror.round++;
     if (!differing || findings.services.length > MANY || findings.read.size > 2 * MANY) {
       this.#report("unknown", "unknown");
-      return;
+      return true;
     }
     this.#findMissing(findings);
     this.#report(findings.services, findings.destinations);
+    return findings.services.length > 0 || findings.destinations.length > 0;
   }
 
   #report(
@@ -159,6 +161,12 @@ export class IpvsDrift {
     for (let index = 0; index < now.length; index++) {
       if (!now.differs(before, index)) continue;
       if (!now.sameIdentity(before, index)) moved = true;
+      // After a change of ours thousands may differ, all as they should: no texts are made for them.
+      const known = this.#mirror.numbers.get(now.number(index));
+      if (
+        known !== undefined && now.matches(index, known.item) &&
+        (known.count < 0 || known.count === now.destinations(index))
+      ) continue;
       const item = now.item(index);
       if (item === undefined) continue;
       if (this.#look(handle, findings, item, now.destinations(index)) && ++wrong > MANY) {
@@ -205,21 +213,23 @@ export class IpvsDrift {
 
   /** IPv4 services that we or the runtime know of and that Linux no longer has. */
   #findMissingServices(now: ServiceTable, findings: Findings): void {
-    const seen = new Set<string>();
+    const round = this.#mirror.round;
+    const others = new Set<string>();
     for (let index = 0; index < now.length; index++) {
-      const item = now.item(index);
-      if (item !== undefined) seen.add(item.id.key);
+      const known = this.#mirror.numbers.get(now.number(index));
+      if (known !== undefined) known.seen = round;
+      else others.add(now.item(index)?.id.key ?? "");
     }
-    for (const [key, entry] of this.#mirror.entries) {
-      if (entry.item.id.family === 4 && !seen.has(key)) this.#gone(findings, key);
+    for (const [key, { item, seen }] of this.#mirror.entries) {
+      if (item.id.family === 4 && seen !== round && !others.has(key)) this.#gone(findings, key);
     }
     for (const [key, { item, owned }] of this.#services?.actual ?? []) {
-      if (!owned && item.id.family === 4 && !seen.has(key)) findings.services.push({ key });
+      if (!owned && item.id.family === 4 && !others.has(key)) findings.services.push({ key });
     }
   }
 
   #gone(findings: Findings, key: string): void {
-    this.#mirror.entries.delete(key);
+    this.#mirror.deleteService(key);
     findings.services.push({ key });
     findings.read.set(key, new Set());
   }
@@ -252,10 +262,17 @@ export class IpvsDrift {
     }
   }
 
+  /** Takes Linux as it is now for looked at: whoever lists right after this sees all that changed before. */
+  rebase(handle: IpvsHandle): void {
+    handle.sockopt.services(this.#before);
+  }
+
   /** Reads the next few services whole, in turn. */
   #scrubSome(handle: IpvsHandle, findings: Findings): void {
     const entries = this.#mirror.entries;
+    const start = performance.now();
     for (let count = Math.min(SCRUB, entries.size); count > 0; count--) {
+      if (count % 8 === 0 && performance.now() - start > SCRUB_MS) return;
       this.#scrub ??= entries.entries();
       const next = this.#scrub.next();
       if (next.done === true) {

@@ -4,17 +4,24 @@
  */
 
 import type { IpvsService } from "../resources/ipvs.ts";
+import { serviceNumber } from "./ipvs-sockopt.ts";
 
 export interface MirrorEntry {
+  /** Identity as a number, see `serviceNumber`. */
+  readonly number: number;
   item: IpvsService;
   /** Destinations that Linux should hold; -1: not known, they have to be read. */
   count: number;
   /** The drift check that leaves it alone once: the runtime may not have taken note of a change yet. */
   round: number;
+  /** The last drift check that saw it in Linux. */
+  seen: number;
 }
 
 export class IpvsMirror {
   readonly entries: Map<string, MirrorEntry> = new Map();
+  /** IPv4 services by number. */
+  readonly numbers: Map<number, MirrorEntry> = new Map();
   /** Number of the next drift check: entries changed since the last one carry it. */
   round = 1;
   #listed = false;
@@ -26,9 +33,8 @@ export class IpvsMirror {
     this.#stale = true;
     const counts = new Map([...this.entries].map(([key, entry]) => [key, entry.count]));
     this.entries.clear();
-    for (const item of items) {
-      this.entries.set(item.id.key, { item, count: counts.get(item.id.key) ?? -1, round: 0 });
-    }
+    this.numbers.clear();
+    for (const item of items) this.#add(item, counts.get(item.id.key) ?? -1, 0);
   }
 
   /** Whether the last list did not show this service: a mark for it is left over from a change that never came. */
@@ -64,7 +70,7 @@ export class IpvsMirror {
     if (!this.#listed) return;
     const entry = this.entries.get(item.id.key);
     if (entry === undefined) {
-      this.entries.set(item.id.key, { item, count: 0, round: this.round });
+      this.#add(item, 0, this.round);
     } else {
       entry.item = item;
       entry.round = this.round;
@@ -72,7 +78,16 @@ export class IpvsMirror {
   }
 
   deleteService(key: string): void {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return;
     this.entries.delete(key);
+    this.numbers.delete(entry.number);
+  }
+
+  #add(item: IpvsService, count: number, round: number): void {
+    const entry = { number: serviceNumber(item.id), item, count, round, seen: 0 };
+    this.entries.set(item.id.key, entry);
+    if (entry.number >= 0) this.numbers.set(entry.number, entry);
   }
 
   setCount(key: string, count: number): void {

@@ -9,7 +9,13 @@ import type { IpvsDestination, IpvsService, IpvsServiceId } from "../resources/i
 import { errno, kernelError } from "./errno.ts";
 import { closeFile, lastErrno, libc, throwErrno } from "./ffi.ts";
 import { readAddress, writeAddress } from "./inet.ts";
-import { ipvsMethod, protocolNumber, serviceItem } from "./ipvs-codec.ts";
+import {
+  ipvsMethod,
+  protocolNumber,
+  serviceItem,
+  SVC_F_PERSISTENT,
+  SVC_F_SCHEDULER,
+} from "./ipvs-codec.ts";
 import { inNetworkNamespace } from "./netns.ts";
 
 const AF_INET = 2;
@@ -26,6 +32,26 @@ const SERVICE_SIZE = 104;
 /** struct ip_vs_dest_entry: 96 bytes, after a header of 24. */
 const DESTINATION_HEADER = 24;
 const DESTINATION_SIZE = 96;
+
+const PROTOCOL_CODE: Readonly<Record<number, number>> = { 6: 0, 17: 1, 132: 2 };
+
+function pack(protocol: number, address: number, port: number): number {
+  return (address * 0x10000 + port) * 4 + protocol;
+}
+
+const scratch = new Uint8Array(new ArrayBuffer(16));
+const scratchView = new DataView(scratch.buffer);
+
+/**
+ * An IPv4 service's identity as one number below 2^50, so that thousands of them can be found without making texts; -1 for
+ * IPv6 and firewall marks.
+ */
+export function serviceNumber(id: IpvsServiceId): number {
+  if (id.family !== 4 || id.fwmark !== 0) return -1;
+  if (writeAddress(scratch, 0, id.address) !== 4) return -1;
+  const protocol = PROTOCOL_CODE[protocolNumber(id.protocol)] ?? 0;
+  return pack(protocol, scratchView.getUint32(0, false), id.port);
+}
 
 /** Words of an entry before its statistics: identity, settings, number of destinations. */
 const SETTINGS_WORDS = 12;
@@ -81,6 +107,31 @@ export class ServiceTable {
       if (this.#words[word] !== other.#words[word]) return false;
     }
     return true;
+  }
+
+  /** The number of {@linkcode serviceNumber}; -1 with a firewall mark, or for a protocol that we have no word for. */
+  number(index: number): number {
+    const at = this.#at(index);
+    const protocol = PROTOCOL_CODE[this.#view.getUint16(at, true)];
+    if (protocol === undefined || this.#view.getUint32(at + 12, true) !== 0) return -1;
+    return pack(protocol, this.#view.getUint32(at + 4, false), this.#view.getUint16(at + 8, false));
+  }
+
+  /** Whether the settings of entry `index` are those of `service`; its identity is not looked at. */
+  matches(index: number, service: IpvsService): boolean {
+    const at = this.#at(index);
+    const view = this.#view;
+    const name = service.scheduler;
+    for (let i = 0; i < name.length; i++) {
+      if (this.#bytes[at + 16 + i] !== name.charCodeAt(i)) return false;
+    }
+    const flags = view.getUint32(at + 32, true);
+    return this.#bytes[at + 16 + name.length] === 0 &&
+      (flags & SVC_F_SCHEDULER) === service.schedulerFlags &&
+      ((flags & SVC_F_PERSISTENT) === 0
+        ? service.persistence === 0
+        : service.persistence === view.getUint32(at + 36, true) &&
+          view.getUint32(at + 40, true) === 0xffffffff);
   }
 
   /** The service; undefined for a protocol that we have no word for. */

@@ -25,7 +25,7 @@ import { IpvsDrift } from "./ipvs-drift.ts";
 import { IpvsFlows } from "./ipvs-flows.ts";
 import { IpvsMirror } from "./ipvs-mirror.ts";
 import { destinationRetirements } from "./ipvs-retired.ts";
-import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
+import { type Ledger, type LedgerOptions, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 
 /** Messages that are sent before the event loop gets a turn: about 5 ms of Linux's time. */
 const CHUNK = 4096;
@@ -37,6 +37,7 @@ export interface IpvsOptions {
   readonly namespace?: string;
   /** Where the ledger lies. Default: /run/routelet. */
   readonly runtimeDirectory?: string;
+  readonly warn?: NonNullable<LedgerOptions["warn"]>;
   readonly log?: Pick<Logger, "warn" | "info">;
 }
 
@@ -65,7 +66,9 @@ export function openIpvs(options: IpvsOptions = {}): Ipvs {
     connection,
     services: (name) => ipvsServiceTable(forOwner(name)),
     destinations: (name) => ipvsDestinationTable(forOwner(name)),
-    checkDrift: (name, handle) => forOwner(name).drift.check(handle),
+    checkDrift(name, handle) {
+      forOwner(name).drift.check(handle);
+    },
     close() {
       for (const owner of owners.values()) owner.close();
       connection.close();
@@ -116,12 +119,15 @@ export class IpvsOwner {
   }
 
   #open(kind: string): Ledger {
-    const { namespace, runtimeDirectory } = this.#options;
+    const { namespace, runtimeDirectory, warn } = this.#options;
     return openLedger(
       runtimeDirectory ?? RUNTIME_DIRECTORY,
       this.name,
       kind,
-      namespace === undefined ? {} : { namespace },
+      {
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(warn === undefined ? {} : { warn }),
+      },
     );
   }
 
@@ -141,7 +147,9 @@ export function ipvsServiceTable(owner: IpvsOwner): Table<IpvsService> {
     list: () =>
       connection.exclusive(async () => {
         const ledger = owner.ledger;
-        const entries = await listServices(await connection.ready());
+        const handle = await connection.ready();
+        owner.drift.rebase(handle);
+        const entries = await listServices(handle);
         const result = entries.map(({ item }): Actual<IpvsService> => ({
           item,
           owned: ledger.has(item.id.key),

@@ -31,6 +31,8 @@ export interface LedgerOptions {
   readonly namespace?: string;
   /** For tests. Default: /proc/sys/kernel/random/boot_id. */
   readonly bootId?: string;
+  /** Told where marks are lost or another's: what they marked is not touched any more. */
+  readonly warn?: (message: string, fields: object) => void;
 }
 
 /** What a mark keeps: for a sysctl the value before. */
@@ -75,7 +77,46 @@ export function openLedger(
     boot: options.bootId ?? bootId(),
     netns: namespaceInode(options.namespace),
   });
-  return new FileLedger(directory, path, header);
+  const text = read(path);
+  const parsed = text === undefined ? undefined : parseLedger(text, header);
+  const doubt = text === undefined ? undefined : doubtOf(text, parsed);
+  if (doubt !== undefined) {
+    options.warn?.("Ownership ledger cannot be used as it is", { path, ...doubt });
+  }
+  return new FileLedger(directory, path, header, parsed);
+}
+
+const LOST =
+  "What it marked is left as it is; where the agent wants the same, its status says conflict: remove those by hand";
+
+/** What is wrong with a ledger's text, and what follows. */
+function doubtOf(
+  text: string,
+  parsed: ParsedLedger | undefined,
+): { readonly reason: string; readonly remedy: string } | undefined {
+  if (parsed === undefined) {
+    const reason = isHeader(text.split("\n", 1)[0] ?? "")
+      ? "it is of another boot, or of another network namespace, and counts as empty"
+      : text === ""
+      ? "it lost its content"
+      : "it is damaged and counts as empty: its first line is not a ledger's";
+    return { reason, remedy: LOST };
+  }
+  if (parsed.damaged === 0 && !parsed.torn) return undefined;
+  const reasons = [
+    ...(parsed.damaged > 0 ? [`${parsed.damaged} of its lines cannot be read`] : []),
+    ...(parsed.torn ? ["it ends in the middle of a line"] : []),
+  ];
+  return { reason: reasons.join(", and "), remedy: LOST };
+}
+
+function isHeader(line: string): boolean {
+  try {
+    const parsed: unknown = JSON.parse(line);
+    return typeof parsed === "object" && parsed !== null && "ledger" in parsed;
+  } catch {
+    return false;
+  }
 }
 
 function bootId(): string {
@@ -100,6 +141,8 @@ export interface ParsedLedger {
   readonly lines: number;
   /** Whether the text ends in the middle of a line: the writer was killed. */
   readonly torn: boolean;
+  /** Number of lines that do not parse. */
+  readonly damaged: number;
 }
 
 /** Reads a ledger's text; undefined when its header is not `header`. Lines that do not parse are skipped. */
@@ -108,13 +151,14 @@ export function parseLedger(text: string, header: string): ParsedLedger | undefi
   if (lines[0] !== header || lines.length < 2) return undefined;
   const torn = lines.pop() !== "";
   const entries = new Map<string, LedgerValue>();
+  let damaged = 0;
   for (let i = 1; i < lines.length; i++) {
     const line = parseLine(lines[i] ?? "");
-    if (line === undefined) continue;
-    if (line.verb === "-") entries.delete(line.key);
+    if (line === undefined) damaged++;
+    else if (line.verb === "-") entries.delete(line.key);
     else if (!entries.has(line.key)) entries.set(line.key, line.value);
   }
-  return { entries, lines: lines.length - 1, torn };
+  return { entries, lines: lines.length - 1, torn, damaged };
 }
 
 function parseLine(text: string): { verb: string; key: string; value: LedgerValue } | undefined {
@@ -207,14 +251,13 @@ class FileLedger implements Ledger {
   /** The file on disk is ours and whole: it may be appended to. */
   #valid = false;
 
-  constructor(directory: string, path: string, header: string) {
+  constructor(directory: string, path: string, header: string, parsed: ParsedLedger | undefined) {
     this.#directory = directory;
     this.#path = path;
     this.#header = header;
-    const parsed = parseLedger(read(path), header);
     this.#entries = parsed?.entries ?? new Map();
     this.#lines = parsed?.lines ?? 0;
-    this.#valid = parsed !== undefined && !parsed.torn;
+    this.#valid = parsed !== undefined && !parsed.torn && parsed.damaged === 0;
   }
 
   get size(): number {
@@ -332,11 +375,12 @@ class FileLedger implements Ledger {
   }
 }
 
-function read(path: string): string {
+/** Undefined where there is no file yet. */
+function read(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as { code?: unknown }).code === "ENOENT") return "";
+    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
     throw fileError("read the ownership ledger", path, error);
   }
 }
@@ -346,6 +390,8 @@ function fileError(op: string, path: string, error: unknown): KernelError {
   return new KernelError(op, typeof code === "string" ? code : "EIO", {
     object: path,
     ...(typeof code === "string" ? {} : { detail: String(message) }),
-    remedy: "give the agent a runtime directory that it may write, such as /run/routelet",
+    remedy: code === "ENOSPC" || code === "EDQUOT"
+      ? "free space there: without its mark nothing is changed"
+      : "give the agent a runtime directory (--runtime-dir) that it may write, such as /run/routelet",
   });
 }

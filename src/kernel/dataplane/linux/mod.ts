@@ -10,6 +10,7 @@ import { addressTable } from "./address.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
+import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -46,10 +47,14 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const rtnl = new Rtnl(inNamespace);
   const monitor = new Monitor(rtnl, { onError: warn });
   const iptables = new IptablesState(new IptablesTool(namespace));
+  const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const ipsets = new IpsetState(inNamespace);
+  const warnOfLedger = (message: string, fields: object): void =>
+    options.log?.warn(message, fields);
   const ipvs = openIpvs({
     ...inNamespace,
     runtimeDirectory: directory,
+    warn: warnOfLedger,
     ...(options.log === undefined ? {} : { log: options.log }),
   });
   const modules = new Modules(namespace);
@@ -58,7 +63,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     ...inNamespace,
     modules,
     ledger(owner: Owner): Ledger {
-      const ledger = openLedger(directory, owner.name, "sysctl", inNamespace);
+      const ledger = openLedger(directory, owner.name, "sysctl", {
+        ...inNamespace,
+        warn: warnOfLedger,
+      });
       ledgers.push(ledger);
       return ledger;
     },
@@ -72,8 +80,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
     "ipset": (owner) => ipsetTable(ipsets, owner),
     "ipset.member": (owner) => ipsetMemberTable(ipsets, owner),
-    "chain": (owner) => chainTable(iptables, owner),
-    "jump": (owner) => jumpTable(iptables, owner),
+    "chain": (owner) => chainTable(iptables, filterWatch, owner),
+    "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
   };
@@ -89,6 +97,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     },
     close() {
       monitor.close();
+      filterWatch.close();
       rtnl.close();
       ipsets.close();
       ipvs.close();

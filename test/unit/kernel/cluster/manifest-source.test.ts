@@ -126,7 +126,10 @@ test("slices are derived from selectors and pods, and follow the pods", async ()
     service: "web",
     ports: [{ name: "http", port: 8080, protocol: "TCP" }],
   });
-  expect(slices()[0]?.endpoints.map(({ pod }) => pod)).toEqual(["default/one", "default/two"]);
+  expect(slices()[0]?.endpoints.map(({ addresses }) => addresses)).toEqual([
+    ["10.244.0.1"],
+    ["10.244.0.2"],
+  ]);
   expect(ready()).toEqual(["10.244.0.1"]);
 
   write("two.yaml", POD("two", "10.244.0.2"));

@@ -93,7 +93,7 @@ test.each([
   expect(trimmed("endpointslices", raw).object?.service).toBe(service as string);
 });
 
-test("endpoints keep conditions verbatim, hints by name, and the pod's key", () => {
+test("endpoints keep conditions verbatim and hints by name", () => {
   const { object } = trimmed("endpointslices", {
     metadata,
     addressType: "IPv4",
@@ -103,7 +103,6 @@ test("endpoints keep conditions verbatim, hints by name, and the pod's key", () 
         conditions: { ready: true, serving: null },
         nodeName: "n1",
         zone: "a",
-        targetRef: { kind: "Pod", namespace: "ns", name: "p" },
         hints: { forZones: [{ name: "a" }] },
       },
       { addresses: ["10.0.0.2"] },
@@ -116,7 +115,6 @@ test("endpoints keep conditions verbatim, hints by name, and the pod's key", () 
       conditions: { ready: true },
       nodeName: "n1",
       zone: "a",
-      pod: "ns/p",
       hints: { forZones: ["a"], forNodes: [] },
     },
     { addresses: ["10.0.0.2"], conditions: {} },

@@ -163,6 +163,21 @@ describe("when rounds run", () => {
   });
 });
 
+test("stop waits for the round that runs, but not for one that hangs", async () => {
+  const linux = fakeDataplane();
+  const hung = around(linux, () => ({ apply: () => new Promise<never>(() => {}) }));
+  const toy = toyPlugin();
+  toy.set("web", ...served(AT, A));
+  const { runtime, clock, takeLog } = await running([toy.plugin], { linux, dataplane: hung });
+  let stopped = false;
+  void runtime.stop().then(() => void (stopped = true));
+  await clock.advance(4_999);
+  expect(stopped).toBe(false);
+  await clock.advance(1);
+  expect(stopped).toBe(true);
+  expect(takeLog()).toEqual(["warn Stopping in the middle of a round"]);
+});
+
 describe("what Linux refuses", () => {
   test("a failed op fails alone, is reported, and is retried with growing delays", async () => {
     const { toy, linux, clock, settle, status, takeLog } = await serving();

@@ -387,11 +387,13 @@ test("an observer is told of rounds and ops", async () => {
   await running([toy.plugin], {
     linux,
     observer: (plugin) => ({
+      begin: () => void told.push(`${plugin} begins`),
       round: ({ ok }) => void told.push(`${plugin} round ${ok}`),
       ops: (kind, verb, ok, count) => void told.push(`${kind} ${verb} ${ok} ${count}`),
     }),
   });
   expect(told).toEqual([
+    "toy begins",
     "ipvs.service create true 1",
     "ipvs.destination create false 1",
     "toy round true",

@@ -139,3 +139,42 @@ test("parseLedger() refuses a text without the header", () => {
   expect(parseLedger("h\n", "h")?.entries.size).toBe(0);
   expect(parseLedger("h\n", "h")?.torn).toBe(false);
 });
+
+test("a ledger that cannot be used as it is is told of, with what follows", () => {
+  const dir = directory();
+  const path = join(dir, "proxy.ipvs.ledger");
+  const told: string[] = [];
+  const open = () =>
+    openLedger(dir, "proxy", "ipvs", {
+      bootId: "one",
+      warn: (message, fields) => {
+        const { path: named, reason, remedy } = fields as Readonly<Record<string, string>>;
+        expect([message, named]).toEqual(["Ownership ledger cannot be used as it is", path]);
+        expect(remedy).toContain("conflict");
+        told.push(reason ?? "");
+      },
+    });
+  open().add([["a"], ["b"]]);
+  const whole = readFileSync(path, "utf8");
+  expect(open().size).toBe(2);
+  expect(told).toEqual([]);
+  const texts = [
+    "",
+    "\u0000\u0001 garbage",
+    whole.replace('"boot":"one"', '"boot":"two"'),
+    whole.replace('["+","a"]', "nonsense"),
+    whole.slice(0, -3),
+  ];
+  const sizes = texts.map((text) => {
+    writeFileSync(path, text);
+    return open().size;
+  });
+  expect(sizes).toEqual([0, 0, 0, 1, 1]);
+  expect(told).toEqual([
+    "it lost its content",
+    "it is damaged and counts as empty: its first line is not a ledger's",
+    "it is of another boot, or of another network namespace, and counts as empty",
+    "1 of its lines cannot be read",
+    "it ends in the middle of a line",
+  ]);
+});

@@ -1,0 +1,237 @@
+/**
+ * Drift of chains and jumps. nf_tables tells of every change by netlink; ip_tables tells nothing, so the size of each
+ * of its tables is asked for once a second, which costs a system call. Either way what changed is found by reading the rules
+ * again and comparing, at most once a second.
+ */
+
+import type { Owner } from "../dataplane.ts";
+import { KernelError } from "../errors.ts";
+import type { Actual, Drift, Family, Resource, WatchContext } from "../resource.ts";
+import { listenEvents } from "./events.ts";
+import { closeFile, libc } from "./ffi.ts";
+import { ownsChain } from "./iptables-names.ts";
+import type { IptablesState } from "./iptables.ts";
+import type { MessageReader } from "./message.ts";
+import { inNetworkNamespace } from "./netns.ts";
+import { NETLINK_NETFILTER } from "./socket.ts";
+
+const NFNLGRP_NFTABLES = 7;
+const NFNL_SUBSYS_NFTABLES = 10;
+/** Bytes of struct nfgenmsg. */
+const NFGENMSG = 4;
+const NFT_MSG_NEWCHAIN = 3;
+const NFT_MSG_DELCHAIN = 5;
+const NFT_MSG_NEWRULE = 6;
+const NFT_MSG_DELRULE = 8;
+const NFTA_RULE_CHAIN = 2;
+const NFTA_CHAIN_NAME = 3;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_RAW = 255;
+const SOL_IP = 0;
+const SOL_IPV6 = 41;
+/** IPT_SO_GET_INFO and IP6T_SO_GET_INFO. */
+const GET_INFO = 64;
+/** Bytes of struct ipt_getinfo: name[32], hooks, entries by hook, underflows, number of entries, size. */
+const GETINFO = 84;
+
+const PERIOD_MS = 1000;
+/** From a change to the look at it: tools write in bursts, and the runtime takes note of our own. */
+const SETTLE_MS = 100;
+
+/** One table that watches, as far as the check needs it. */
+interface Watcher {
+  readonly owner: Owner;
+  /** Compares Linux with what the runtime believes, and tells it. @throws {KernelError} */
+  compare(): Promise<readonly Drift<unknown>[]>;
+  report(changes: readonly Drift<unknown>[]): void;
+}
+
+export interface IptablesWatchOptions {
+  readonly namespace?: string;
+  readonly onError?: (error: unknown) => void;
+}
+
+export class IptablesWatch {
+  readonly #state: IptablesState;
+  readonly #options: IptablesWatchOptions;
+  readonly #watchers = new Set<Watcher>();
+  readonly #sizes = new Map<string, string>();
+  readonly #sockets = new Map<Family, number>();
+  #poll: ReturnType<typeof setInterval> | undefined;
+  #check: ReturnType<typeof setTimeout> | undefined;
+  #checked = -Infinity;
+  #stopEvents: (() => void) | undefined;
+  #listening = false;
+  #closed = false;
+
+  constructor(state: IptablesState, options: IptablesWatchOptions = {}) {
+    this.#state = state;
+    this.#options = options;
+    // Sizes that we changed ourselves are the new ones to compare with.
+    state.onApplied = () => this.#readSizes();
+  }
+
+  add<T extends { readonly family: Family; readonly table: string }>(
+    resource: Resource<T>,
+    owner: Owner,
+    context: WatchContext<T>,
+    list: () => Promise<readonly Actual<T>[]>,
+  ): () => void {
+    const watcher: Watcher = {
+      owner,
+      compare: async () => compared(resource, context.actual, await list()),
+      report: (changes) => context.drift(changes as readonly Drift<T>[]),
+    };
+    this.#watchers.add(watcher);
+    this.#poll ??= setInterval(() => void this.#tick(), PERIOD_MS).unref();
+    return () => this.#watchers.delete(watcher);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#poll);
+    clearTimeout(this.#check);
+    this.#stopEvents?.();
+    for (const fd of this.#sockets.values()) closeFile(fd);
+    this.#sockets.clear();
+  }
+
+  async #tick(): Promise<void> {
+    // Before the first list nobody knows which variant there is, and nothing is believed.
+    const variant = this.#state.tool.variant;
+    if (this.#watchers.size === 0 || variant === undefined || this.#closed) return;
+    if (variant === "legacy") {
+      if (!this.#state.busy && this.#readSizes()) this.#schedule();
+    } else if (!this.#listening) {
+      this.#listening = true;
+      await this.#listen();
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const { namespace, onError } = this.#options;
+    try {
+      const stop = await listenEvents(NETLINK_NETFILTER, [NFNLGRP_NFTABLES], {
+        onMessage: (message) => {
+          if (this.#concerns(message)) this.#schedule();
+        },
+        onLost: () => this.#schedule(),
+        ...(onError === undefined ? {} : { onError }),
+      }, namespace === undefined ? {} : { namespace });
+      if (this.#closed) stop();
+      else this.#stopEvents = stop;
+      // What moved before the socket was open.
+      this.#schedule();
+    } catch (error) {
+      onError?.(error);
+    }
+  }
+
+  /** Whether an nf_tables event is about a chain of ours or of Linux's own, and not of our own making. */
+  #concerns(message: MessageReader): boolean {
+    if (message.type >> 8 !== NFNL_SUBSYS_NFTABLES || this.#state.tool.isOurs(message.portId)) {
+      return false;
+    }
+    const kind = message.type & 0xff;
+    const wanted = kind === NFT_MSG_NEWRULE || kind === NFT_MSG_DELRULE
+      ? NFTA_RULE_CHAIN
+      : kind === NFT_MSG_NEWCHAIN || kind === NFT_MSG_DELCHAIN
+      ? NFTA_CHAIN_NAME
+      : undefined;
+    if (wanted === undefined) return false;
+    const a = message.attributes(NFGENMSG);
+    while (a.next()) {
+      if (a.type !== wanted) continue;
+      const name = a.string();
+      return /^(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)$/.test(name) ||
+        [...this.#watchers].some(({ owner }) => ownsChain(owner, name));
+    }
+    return false;
+  }
+
+  #schedule(): void {
+    if (this.#check !== undefined || this.#closed) return;
+    const wait = Math.max(SETTLE_MS, this.#checked + PERIOD_MS - performance.now());
+    this.#check = setTimeout(() => void this.#look(), wait).unref();
+  }
+
+  async #look(): Promise<void> {
+    this.#check = undefined;
+    this.#checked = performance.now();
+    const before = this.#state.generation;
+    if (this.#state.busy) return this.#schedule();
+    this.#state.forget();
+    try {
+      for (const watcher of this.#watchers) {
+        const changes = await watcher.compare();
+        // We wrote meanwhile: what was read is old.
+        if (this.#state.busy || this.#state.generation !== before) return this.#schedule();
+        if (changes.length > 0) watcher.report(changes);
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#options.onError?.(error);
+    }
+  }
+
+  /** Reads the sizes of the tables that we have something in; true where one differs from the last look. */
+  #readSizes(): boolean {
+    if (this.#state.tool.variant !== "legacy" || this.#closed) return false;
+    let moved = false;
+    for (const place of this.#state.places) {
+      const [family, table = ""] = place.split(" ");
+      const size = this.#size(family === "6" ? 6 : 4, table);
+      const before = this.#sizes.get(place);
+      moved ||= before !== undefined && before !== size;
+      this.#sizes.set(place, size);
+    }
+    return moved;
+  }
+
+  /** Number of entries and size of a table, as text; empty where Linux does not say. */
+  #size(family: Family, table: string): string {
+    const fd = this.#socket(family);
+    const info = new Uint8Array(new ArrayBuffer(GETINFO));
+    info.set(new TextEncoder().encode(table));
+    const length = new Uint8Array([GETINFO, 0, 0, 0]);
+    const level = family === 4 ? SOL_IP : SOL_IPV6;
+    if (fd < 0 || libc().getsockopt(fd, level, GET_INFO, info, length) !== 0) return "";
+    const view = new DataView(info.buffer);
+    return `${view.getUint32(76, true)} ${view.getUint32(80, true)}`;
+  }
+
+  #socket(family: Family): number {
+    const known = this.#sockets.get(family);
+    if (known !== undefined) return known;
+    const open = () =>
+      libc().socket(family === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+    const { namespace } = this.#options;
+    const fd = namespace === undefined ? open() : inNetworkNamespace(namespace, open);
+    if (fd >= 0) this.#sockets.set(family, fd);
+    return fd;
+  }
+}
+
+/** What differs between Linux and the runtime's belief. */
+export function compared<T>(
+  resource: Resource<T>,
+  believed: ReadonlyMap<string, Actual<T>>,
+  listed: readonly Actual<T>[],
+): readonly Drift<T>[] {
+  const changes: Drift<T>[] = [];
+  const seen = new Set<string>();
+  for (const actual of listed) {
+    const key = resource.key(actual.item);
+    seen.add(key);
+    const known = believed.get(key);
+    const same = known !== undefined && known.owned === actual.owned &&
+      resource.equal(known.item, actual.item);
+    if (!same) changes.push({ key, actual });
+  }
+  for (const key of believed.keys()) if (!seen.has(key)) changes.push({ key });
+  return changes;
+}
