@@ -53,7 +53,7 @@ goes_on second "its connection never noticed"
 
 # Nothing uses it: no need to wait.
 idle=$(printf '%s\n' 1 2 3 | grep -v -e "$one" -e "$two")
-pod $idle False "" 600 | $LAB apply -
+pod $idle False "" 20 | $LAB apply -
 settle
 within 10 "an idle destination goes at once" weight_is "$LONG" $idle ""
 

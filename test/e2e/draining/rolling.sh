@@ -35,6 +35,8 @@ def ask(worker):
             with lock:
                 sent += 1
                 pods.add(answer.split()[0])
+                if sent == 100:
+                    open(f"{out}/{name}.started", "w").close()
         except OSError as error:
             with lock:
                 sent += 1
@@ -52,8 +54,12 @@ first=$!
 requests outside client-outside 192.168.50.11 30080
 second=$!
 
-sleep 1
+for client in inside outside; do
+  within 60 "$client asks" test -e "$LAB_OUT/$client.started"
+done
 for i in 1 2 3 4 5 6 7 8 9 10; do
+  # Ready is who listens: the lab's endpoints do not wait for it.
+  pod $((i + 10)) False | $LAB apply -
   pod $((i + 10)) | $LAB apply -
   # While no agent runs the endpoint comes to terminate; it serves on until the new agent has taken note.
   [ $i != 5 ] || $LAB agent kill one
