@@ -26,8 +26,23 @@ while not os.path.exists(f"{out}/enough"):
     time.sleep(0.05)
 PYTHON
 }
+state() { # state NAME: what Linux knows of the flows, for a failure's report
+  tail -3 "$LAB_OUT/$1.log"
+  date; for p in $(pgrep python3); do echo "$p $(tr '\0' ' ' </proc/$p/cmdline | cut -c1-90) $(cat /proc/$p/wchan) $(cut -d' ' -f3 /proc/$p/stat) $(cat /proc/$p/syscall)"; cat /proc/$p/stack; done
+  on conntrack -L -p udp -o id
+  on conntrack -L -p udp -f ipv6 -o id
+  on ipvsadm -Lnc | grep -E 'UDP|pro '
+  on ipvsadm -Ln | grep -A3 UDP
+}
+answers() { # answers NAME POD SECONDS DESCRIPTION: that pod answers within the time
+  local deadline=$(($(date +%s) + $3))
+  until [ "$(last "$1")" = "$2" ]; do
+    [ "$(date +%s)" -lt $deadline ] || fail "$1 $4" "$(state "$1" 2>&1)"
+    sleep 0.05
+  done
+  pass "$1 $4"
+}
 last() { tail -1 "$LAB_OUT/$1.log" 2>/dev/null; }
-answered_by_pod() { [ "$(last "$1")" = "$2" ]; }
 flow() { on conntrack -L -f "$1" -p udp --orig-port-src "$2" -o id 2>/dev/null; }
 flow_id() { flow "$@" | sed 's/.*id=//'; }
 no_flow() { [ -z "$(flow "$@")" ]; }
@@ -39,12 +54,12 @@ sender vip pod-default-client $VIP4 53 41001
 sender vip6 pod-default-client $VIP6 53 41002
 sender port client-outside 192.168.50.11 30053 41003
 senders="vip vip6 port"
-for name in $senders; do within 30 "$name is served" answered_by_pod $name default/web-1; done
+for name in $senders; do answers $name default/web-1 30 "is served"; done
 
 # One goes, another comes: everybody moves.
 { pod 2; pod 1 False; } | $LAB apply -
 settle
-for name in $senders; do within 10 "$name moves to the new endpoint" answered_by_pod $name default/web-2; done
+for name in $senders; do answers $name default/web-2 10 "moves to the new endpoint"; done
 
 # One of two goes: only its clients move.
 pod 1 True | $LAB apply -
@@ -63,11 +78,11 @@ expect "flows of living endpoints are left alone" "$(flow_id ipv4 41001) $(flow_
 # None, then one again.
 pod 2 False | $LAB apply -
 settle
-for name in $senders; do within 10 "$name reaches nobody without endpoints" answered_by_pod $name nobody; done
+for name in $senders; do answers $name nobody 10 "reaches nobody without endpoints"; done
 within 10 "no flow to a pod that is gone is left" no_flow ipv4 41001
 pod 1 True | $LAB apply -
 settle
-for name in $senders; do within 10 "$name is served again" answered_by_pod $name default/web-1; done
+for name in $senders; do answers $name default/web-1 10 "is served again"; done
 
 # What another proxy left: a flow that conntrack translates to a pod that is gone, before IPVS sees it.
 $LAB agent stop one
