@@ -10,11 +10,20 @@
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import { KernelError } from "../dataplane/errors.ts";
 import { type Conflict, type Plan, plan } from "../dataplane/plan.ts";
-import type { Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
+import type {
+  Actual,
+  Drift,
+  Op,
+  Outcome,
+  Resource,
+  Table,
+  TableRef,
+} from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
-import type { Logger, Reconciler } from "../plugin.ts";
+import type { Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
+import { type Kept, Retiring } from "./retiring.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 import { Evaluation, type Holder } from "./evaluation.ts";
 import { Units, type UnitState } from "./units.ts";
@@ -91,6 +100,7 @@ export class Engine {
   readonly #tables: readonly OpenTable[];
   readonly #evaluation: Evaluation<OpenTable>;
   readonly #units: Units[] = [];
+  readonly #retiring: Retiring[] = [];
   readonly #unsubscribe: (() => void)[] = [];
   #phase: PluginPhase = "waiting";
   #reason: string | undefined;
@@ -154,6 +164,28 @@ export class Engine {
         this.#wake();
       }));
     }
+  }
+
+  /** Lets items of a kind retire by `rule`. */
+  retire({ resource }: TableRef<unknown>, rule: RetirementRule<unknown>): void {
+    const open = this.#tables.find((one) => one.tracker.resource === resource);
+    if (open === undefined) {
+      throw new Error(
+        `Plugin "${this.#options.owner.name}" retires items of kind "${resource.kind}", which its ` +
+          `field "tables" does not name; add it there`,
+      );
+    }
+    const { table, tracker } = open;
+    this.#retiring.push(
+      new Retiring({
+        table,
+        tracker,
+        rule,
+        trackerOf: (kind) =>
+          this.#tables.find((other) => other.tracker.resource.kind === kind)?.tracker,
+        now: () => this.#options.clock.now(),
+      }),
+    );
   }
 
   /** Starts watching Linux and runs the first round as soon as all inputs are synced. */
@@ -270,10 +302,17 @@ export class Engine {
    */
   async preview(): Promise<readonly TablePlan[]> {
     this.#evaluate();
-    const plans: TablePlan[] = [];
+    const lists: (readonly Actual<unknown>[])[] = [];
     for (const { table, tracker } of this.#tables) {
       const list = await table.list();
       tracker.replaceActual(list);
+      lists.push(list);
+    }
+    for (const retiring of this.#retiring) retiring.preview();
+    this.#keep();
+    const plans: TablePlan[] = [];
+    for (const [index, { tracker }] of this.#tables.entries()) {
+      const list = lists[index] ?? [];
       const difference = plan(tracker.resource, tracker.allDesired(), list);
       tracker.take("upserts");
       plans.push({
@@ -351,12 +390,13 @@ export class Engine {
     this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
   }
 
-  /** When the next retry or full read-back is due. */
+  /** When the next retry, look at what retires, or full read-back is due. */
   #nextWork(): number {
     let at = this.#nextFull;
     for (const { failures } of this.#tables) {
       for (const failure of failures.values()) at = Math.min(at, failure.at);
     }
+    for (const { next } of this.#retiring) at = Math.min(at, next);
     return at;
   }
 
@@ -397,6 +437,8 @@ export class Engine {
       this.#retry(start);
       await this.#list();
       this.#evaluate();
+      for (const retiring of this.#retiring) await retiring.round();
+      this.#keep();
       for (const open of this.#tables) await this.#apply(open, "upserts");
       for (const open of this.#tables.toReversed()) await this.#apply(open, "deletes");
       this.#forgetFailures();
@@ -521,6 +563,14 @@ export class Engine {
     }
   }
 
+  /** Tells the trackers what stays although nobody wants it. */
+  #keep(): void {
+    if (this.#retiring.length === 0) return;
+    const kept: Kept = new Map();
+    for (const retiring of this.#retiring) retiring.collect(kept);
+    for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NOTHING_KEPT);
+  }
+
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
     const taken = open.tracker.take(verbs);
     const ops = open.failures.size === 0 ? taken : this.#notPutOff(open, taken);
@@ -632,6 +682,8 @@ export class Engine {
     }
   }
 }
+
+const NOTHING_KEPT: ReadonlySet<string> = new Set();
 
 /** What became of a kind's ops of one round. */
 type Tally = Readonly<

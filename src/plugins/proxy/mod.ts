@@ -1,13 +1,17 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
+import { release } from "node:os";
 import { parseCidr } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   HostAddress,
+  IpvsService,
   Plugin,
   PluginContext,
   Service,
+  TableRef,
 } from "../../kernel/plugin.ts";
+import { podAddresses, retirementOf } from "./draining.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
@@ -16,16 +20,23 @@ import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { isProxied } from "./service-plan.ts";
-import { type ServiceContext, serviceItems } from "./services.ts";
+import { type ServiceContext, serviceItems, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
+const BY_ADDRESS = "address";
 
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
   api: 1,
-  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes" }],
+  watches: ({ ipvsGracefulTermination }) => [
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "nodes" },
+    // Their grace periods. 100,000 pods take memory: only where somebody asks for it.
+    ...(ipvsGracefulTermination ? [{ kind: "pods" } as const] : []),
+  ],
   tables: [
     "links",
     "sysctls",
@@ -45,7 +56,7 @@ export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
   serviceMetrics(context);
-  const { host, input, node, options, reconcile, stores, tables } = context;
+  const { host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
@@ -70,9 +81,39 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const shared = derive("node", [facts, binding], () => {
     const { obstacles, ...known } = facts.value;
     const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
-    const context: ServiceContext = { node, ...known, ranges, excluded, routedRanges: routed };
+    const context: ServiceContext = {
+      node,
+      ...known,
+      ranges,
+      excluded,
+      routedRanges: routed,
+      graceful: options.ipvsGracefulTermination,
+    };
     return { context, problems };
   });
+
+  if (options.ipvsGracefulTermination) {
+    const { pods } = stores;
+    pods.addIndex(BY_ADDRESS, podAddresses);
+    retire(
+      tables.ipvsDestinations,
+      (destination, service) =>
+        retirementOf(destination, service as IpvsService | undefined, {
+          gracePeriod: options.ipvsGracefulPeriod,
+          podsAt: (address) => pods.by(BY_ADDRESS, address),
+          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
+          needs({ service: { address, family, fwmark } }) {
+            const node = shared.value.context.families.find((f) => f.family === family);
+            if (node === undefined || fwmark !== 0) return [];
+            const items = vipItems(family, address, node.address);
+            return [
+              { table: tables.addresses as TableRef<unknown>, item: items.address },
+              { table: tables.routes as TableRef<unknown>, item: items.route },
+            ];
+          },
+        }),
+    );
+  }
 
   reconcile({
     name: "node",
@@ -88,7 +129,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
         );
       }
       want(tables.links, vipLink);
-      for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
+      for (const sysctl of sysctls(families, release())) want(tables.sysctls, sysctl);
       for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);
       for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
@@ -105,6 +146,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
       servicesChanged,
       input(endpointslices, (slice) => serviceKeys(slice)),
       shared,
+      // Nothing depends on a pod, but without them a restart would not know their periods.
+      ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
     ],
     *units() {
       for (const service of services.values()) yield serviceKey(service);
