@@ -1,5 +1,6 @@
 /**
- * Makes Linux what one plugin's reconcilers say.
+ * Makes Linux what one plugin's reconcilers say. 600 lines because it is one state machine: every part of a round shares
+ * the trackers, the failures and the timer.
  *
  * A wake marks units dirty; a round evaluates them, then creates and updates down the kinds and deletes back up.
  * Rounds never overlap. The first wake after a quiet time runs at once; later ones wait until the minimum interval
@@ -22,9 +23,10 @@ import type {
 import { Tracker } from "../dataplane/tracker.ts";
 import type { Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, endsWithin } from "./clock.ts";
 import { type Kept, Retiring } from "./retiring.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
+import { Tally } from "./tally.ts";
 import { Evaluation, type Holder } from "./evaluation.ts";
 import { Units, type UnitState } from "./units.ts";
 
@@ -87,13 +89,12 @@ interface OpenTable {
 
 /** Refusals that mean that Linux is not as we believed. */
 const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBUFS", "ETIMEDOUT"]);
-/** Ops of one kind in one round that are logged one by one; more are summed up in one line. */
-const LOGGED_OPS = 20;
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
 const LOGGED_WARNINGS = 20;
 /** Milliseconds that a round may take to end when the agent stops. */
 const STOP_TIMEOUT = 5_000;
 const LISTED_PROBLEMS = 100;
+const NO_KEYS: ReadonlySet<string> = new Set();
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -218,22 +219,12 @@ export class Engine {
     this.#cancelTimer?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
-    if (this.#running !== undefined) await this.#within(STOP_TIMEOUT, this.#running);
+    const { clock, log } = this.#options;
+    const round = this.#running;
+    if (round !== undefined && !await endsWithin(clock, STOP_TIMEOUT, round)) {
+      log.warn("Stopping in the middle of a round", { waited: STOP_TIMEOUT });
+    }
     this.#phase = "stopped";
-  }
-
-  /** Waits for a round, but no longer than `ms`. */
-  #within(ms: number, round: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(ms, () => {
-        this.#options.log.warn("Stopping in the middle of a round", { waited: ms });
-        resolve();
-      });
-      void round.then(() => {
-        cancel();
-        resolve();
-      });
-    });
   }
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
@@ -568,7 +559,7 @@ export class Engine {
     if (this.#retiring.length === 0) return;
     const kept: Kept = new Map();
     for (const retiring of this.#retiring) retiring.collect(kept);
-    for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NOTHING_KEPT);
+    for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NO_KEYS);
   }
 
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
@@ -588,24 +579,17 @@ export class Engine {
       const { kind } = open.tracker.resource;
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
-    const done: Done[] = [];
-    const tally = { create: none(), update: none(), delete: none() };
+    const tally = new Tally(open.tracker.resource);
     for (const outcome of outcomes) {
-      const repair = this.#settle(open, outcome);
-      const count = tally[outcome.op.verb];
-      if (repair === undefined) {
-        count.failed++;
-      } else {
-        count.ok++;
-        if (repair) count.repaired++;
-        if (done.length <= LOGGED_OPS) done.push({ op: outcome.op, repair });
-      }
+      tally.add(outcome.op, this.#settle(open, outcome));
       // Nobody can say whether it moved before our change or after it.
       if (doubted.size > 0 && doubted.has(open.tracker.resource.key(outcome.op.item))) {
         open.stale = true;
       }
     }
-    this.#logOps(open, done, tally);
+    const { log, observer } = this.#options;
+    if (observer !== undefined) tally.observe(observer.ops.bind(observer));
+    tally.log(log);
   }
 
   /** Without those that failed before and wait for their next try. */
@@ -658,50 +642,6 @@ export class Engine {
     }
     return undefined;
   }
-
-  #logOps({ tracker }: OpenTable, done: readonly Done[], tally: Tally): void {
-    const { log, observer } = this.#options;
-    const { kind } = tracker.resource;
-    for (const [verb, { ok, failed }] of Object.entries(tally)) {
-      if (ok > 0) observer?.ops(kind, verb, true, ok);
-      if (failed > 0) observer?.ops(kind, verb, false, failed);
-    }
-    if (done.length > LOGGED_OPS) {
-      log.info("Changed Linux", {
-        kind,
-        created: tally.create.ok,
-        updated: tally.update.ok,
-        deleted: tally.delete.ok,
-        repaired: tally.create.repaired + tally.update.repaired + tally.delete.repaired,
-      });
-      return;
-    }
-    for (const { op, repair } of done) {
-      const item = tracker.resource.describe(op.item);
-      log.info(repair ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
-    }
-  }
-}
-
-const NOTHING_KEPT: ReadonlySet<string> = new Set();
-
-/** What became of a kind's ops of one round. */
-type Tally = Readonly<
-  Record<
-    Op<unknown>["verb"],
-    { readonly ok: number; readonly failed: number; readonly repaired: number }
-  >
->;
-
-function none(): { ok: number; failed: number; repaired: number } {
-  return { ok: 0, failed: 0, repaired: 0 };
-}
-
-/** An op that Linux has carried out; those past `LOGGED_OPS` are only counted. */
-interface Done {
-  readonly op: Op<unknown>;
-  /** Linux had moved without us. */
-  readonly repair: boolean;
 }
 
 function textOf(error: unknown): string {
