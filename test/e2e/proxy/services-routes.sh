@@ -10,7 +10,7 @@ $LAB agent restart one
 settle
 all_addresses "routes"
 expect "routes: no VIP is an address" "$(vips one)" ""
-expect "routes: one route a range" "$($LAB exec node-one sh -c 'ip route show table local dev kube-dummy-if; ip -6 route show table local dev kube-dummy-if' | awk '/^(local )?[0-9a-f.:]+\// && !/fe80/ { print ($1 == "local") ? $2 : $1 }' | sort)" "10.96.0.0/16
+expect "routes: one route a range" "$($LAB exec node-one sh -c 'ip route show table local proto 201; ip -6 route show table local proto 201' | awk '/^(local )?[0-9a-f.:]+\// && !/fe80/ { print ($1 == "local") ? $2 : $1 }' | sort)" "10.96.0.0/16
 198.51.100.0/24
 203.0.113.0/24
 fd00:198::/112
