@@ -10,9 +10,12 @@ import type {
 } from "../../kernel/plugin.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
+import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
+import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
+import { isProxied } from "./service-plan.ts";
 import { type ServiceContext, serviceItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
@@ -32,6 +35,7 @@ const proxy: Plugin<ProxyOptions> = {
     "jumps",
     "ipvsServices",
     "ipvsDestinations",
+    "healthChecks",
     "ipvsTimeouts",
   ],
   parse: parseOptions,
@@ -40,6 +44,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
+  serviceMetrics(context);
   const { host, input, node, options, reconcile, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
@@ -116,6 +121,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
+      if (check !== undefined) want(tables.healthChecks, check);
     },
   });
 }
