@@ -104,7 +104,7 @@ async function oneChange(node: string, index: number, generation: number): Promi
 /** One destination more, one less, by `ipvsadm`. */
 function ipvsadmEdits(node: string, count: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => {
-    const name = `${clusterIpOf(index % services)}:80`;
+    const name = `${clusterIpOf((index >> 1) % services)}:80`;
     const verb = index % 2 === 0 ? ["-a", "-m"] : ["-d"];
     const destination = ["-t", name, "-r", "10.250.0.1:8080"];
     const start = performance.now();
