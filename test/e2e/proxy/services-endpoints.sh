@@ -21,8 +21,8 @@ endpoints() { # endpoints NAME ON-ONE ON-TWO: two slices, and waits
   slice "$1-b" "$1" "[$3]" 8081
   settle
 }
-chosen() { # chosen NODE ADDRESS: the endpoints of TCP ADDRESS:80
-  ipvs_service "$1" "TCP $2:80" | awk 'NR > 1 { print $1 }' | paste -sd' '
+chosen() { # chosen NODE ADDRESS: the endpoints of TCP ADDRESS:80 that get connections; one that ends stays at weight 0 (S26)
+  ipvs_service "$1" "TCP $2:80" | awk 'NR > 1 && $3 > 0 { print $1 }' | paste -sd' '
 }
 a=10.244.1.5:8080 b=10.244.2.5:8081 c=10.244.1.6:8080
 
