@@ -3,6 +3,7 @@
 import type { TableRef } from "../resource.ts";
 import { type Address, address } from "./address.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
+import { type BridgeHairpin, bridgeHairpin } from "./hairpin.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
 import { type IpvsTimeout, ipvsTimeout } from "./ipvs-timeout.ts";
@@ -18,6 +19,7 @@ export interface Tables {
   readonly addresses: TableRef<Address>;
   readonly routes: TableRef<Route>;
   readonly rules: TableRef<Rule>;
+  readonly bridgeHairpins: TableRef<BridgeHairpin>;
   readonly ipsets: TableRef<IpSet>;
   readonly ipsetMembers: TableRef<IpSetMember>;
   readonly chains: TableRef<Chain>;
@@ -33,6 +35,7 @@ export const tables: Tables = {
   addresses: { resource: address },
   routes: { resource: route },
   rules: { resource: rule },
+  bridgeHairpins: { resource: bridgeHairpin },
   ipsets: { resource: ipset },
   ipsetMembers: { resource: ipsetMember },
   chains: { resource: chain },
@@ -52,6 +55,7 @@ export const creationOrder: readonly string[] = Object.values(tables).map((ref) 
 
 export type {
   Address,
+  BridgeHairpin,
   Chain,
   IpSet,
   IpSetMember,
