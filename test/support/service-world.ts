@@ -14,6 +14,8 @@ export const proxyPlugin = proxy as unknown as Plugin<never>;
 export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions {
   return {
     masqueradeAll: false,
+  ipvsPermitAll: true,
+  hairpinMode: false,
     nodeportBindonAllIp: false,
     vipBinding: "auto",
     serviceClusterIpRange: ["10.96.0.0/12"],

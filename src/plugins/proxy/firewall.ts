@@ -1,7 +1,7 @@
 /** When the service firewall and the hairpin rules are judged again. Pure functions beside this file say what they are. */
 
-import type { HostAddress, Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
-import { hairpinItems, hairpinPart, mayHairpin } from "./hairpin.ts";
+import type { Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
+import { hairpinItems, hairpinPart, mayHairpin, podBridges } from "./hairpin.ts";
 import { collect, derive } from "./inputs.ts";
 import type { ProxyOptions } from "./options.ts";
 import { firewallRules, firewallSets, isLarge, localIps } from "./service-firewall.ts";
@@ -9,7 +9,7 @@ import type { ServiceContext, ServicePlan } from "./service-plan.ts";
 
 /** What the firewall shares with the rest of the proxy. */
 export interface Shared {
-  readonly context: Input & { readonly value: ServiceContext };
+  readonly facts: Input & { readonly value: { readonly context: ServiceContext } };
   readonly services: Input;
   readonly slices: Input;
   /** The plan of a Service, undefined where it is gone. */
@@ -18,13 +18,16 @@ export interface Shared {
 
 export function reconcileFirewall(
   { host, options, reconcile, stores, tables }: PluginContext<ProxyOptions>,
-  { context, services }: Shared,
+  shared: Shared,
 ): void {
-  const facts = derive("service firewall", [context, services, host], () => ({
-    families: context.value.families,
-    large: isLarge(stores.services.size),
-    local: localIps(host.values(), context.value.families),
-  }));
+  const facts = derive("service firewall", [shared.facts, shared.services, host], () => {
+    const { families } = shared.facts.value.context;
+    return {
+      families,
+      large: isLarge(stores.services.size),
+      local: localIps(host.values(), families),
+    };
+  });
   reconcile({
     name: "service firewall",
     inputs: [facts],
@@ -44,12 +47,12 @@ export function reconcileFirewall(
 
 export function reconcileHairpin(
   { host, node, options, reconcile, stores, tables }: PluginContext<ProxyOptions>,
-  { context, services, slices, plan }: Shared,
+  { facts, services, slices, plan }: Shared,
 ): void {
   const always = options.hairpinMode;
   const parts = collect(
     "hairpin",
-    [services, slices, context],
+    [services, slices, facts],
     function* () {
       for (const { metadata } of stores.services.values()) {
         yield `${metadata.namespace}/${metadata.name}`;
@@ -65,9 +68,9 @@ export function reconcileHairpin(
     },
   );
   // VIPs come and go on the host all the time; only links that pods hang on matter.
-  const links = derive("pod links", [context, host], (): readonly HostAddress[] => {
-    const { families } = context.value;
-    return host.values().filter(({ link }) => link !== "kube-dummy-if" && families.length > 0);
+  const links = derive("pod links", [facts, host], () => {
+    const { families } = facts.value.context;
+    return { families, bridges: podBridges(families, host.values()) };
   });
   reconcile({
     name: "hairpin",
@@ -82,12 +85,12 @@ export function reconcileHairpin(
         for (const problem of part?.problems ?? []) report(`Service "${unit}": ${problem}`);
       }
       const list = found.flatMap(([, part]) => part ?? []);
-      const items = hairpinItems(list, node, context.value.families, links.value);
+      const items = hairpinItems(list, node, links.value.families);
       wantAll(tables.ipsets, items.sets);
       wantAll(tables.ipsetMembers, items.members);
       wantAll(tables.chains, items.chains);
       wantAll(tables.jumps, items.jumps);
-      wantAll(tables.bridgeHairpins, items.bridges);
+      if (items.chains.length > 0) wantAll(tables.bridgeHairpins, links.value.bridges);
     },
   });
 }

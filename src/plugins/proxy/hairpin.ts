@@ -68,7 +68,6 @@ export interface HairpinItems {
   readonly members: readonly IpSetMember[];
   readonly chains: readonly Chain[];
   readonly jumps: readonly Jump[];
-  readonly bridges: readonly BridgeHairpin[];
 }
 
 /** What all parts want of Linux together; nothing of a family where no Service needs it. */
@@ -76,18 +75,15 @@ export function hairpinItems(
   parts: readonly HairpinPart[],
   node: string,
   families: readonly NodeFamily[],
-  host: readonly HostAddress[],
 ): HairpinItems {
   const items = families.map((family) =>
     familyItems(parts.flatMap(({ frontends }) => frontends), node, family)
   );
-  const chains = items.flatMap(({ chains }) => chains);
   return {
     sets: items.flatMap(({ sets }) => sets),
     members: items.flatMap(({ members }) => members),
-    chains,
+    chains: items.flatMap(({ chains }) => chains),
     jumps: items.flatMap(({ jumps }) => jumps),
-    bridges: chains.length === 0 ? [] : podBridges(families, host),
   };
 }
 
@@ -95,7 +91,7 @@ function familyItems(
   all: readonly Frontend[],
   node: string,
   { family, address: nodeAddress }: NodeFamily,
-): Omit<HairpinItems, "bridges"> {
+): HairpinItems {
   const set = `${family === 6 ? "inet6:" : ""}${SET}`;
   const entries = new Set<string>();
   const rules = new Map<string, FilterRule>();
@@ -137,7 +133,7 @@ function inOrder(rules: ReadonlyMap<string, FilterRule>): readonly FilterRule[] 
 }
 
 /** Links that carry an address of the node's pod CIDRs: the bridges that its pods hang on. */
-function podBridges(
+export function podBridges(
   families: readonly NodeFamily[],
   host: readonly HostAddress[],
 ): readonly BridgeHairpin[] {
@@ -147,4 +143,3 @@ function podBridges(
   );
   return [...new Set(found.map(({ link }) => link))].toSorted().map((bridge) => ({ bridge }));
 }
-

@@ -9,17 +9,15 @@ import type {
   Service,
 } from "../../kernel/plugin.ts";
 import { externalRanges } from "./external-ranges.ts";
-import { masquerade, rangeRoutes, sysctls, vipLink } from "./foundation.ts";
-import { derive } from "./inputs.ts";
-import { nodeFamilies } from "./node.ts";
+import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
+import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
+import { derive, tally } from "./inputs.ts";
+import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { type ServiceContext, serviceItems } from "./services.ts";
-
-/**
- * Number of Services past which `--vip-binding=auto` serves the range by one route: adding addresses is quadratic
- * in Linux, 26 ms for 1,000 but 330 ms for 5,000 and 1.5 s for 10,000 (measured on the host).
- */
-const AUTO_ROUTE_SERVICES = 2_000;
+import { firewallMembers } from "./service-firewall.ts";
+import { planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
+import { itemsOf } from "./services.ts";
+import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
@@ -27,7 +25,7 @@ const BY_SERVICE = "service";
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
   api: 1,
-  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes", only: "self" }],
+  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes" }],
   tables: [
     "links",
     "sysctls",
@@ -40,6 +38,7 @@ const proxy: Plugin<ProxyOptions> = {
     "jumps",
     "ipvsServices",
     "ipvsDestinations",
+    "ipvsTimeouts",
   ],
   parse: parseOptions,
   setup,
@@ -52,22 +51,28 @@ function setup(context: PluginContext<ProxyOptions>): void {
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
-  // Other addresses of the host matter, and are watched, only where NodePorts are bound to them.
-  const addresses = options.nodeportBindonAllIp ? [host] : [];
-  const sources = [input(stores.nodes, () => "all"), servicesChanged, ...addresses];
-  const shared = derive("node", sources, (): ServiceContext => {
-    const families = nodeFamilies(stores.nodes.get(node), options);
-    const ranges = options.serviceClusterIpRange.flatMap((text) => parseCidr(text) ?? []);
-    return {
-      node,
-      families,
-      routedRanges: routesRanges(options, services.size) ? ranges : [],
-      extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
-      ranges: externalRanges(options),
-      excluded: options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []),
-      ownAddresses: [],
-      otherNodes: [],
-    };
+  const ranges = externalRanges(options);
+  const excluded = options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []);
+  // The host's own addresses are watched only where something depends on them.
+  const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
+    !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
+  const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
+  const facts = derive("nodes", sources, () => ({
+    ...nodeFacts(node, [...stores.nodes.values()], host.values(), options, ranges),
+    extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
+  }));
+
+  const external = tally(services, externalCount);
+  let kinds: RoutedKinds | undefined;
+  const binding = derive("VIP binding", [servicesChanged], () => {
+    const counts = { cluster: services.size, external: external() };
+    return kinds = routedKinds(options.vipBinding, counts, kinds);
+  });
+  const shared = derive("node", [facts, binding], () => {
+    const { obstacles, ...known } = facts.value;
+    const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
+    const context: ServiceContext = { node, ...known, ranges, excluded, routedRanges: routed };
+    return { context, problems };
   });
 
   reconcile({
@@ -75,7 +80,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
     inputs: [shared],
     units: () => [""],
     desired(_unit, { want, report }) {
-      const { families, routedRanges } = shared.value;
+      const { context: { families, routedRanges }, problems } = shared.value;
+      for (const problem of problems) report(problem);
       if (families.length === 0) {
         report(
           `Node "${node}" has no address of an enabled family in status.addresses; no Service can be served ` +
@@ -84,6 +90,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       }
       want(tables.links, vipLink);
       for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
+      for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);
       for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
         const { chain, jump } = masquerade(family, options.masqueradeAll);
@@ -93,24 +100,31 @@ function setup(context: PluginContext<ProxyOptions>): void {
     },
   });
 
+  const slicesChanged = input(endpointslices, (slice) => serviceKeys(slice));
+  const planOf = (unit: string): ServicePlan | undefined => {
+    const service = services.get(unit);
+    if (service === undefined) return undefined;
+    return planService(service, endpointslices.by(BY_SERVICE, unit), shared.value.context);
+  };
+  const parts = { facts: shared, services: servicesChanged, slices: slicesChanged, plan: planOf };
+  reconcileFirewall(context, parts);
+  reconcileHairpin(context, parts);
+
   reconcile({
     name: "service",
-    inputs: [
-      servicesChanged,
-      input(endpointslices, (slice) => serviceKeys(slice)),
-      shared,
-    ],
+    inputs: [servicesChanged, slicesChanged, shared],
     *units() {
       for (const service of services.values()) yield serviceKey(service);
     },
     // The older Service wins an address and port that two of them want.
     rank: (unit) => `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`,
     desired(unit, { want, report }) {
-      const service = services.get(unit);
-      if (service === undefined) return;
-      const slices = endpointslices.by(BY_SERVICE, unit);
-      const items = serviceItems(service, slices, shared.value);
-      for (const problem of items.problems) report(problem);
+      const plan = planOf(unit);
+      if (plan === undefined) return;
+      const items = itemsOf(plan, shared.value.context);
+      const problems = [...items.problems];
+      for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
@@ -125,11 +139,6 @@ function serviceKey({ metadata }: Service): string {
 
 function serviceKeys({ metadata, service }: EndpointSlice): readonly string[] {
   return service === undefined ? [] : [`${metadata.namespace}/${service}`];
-}
-
-function routesRanges({ vipBinding }: ProxyOptions, serviceCount: number): boolean {
-  return vipBinding === "route" ||
-    (vipBinding === "auto" && serviceCount > AUTO_ROUTE_SERVICES);
 }
 
 /**

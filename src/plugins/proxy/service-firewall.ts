@@ -85,7 +85,9 @@ export function localIps(
   families: readonly NodeFamily[],
 ): readonly IpSetMember[] {
   return families.flatMap(({ family, address }) => {
-    const own = host.filter((each) => each.family === family && !/dummy|kube|docker/.test(each.link))
+    const own = host.filter((each) =>
+      each.family === family && !/dummy|kube|docker/.test(each.link)
+    )
       .map((each) => each.address);
     return [...new Set([address, ...own])].toSorted().map((entry) => ({
       set: setName("localIps", family),
@@ -254,11 +256,13 @@ function verdictRules(family: Family): readonly FilterRule[] {
     },
     // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C).
     ...(family === 4
-      ? [{
-        matches: [{ kind: "protocol", protocol: "sctp" }, noEndpoints],
-        target: { kind: "reject", with: "icmp-proto-unreachable" },
-        comment,
-      } as const]
+      ? [
+        {
+          matches: [{ kind: "protocol", protocol: "sctp" }, noEndpoints],
+          target: { kind: "reject", with: "icmp-proto-unreachable" },
+          comment,
+        } as const,
+      ]
       : []),
     { matches: [noEndpoints], target: unreachable(family), comment },
   ];

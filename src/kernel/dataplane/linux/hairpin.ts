@@ -1,6 +1,5 @@
 /** Hairpin mode of bridge ports: rtnetlink IFLA_BRPORT_MODE, which `bridge link set dev PORT hairpin on` sets too. */
 
-import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
 import type { Actual, Op, Outcome, Table, WatchContext } from "../resource.ts";
 import { type BridgeHairpin, bridgeHairpin as resource } from "../resources/hairpin.ts";
@@ -26,19 +25,14 @@ interface Port {
   readonly hairpin: boolean;
 }
 
-export interface HairpinOptions {
-  /** Opens the owner's ledger, at the first use. */
-  ledger(owner: Owner): Ledger;
-}
-
+/** @param openLedger opens the owner's ledger; called at the first use */
 export function hairpinTable(
   rtnl: Rtnl,
-  options: HairpinOptions,
-  owner: Owner,
+  openLedger: () => Ledger,
 ): Table<BridgeHairpin> {
   let opened: Ledger | undefined;
   /** A bridge's name marks that it is wanted; "bridge port" marks a port that was off before. */
-  const ledger = (): Ledger => opened ??= options.ledger(owner);
+  const ledger = (): Ledger => opened ??= openLedger();
 
   /** Ports to pods by their bridge's name. */
   async function ports(): Promise<ReadonlyMap<string, readonly Port[]>> {

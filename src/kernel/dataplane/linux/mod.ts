@@ -14,6 +14,7 @@ import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
+import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
@@ -57,13 +58,16 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
   const modules = new Modules(namespace);
   const ledgers: Ledger[] = [];
-  const ledgerOf = (kind: string) => (owner: Owner): Ledger => {
+  const ledgerOf = (owner: Owner, kind: string): Ledger => {
     const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
     ledgers.push(ledger);
     return ledger;
   };
-  const sysctls = { ...inNamespace, modules, ledger: ledgerOf("sysctl") };
-  const hairpins = { ledger: ledgerOf("hairpin") };
+  const sysctls = {
+    ...inNamespace,
+    modules,
+    ledger: (owner: Owner): Ledger => ledgerOf(owner, "sysctl"),
+  };
 
   const kinds: Readonly<Record<string, (owner: Owner) => unknown>> = {
     "link": (owner) => linkTable(rtnl, monitor, owner),
@@ -71,13 +75,15 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "address": (owner) => addressTable(rtnl, monitor, owner),
     "route": (owner) => routeTable(rtnl, monitor, owner),
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
-    "bridge.hairpin": (owner) => hairpinTable(rtnl, hairpins, owner),
+    "bridge.hairpin": (owner) => hairpinTable(rtnl, () => ledgerOf(owner, "hairpin")),
     "ipset": (owner) => ipsetTable(ipsets, ipsetDrift, owner),
     "ipset.member": (owner) => ipsetMemberTable(ipsets, ipsetDrift, owner),
     "chain": (owner) => chainTable(iptables, filterWatch, owner),
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
+    "ipvs.timeout": (owner) =>
+      ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
 
   return {
