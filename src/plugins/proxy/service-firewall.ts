@@ -210,24 +210,28 @@ function icmpRules(family: Family): readonly FilterRule[] {
 }
 
 function acceptRules(family: Family): readonly FilterRule[] {
+  const elsewhere: Match = {
+    kind: "set",
+    set: setName("localIps", family),
+    directions: ["dst"],
+    negate: true,
+  };
+  const comment = "reject all unexpected traffic to service IPs";
   return [
     {
       matches: [toPort("ports", family)],
       target: { kind: "accept" },
       comment: "allow input traffic to ipvs services",
     },
-    {
-      matches: [{
-        kind: "set",
-        set: setName("localIps", family),
-        directions: ["dst"],
-        negate: true,
-      }],
-      target: unreachable(family),
-      comment: "reject all unexpected traffic to service IPs",
-    },
+    // Beside kube-router's rule, which alone would make most TCP clients wait.
+    { matches: [TCP, elsewhere], target: RESET, comment },
+    { matches: [elsewhere], target: unreachable(family), comment },
   ];
 }
+
+const TCP: Match = { kind: "protocol", protocol: "tcp" };
+/** Linux sends one ICMP error a second to a client, and an IPv6 client waits for a second one; resets are not limited. */
+const RESET = { kind: "reject", with: "tcp-reset" } as const;
 
 /** What becomes of a new connection that may not go on. */
 function verdictRules(family: Family): readonly FilterRule[] {
@@ -248,12 +252,7 @@ function verdictRules(family: Family): readonly FilterRule[] {
       target: { kind: "drop" },
       comment: "not in loadBalancerSourceRanges",
     },
-    // Linux sends one ICMP a second to a client, and IPv6 senders wait for a second one; resets are not limited.
-    {
-      matches: [{ kind: "protocol", protocol: "tcp" }, noEndpoints],
-      target: { kind: "reject", with: "tcp-reset" },
-      comment,
-    },
+    { matches: [TCP, noEndpoints], target: RESET, comment },
     // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C).
     ...(family === 4
       ? [
