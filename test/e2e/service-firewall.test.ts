@@ -27,4 +27,12 @@ describe("service firewall", () => {
       expect(lab.stdout).not.toContain("FAIL");
     });
   }
+
+  test("families: nothing of a family is made where it is switched off", async () => {
+    const lab = await passLab({
+      topology: join(FOLDER, "families.yaml"),
+      script: join(FOLDER, "families.sh"),
+    });
+    expect(lab.stdout).toContain("ok   ");
+  });
 });

@@ -177,7 +177,7 @@ export function firewallRules({ family }: NodeFamily, permitAll: boolean): Firew
     from: "OUTPUT",
     to: LOCAL_OUT_CHAIN,
     matches: [toVip, isNew],
-    comment: "judge the node's own connections to services",
+    comment: "judge new connections of the node to services",
   };
   return { chains: [verdicts, services, output], jumps: [input, out] };
 }

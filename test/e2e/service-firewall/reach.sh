@@ -74,20 +74,6 @@ closed "one route for the range"
 open "one route for the range"
 pings "one route for the range"
 
-# One family at a time: nothing of the other is made.
-$LAB agent flags one -- --enable-ipv6=false
-$LAB agent restart one
-settle
-expect "without IPv6 there are no sets of it" "$(on ipset list -n | grep -c inet6)" "0"
-expect "nor rules" "$(on ip6tables-save | grep -c KUBE-ROUTER)" "0"
-expect "IPv4 is guarded" "$(results TCP 9000 client-outside -- 10.96.1.1)" "client-outside 10.96.1.1 refused"
-$LAB agent flags one -- --enable-ipv4=false
-$LAB agent restart one
-settle
-expect "without IPv4 there are no sets of it" "$(on ipset list -n | grep -vc inet6)" "0"
-expect "nor rules" "$(on iptables-save | grep -c KUBE-ROUTER)" "0"
-expect "IPv6 is guarded" "$(results TCP 9000 client-outside -- fd00:96::1)" "client-outside fd00:96::1 refused"
-
 # --ipvs-permit-all=false leaves it to the node's own rules.
 on iptables -A INPUT -p tcp --dport 8181 -m comment --comment "an admin's" -j DROP
 $LAB agent flags one -- --ipvs-permit-all=false

@@ -15,9 +15,12 @@ import { ownsSet } from "./ipset-names.ts";
 import { compared } from "./iptables-watch.ts";
 
 const PERIOD_MS = 500;
-/** Share of a core that looks may take, and what they may take at once after a quiet time. */
-const SHARE = 0.005;
+/** Shares of a core that the heads, and the comparing of whole sets in turn, may take, and both at once after a quiet time. */
+const HEADS_SHARE = 0.003;
+const SCRUB_SHARE = 0.002;
 const CREDIT_MS = 100;
+/** Of one look, for comparing sets whose number of members is as it should be. */
+const SCRUB_MS = 1;
 
 interface Watcher<T> {
   readonly owner: Owner;
@@ -32,6 +35,7 @@ export class IpsetDrift {
   #counts = new Map<string, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #credit = CREDIT_MS;
+  #scrubCredit = CREDIT_MS;
   #looked = 0;
   /** The set that was compared as a whole last; they take turns by name. */
   #last = "";
@@ -92,21 +96,20 @@ export class IpsetDrift {
 
   async #tick(): Promise<void> {
     const start = performance.now();
-    let found = false;
+    const quiet = start - this.#looked;
+    this.#looked = start;
+    this.#credit = Math.min(CREDIT_MS, this.#credit + quiet * HEADS_SHARE);
+    this.#scrubCredit = Math.min(CREDIT_MS, this.#scrubCredit + quiet * SCRUB_SHARE);
     try {
-      if (!this.#state.busy && this.#believesAny()) found = await this.look();
+      if (!this.#state.busy && this.#believesAny()) await this.look();
       this.#failing = false;
     } catch {
       // The full list that "unknown" asks for meets the same error, and has someone to tell it to.
-      if (!this.#failing) { for (const { context } of this.#sets) context.drift("unknown"); }
+      if (!this.#failing) for (const { context } of this.#sets) context.drift("unknown");
       this.#failing = true;
     }
-    // Looking closer at what others changed is repair, not idling.
-    const cost = found ? 0 : performance.now() - start;
-    this.#credit = Math.min(CREDIT_MS, this.#credit + (start - this.#looked) * SHARE) - cost;
-    this.#looked = start;
     if (this.#timer === undefined || this.#closed) return;
-    this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / SHARE : 0));
+    this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / HEADS_SHARE : 0));
   }
 
   /** Before the first list, and where nobody has sets, there is nothing to look at. */
@@ -122,6 +125,7 @@ export class IpsetDrift {
   /** One look, now; true when it reported something. @throws {KernelError} when Linux cannot be read */
   async look(): Promise<boolean> {
     const { generation } = this.#state;
+    const start = performance.now();
     const heads = await this.#state.list();
     // We wrote meanwhile: what was read is old.
     if (this.#old(generation)) return false;
@@ -129,11 +133,12 @@ export class IpsetDrift {
     const moved = heads.filter(({ name, count }) => this.#counts.get(name) !== count)
       .map(({ name }) => name);
     this.#counts = countsOf(heads);
+    // Looking closer at what others changed is repair, not idling.
+    this.#credit -= performance.now() - start;
     for (const name of moved) {
       if (await this.#compareMembers(name)) found = true;
     }
-    if (!found && this.#credit > 0) found = await this.#compareNext(heads);
-    return found;
+    return found || (this.#scrubCredit > 0 && await this.#scrub(heads));
   }
 
   #old(generation: number): boolean {
@@ -154,13 +159,21 @@ export class IpsetDrift {
     return found;
   }
 
-  async #compareNext(heads: readonly SetPart[]): Promise<boolean> {
+  /** Compares the next sets as a whole, at least one. */
+  async #scrub(heads: readonly SetPart[]): Promise<boolean> {
+    const start = performance.now();
     const names = heads.map(({ name }) => name)
       .filter((name) => [...this.#members].some(({ owner }) => ownsSet(owner, name))).toSorted();
-    const next = names.find((name) => name > this.#last) ?? names[0];
-    if (next === undefined) return false;
-    this.#last = next;
-    return await this.#compareMembers(next);
+    let found = false;
+    for (let count = 0; count < names.length; count++) {
+      const next = names.find((name) => name > this.#last) ?? names[0];
+      if (next === undefined) break;
+      this.#last = next;
+      if (await this.#compareMembers(next)) found = true;
+      if (performance.now() - start > SCRUB_MS) break;
+    }
+    this.#scrubCredit -= performance.now() - start;
+    return found;
   }
 
   async #compareMembers(name: string): Promise<boolean> {
