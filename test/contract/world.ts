@@ -24,6 +24,12 @@ export interface World {
   close(): Promise<void>;
 }
 
+/** Linux, with a shell. */
+export interface LinuxWorld extends World {
+  /** Runs a command in the namespace and gives what it printed. @throws when it fails */
+  run(...argv: readonly string[]): string;
+}
+
 export interface WorldKind {
   readonly name: string;
   /** Link type that stands in for dummy where Linux has none. */
@@ -124,7 +130,7 @@ function survey(): {
 
 const found = survey();
 
-export const linuxWorld: WorldKind = {
+export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
   name: found.link === "dummy" ? "Linux" : "Linux, with bridges for dummies",
   link: found.link,
   lacks: (kind) => found.lacks.get(kind),
@@ -133,12 +139,15 @@ export const linuxWorld: WorldKind = {
     const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
     const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
     const opened: Dataplane[] = [open()];
+    const inside = (...argv: readonly string[]): string => {
+      const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
+      if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
+      return text;
+    };
     return {
       dataplane: opened[0] as Dataplane,
-      hand: hand((...argv) => {
-        const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
-        if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
-      }),
+      run: inside,
+      hand: hand(inside),
       reopen() {
         const again = open();
         opened.push(again);
