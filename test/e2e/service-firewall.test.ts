@@ -8,10 +8,13 @@ const FOLDER = join(import.meta.dir, "service-firewall");
 const TOPOLOGY = join(import.meta.dir, "agent/topology.yaml");
 
 const SCENARIOS = {
-  reach: "keeps programs of the host out of reach by VIPs, and lets pings and the node's addresses be",
-  verdicts: "refuses at once what has no endpoints, and drops what has none here under a Local policy",
+  reach:
+    "keeps programs of the host out of reach by VIPs, and lets pings and the node's addresses be",
+  verdicts:
+    "refuses at once what has no endpoints, and drops what has none here under a Local policy",
   "source-ranges": "lets only clients of loadBalancerSourceRanges use a load balancer IP",
-  drift: "comes back within a second when others flush, delete or change it, and leaves others' alone",
+  drift:
+    "comes back within a second when others flush, delete or change it, and leaves others' alone",
   adopt: "takes over what kube-router left, and kube-router takes it back",
 };
 

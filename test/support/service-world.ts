@@ -2,7 +2,7 @@
 
 import { tables } from "../../src/kernel/dataplane/resources/mod.ts";
 import type { FakeDataplane } from "../../src/kernel/dataplane/fake.ts";
-import type { HostAddress, Plugin } from "../../src/kernel/plugin.ts";
+import type { HostAddress, Plugin, Service } from "../../src/kernel/plugin.ts";
 import proxy from "../../src/plugins/proxy/mod.ts";
 import type { ProxyOptions } from "../../src/plugins/proxy/options.ts";
 import { type TestCluster, testCluster } from "./cluster.ts";
@@ -14,8 +14,8 @@ export const proxyPlugin = proxy as unknown as Plugin<never>;
 export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions {
   return {
     masqueradeAll: false,
-  ipvsPermitAll: true,
-  hairpinMode: false,
+    ipvsPermitAll: true,
+    hairpinMode: false,
     nodeportBindonAllIp: false,
     vipBinding: "auto",
     serviceClusterIpRange: ["10.96.0.0/12"],
@@ -56,9 +56,12 @@ export function smallCluster(): TestCluster {
       clusterIPs: ["10.96.0.10"],
       ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
     }),
+    balanced("default/lb", "10.96.0.30", 32000),
+    balanced("default/lb2", "10.96.0.31", 32002),
   );
   cluster.put(
     "endpointslices",
+    slice("default/lb-1", [{ addresses: ["10.244.1.7"], nodeName: "node1" }]),
     slice("default/web-1", ["10.244.1.2", "10.244.2.2"]),
     slice("default/web-2", ["fd00:1::2"], { addressType: "IPv6" }),
     slice("default/dns-1", ["10.244.1.3"], {
@@ -74,6 +77,15 @@ export const podBridge: readonly HostAddress[] = [
   { link: "kube-bridge", family: 4, address: "10.244.1.1" },
 ];
 
+function balanced(key: string, clusterIP: string, healthCheckNodePort: number): Service {
+  return service(key, {
+    type: "LoadBalancer",
+    clusterIPs: [clusterIP],
+    externalTrafficPolicy: "Local",
+    healthCheckNodePort,
+  });
+}
+
 /** What `smallCluster` becomes: Services, ports and endpoints come, go and change. */
 export function changeCluster(cluster: TestCluster): void {
   cluster.put(
@@ -87,12 +99,17 @@ export function changeCluster(cluster: TestCluster): void {
       clusterIPs: ["10.96.0.20"],
       metadata: { annotations: { "kube-router.io/service.hairpin": "" } },
     }),
+    balanced("default/lb2", "10.96.0.31", 32001),
   );
   cluster.remove("services", "default/dns");
   cluster.put(
     "endpointslices",
     slice("default/web-1", ["10.244.2.2", "10.244.3.2"]),
     slice("default/new-1", [{ addresses: ["10.244.1.9"], nodeName: "node1" }]),
+    slice("default/lb-1", [
+      { addresses: ["10.244.1.7"], nodeName: "node1" },
+      { addresses: ["10.244.1.8"], nodeName: "node1" },
+    ]),
   );
   cluster.put(
     "nodes",

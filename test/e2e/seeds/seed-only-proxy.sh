@@ -6,10 +6,10 @@ on() { $LAB exec node-node1 "$@"; }
 others() { # others: what the router and the firewall would touch
   on sh -c '
     ip -o link show | sed "s/^[0-9]*: //" | grep -v kube-dummy-if | cut -d" " -f1 | sort
-    ip route show table main | sort; ip -6 route show table main | sort
+    ip route show table main | sort; ip -6 route show table main | grep -v kube-dummy-if | sort
     ip rule show; ip -6 rule show
     iptables -S FORWARD; ip6tables -S FORWARD; iptables -S OUTPUT; iptables -t raw -S
-    ls /etc/cni/net.d; ss -Hlnt | awk "{ print \$4 }" | sort' 2>&1
+    ls /etc/cni/net.d; ss -Hlnt | awk "{ print \$4 }" | grep -v ":20244$" | sort' 2>&1
 }
 $LAB agent stop node1
 $LAB run node1 -- cleanup >/dev/null 2>&1 || fail "cleanup" ""

@@ -105,7 +105,7 @@ export class IpsetDrift {
       this.#failing = false;
     } catch {
       // The full list that "unknown" asks for meets the same error, and has someone to tell it to.
-      if (!this.#failing) for (const { context } of this.#sets) context.drift("unknown");
+      if (!this.#failing) { for (const { context } of this.#sets) context.drift("unknown"); }
       this.#failing = true;
     }
     if (this.#timer === undefined || this.#closed) return;

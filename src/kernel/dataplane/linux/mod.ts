@@ -9,11 +9,13 @@ import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
 import { hairpinTable } from "./hairpin.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
+import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
+import { serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -29,6 +31,8 @@ export interface LinuxOptions {
   readonly runtimeDirectory?: string;
   /** Told of what costs only comfort: drift that is not seen at once. */
   readonly log?: Pick<Logger, "warn">;
+  /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
+  readonly proxyHealthy?: () => boolean;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
 }
@@ -57,6 +61,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     options.log?.warn(message, fields);
   const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
   const modules = new Modules(namespace);
+  const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers: Ledger[] = [];
   const ledgerOf = (owner: Owner, kind: string): Ledger => {
     const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
@@ -82,12 +87,14 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
+    "health.check": () => checks.table,
     "ipvs.timeout": (owner) =>
       ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
 
   return {
     ipvs,
+    statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {
@@ -102,6 +109,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ipsetDrift.close();
       ipsets.close();
       ipvs.close();
+      checks.close();
       for (const ledger of ledgers) ledger.close();
       return Promise.resolve();
     },
