@@ -17,7 +17,7 @@ import { retryDelay } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 import { Evaluation, type Holder } from "./evaluation.ts";
-import { Units } from "./units.ts";
+import { Units, type UnitState } from "./units.ts";
 
 /** What the engine tells whoever measures. */
 export interface EngineObserver {
