@@ -105,12 +105,16 @@ function setup(context: PluginContext<ProxyOptions>): void {
   });
 
   const slicesChanged = input(endpointslices, (slice) => serviceKeys(slice));
-  const planOf = (unit: string): ServicePlan | undefined => {
-    const service = services.get(unit);
-    if (service === undefined) return undefined;
-    return planService(service, endpointslices.by(BY_SERVICE, unit), shared.value.context);
+  const parts = {
+    facts: shared,
+    services: servicesChanged,
+    slices: slicesChanged,
+    plan(unit: string): ServicePlan | undefined {
+      const service = services.get(unit);
+      if (service === undefined) return undefined;
+      return planService(service, endpointslices.by(BY_SERVICE, unit), shared.value.context);
+    },
   };
-  const parts = { facts: shared, services: servicesChanged, slices: slicesChanged, plan: planOf };
   reconcileFirewall(context, parts);
   reconcileHairpin(context, parts);
 
@@ -123,8 +127,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
     // The older Service wins an address and port that two of them want.
     rank: (unit) => `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`,
     desired(unit, { want, report }) {
-      const plan = planOf(unit);
-      if (plan === undefined) return;
+      const service = services.get(unit);
+      if (service === undefined) return;
+      const slices = endpointslices.by(BY_SERVICE, unit);
+      const plan = planService(service, slices, shared.value.context);
       const items = itemsOf(plan, shared.value.context);
       const problems = [...items.problems];
       for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
@@ -133,8 +139,6 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
-      const { service } = plan;
-      const slices = endpointslices.by(BY_SERVICE, unit);
       const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
       if (check !== undefined) want(tables.healthChecks, check);
     },
