@@ -70,6 +70,8 @@ expect "the host's program answers there" "$(results TCP 9000 client-outside -- 
 $LAB agent flags one -- --vip-binding=route
 $LAB agent restart one
 settle
+# When the last VIP leaves the link, Linux drops the IPv4 routes of the link, and the agent puts them back.
+within 10 "the range has its route" on sh -c 'ip route show table local | grep -q "local 10.96.0.0/16"'
 closed "one route for the range"
 open "one route for the range"
 pings "one route for the range"

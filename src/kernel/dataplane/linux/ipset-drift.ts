@@ -1,5 +1,5 @@
 /**
- * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.5 % of a core.
+ * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core.
  *
  * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
  * number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
@@ -16,9 +16,9 @@ import { compared } from "./iptables-watch.ts";
 
 const PERIOD_MS = 500;
 /** Shares of a core that the heads, and the comparing of whole sets in turn, may take, and both at once after a quiet time. */
-const HEADS_SHARE = 0.003;
-const SCRUB_SHARE = 0.002;
-const CREDIT_MS = 100;
+const HEADS_SHARE = 0.0025;
+const SCRUB_SHARE = 0.001;
+const CREDIT_MS = 20;
 /** Of one look, for comparing sets whose number of members is as it should be. */
 const SCRUB_MS = 1;
 
