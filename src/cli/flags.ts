@@ -210,14 +210,13 @@ const TABLE = {
     false,
     "Service proxy",
     "Let connections to an endpoint that is going away finish (weight 0) before it is removed",
-    LATER,
   ),
   "ipvs-graceful-period": flag(
     duration,
     30 * SECOND,
     "Service proxy",
     "How long such an endpoint is kept when its pod names no period",
-    { ...LATER, ...notNegative },
+    notNegative,
   ),
   "ipvs-permit-all": flag(
     bool,

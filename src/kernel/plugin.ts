@@ -24,7 +24,7 @@ export interface Plugin<Options = unknown> {
   /** Names of plugins to set up before this one. Order only, never a channel. */
   readonly after?: readonly string[];
   /** The objects that it reads. Nothing else is watched, and other stores are closed to it. */
-  readonly watches: readonly Watch[];
+  readonly watches: readonly Watch[] | WatchesOf<Options>;
   /** The kinds of Linux state that it wants items of. Others are closed to it. */
   readonly tables: readonly (keyof Tables)[];
   /**
@@ -36,6 +36,9 @@ export interface Plugin<Options = unknown> {
   /** Declares reconcilers. Does not touch Linux. Must return or resolve within 10 s. */
   setup(context: PluginContext<Options>): void | Promise<void>;
 }
+
+/** Watches that depend on the options. Pure. (A method's type, so that plugins of all options fit one list.) */
+export type WatchesOf<Options> = { of(options: Options): readonly Watch[] }["of"];
 
 /** What a plugin is given at `setup`. */
 export interface PluginContext<Options> {
@@ -59,12 +62,36 @@ export interface PluginContext<Options> {
   readonly signal: AbortSignal;
   /** Adds a reconciler. */
   reconcile(reconciler: Reconciler): void;
+  /** Lets items of a kind drain when nobody wants them any more. One rule a kind. Absent: they go at once. */
+  retire<T>(table: TableRef<T>, rule: RetirementRule<T>): void;
   /**
    * Makes an input of a store: `units` names the units that an object bears on, or "all" of them. It is
    * asked for the object before and after each change.
    */
   input<T>(store: StoreLike<T>, units: (object: T) => Iterable<string> | "all"): Input;
 }
+
+/** How an item of a plugin's that nobody wants any more is kept in Linux for a while. */
+export interface Retirement {
+  /** How long at most, ms; it goes earlier when nothing uses it any more. */
+  readonly ms: number;
+  /** What has to stay as long, besides its parent, where Linux has it as ours. */
+  readonly needs?: readonly Wish[];
+}
+
+/** An item of a kind. */
+export interface Wish {
+  readonly table: TableRef<unknown>;
+  readonly item: unknown;
+}
+
+/**
+ * Says how an item that nobody wants any more is kept, or undefined where it goes at once. As pure as
+ * {@linkcode Reconciler.desired}: it may be asked for an item that an earlier life of the agent left.
+ *
+ * @param parent what Linux holds at the item's parent, for kinds that have one
+ */
+export type RetirementRule<T> = (item: T, parent: unknown) => Retirement | undefined;
 
 /** The part of a store that an input needs. */
 export interface StoreLike<T> {

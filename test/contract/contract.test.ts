@@ -153,6 +153,22 @@ function contract(kind: WorldKind, example: Example, worldNow: () => World): voi
     expect(await listed(again, item)).toBeUndefined();
   });
 
+  if (resource.retire !== undefined) {
+    check("one that nobody uses is idle, and its deadline outlives the agent", async (world) => {
+      const table = await prepare(world, example);
+      await done(table, create(item), create(second));
+      const keys = [resource.key(item), resource.key(second)].toSorted();
+      expect([...await table.retirements?.idle([item, second]) ?? []].toSorted()).toEqual(keys);
+      table.retirements?.note(keys.map((key, i) => [key, 1_000 + i] as const));
+      const again = world.reopen().open(example.ref, owner);
+      expect([...again.retirements?.deadlines() ?? []].toSorted())
+        .toEqual(keys.map((key, i) => [key, 1_000 + i]));
+      again.retirements?.forget(keys.slice(0, 1));
+      expect([...again.retirements?.deadlines().keys() ?? []]).toEqual(keys.slice(1));
+      expect(resource.equal(resource.retire?.(item), item)).toBe(false);
+    });
+  }
+
   check("it is not another owner's", async (world) => {
     const table = await prepare(world, example);
     await done(table, create(item));

@@ -183,9 +183,9 @@ export function examples(world: WorldKind): readonly Example[] {
     }),
     example(tables.ipsets, {
       name: "ipset with options",
-      item: { ...set, name: "kube-router-alone", timeout: 0 },
-      changed: { ...set, name: "kube-router-alone", timeout: 0, maxElements: 100_000 },
-      second: { ...ports6, type: "hash:ip,port,ip" },
+      item: { ...set, name: "kube-router-options", timeout: 0 },
+      changed: { ...set, name: "kube-router-options", timeout: 0, maxElements: 100_000 },
+      second: { ...pairs6, name: "inet6:kube-router-options" },
       watched: true,
     }),
     example(tables.ipsetMembers, {

@@ -28,6 +28,8 @@ export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions 
     serviceUdpTimeout: 0,
     enableIpv4: true,
     enableIpv6: true,
+    ipvsGracefulTermination: false,
+    ipvsGracefulPeriod: 30_000,
     ...changes,
   };
 }

@@ -22,6 +22,7 @@ import type {
   Op,
   Outcome,
   Resource,
+  Retirements,
   Table,
   TableRef,
   WatchContext,
@@ -49,6 +50,8 @@ export interface FakeDataplane extends Dataplane {
   keyOf<T>(kind: string, item: T): string;
   /** Tells the watchers of a kind that events were lost. */
   loseEvents(kind: string): void;
+  /** Whether anything uses an item, e.g. connections a destination. Nothing does at first. */
+  use(kind: string, key: string, used: boolean): void;
   /** Everything in Linux, one line an object, sorted by kind and key; "(foreign)" and "(linux)" mark what no owner made. */
   dump(): string;
   /** How many ops were carried out without error since the start or the last `resetCounts`. */
@@ -68,6 +71,9 @@ export function fakeDataplane(): FakeDataplane {
   const watchers = new Set<Watcher>();
   const faults: { kind: string; verb: string; code: string; times: number }[] = [];
   const counts = new Map<string, number>();
+  const used = new Set<string>();
+  /** Deadlines by kind and owner: like all that is in Linux they outlive the agent. */
+  const retired = new Map<string, Map<string, number>>();
 
   const fault = (kind: string, verb: string): string | undefined => {
     const found = faults.find((f) => f.kind === kind && f.verb === verb && f.times > 0);
@@ -100,6 +106,25 @@ export function fakeDataplane(): FakeDataplane {
       }
       counted(kind, op.verb);
       return { op };
+    };
+
+    const retirements = (): Retirements<unknown> => {
+      const name = `${owner.name} ${kind}`;
+      const deadlines = retired.get(name) ?? new Map<string, number>();
+      retired.set(name, deadlines);
+      return {
+        deadlines: () => deadlines,
+        note(entries) {
+          for (const [key, deadline] of entries) deadlines.set(key, deadline);
+        },
+        forget(keys) {
+          for (const key of keys) deadlines.delete(key);
+        },
+        idle: (items) =>
+          Promise.resolve(
+            new Set(items.map(resource.key).filter((key) => !used.has(`${kind} ${key}`))),
+          ),
+      };
     };
 
     const table: Table<unknown> = {
@@ -135,6 +160,7 @@ export function fakeDataplane(): FakeDataplane {
         watchers.add(watcher);
         return () => watchers.delete(watcher);
       },
+      ...(resource.retire === undefined ? {} : { retirements: retirements() }),
     };
     return table as unknown as Table<T>;
   }
@@ -160,6 +186,10 @@ export function fakeDataplane(): FakeDataplane {
     keyOf: (kind, item) => resourceOf(kind).key(item),
     loseEvents(kind) {
       for (const w of watchers) if (w.kind === kind) w.context.drift("unknown");
+    },
+    use(kind, key, isUsed) {
+      if (isUsed) used.add(`${kind} ${key}`);
+      else used.delete(`${kind} ${key}`);
     },
     dump: () => world.dump(),
     count: (kind, verb) =>

@@ -61,6 +61,7 @@ export function record(dataplane: Dataplane, sink: (line: string) => void): Data
         return outcomes;
       },
       ...(inner.refuse === undefined ? {} : { refuse: (item: T) => inner.refuse?.(item) }),
+      ...(inner.retirements === undefined ? {} : { retirements: inner.retirements }),
       ...(inner.watch === undefined ? {} : {
         watch: (context: WatchContext<T>) =>
           inner.watch?.({

@@ -28,6 +28,11 @@ export interface Resource<T> {
   readonly exclusive?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /**
+   * The form in which an item of ours is kept for a while after nobody wants it any more: it goes on with what it has begun
+   * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.
+   */
+  retire?(have: T): T;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
@@ -77,6 +82,17 @@ export interface WatchContext<T> {
   readonly drift: (changes: readonly Drift<T>[] | "unknown") => void;
 }
 
+/** What a table knows of items that are kept for a while after nobody wants them. */
+export interface Retirements<T> {
+  /** When each of them has to go at the latest, by key: ms since boot. Outlives this process. */
+  deadlines(): ReadonlyMap<string, number>;
+  /** Notes deadlines; when it returns they are safe. @throws {KernelError} when they cannot be kept */
+  note(deadlines: Iterable<readonly [key: string, deadline: number]>): void;
+  forget(keys: Iterable<string>): void;
+  /** The keys of those of `items` that nothing uses any more. @throws {KernelError} when Linux cannot be read */
+  idle(items: readonly T[]): Promise<ReadonlySet<string>>;
+}
+
 /** Access to one kind of Linux state for one owner. */
 export interface Table<T> extends TableRef<T> {
   /**
@@ -91,4 +107,6 @@ export interface Table<T> extends TableRef<T> {
   refuse?(item: T): string | undefined;
   /** Starts reporting drift; the returned function stops it. Absent: the kind is only read back in full rounds. */
   watch?(context: WatchContext<T>): () => void;
+  /** Absent: what nobody wants goes at once. */
+  readonly retirements?: Retirements<T>;
 }

@@ -16,6 +16,7 @@ import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
 
 /** Items up to which looking through them beats a set of them. */
 const FEW = 16;
+const NO_KEYS: ReadonlySet<string> = new Set();
 
 export class Tracker<T> {
   readonly resource: Resource<T>;
@@ -36,6 +37,8 @@ export class Tracker<T> {
   #taken: readonly Op<T>[] = [];
   #takenSlots: readonly Slot<T>[] = [];
   #nextTaken = 0;
+  /** Keys that stay in Linux although nobody wants them. */
+  #kept: ReadonlySet<string> = NO_KEYS;
   #listed = false;
   #owned = 0;
 
@@ -191,6 +194,29 @@ export class Tracker<T> {
     return ops;
   }
 
+  /** Items that are to be deleted, as far as is known: those of keys that may differ from Linux. */
+  unwanted(): readonly T[] {
+    const items: T[] = [];
+    for (const slot of this.#dirty) {
+      const decision = this.#decide(slot);
+      if (decision !== undefined && "op" in decision && decision.op.verb === "delete") {
+        items.push(decision.op.item);
+      }
+    }
+    return items;
+  }
+
+  /**
+   * Replaces the keys whose items stay in Linux, in the form that the kind has for it, although nobody wants them. Nothing is
+   * made for their sake.
+   */
+  keep(keys: ReadonlySet<string>): void {
+    const before = this.#kept;
+    this.#kept = keys;
+    for (const key of before) if (!keys.has(key)) this.touch(key);
+    for (const key of keys) if (!before.has(key)) this.touch(key);
+  }
+
   /** The slot of an op. Outcomes come in the order of the ops, so it is nearly always the next one. */
   #slotOf(op: Op<T>): Slot<T> {
     for (let at = this.#nextTaken; at < this.#taken.length; at++) {
@@ -235,12 +261,20 @@ export class Tracker<T> {
     return slot === undefined ? undefined : this.#winner(slot)?.item;
   }
 
-  /** All wanted items, each key once. */
+  /** All wanted items, and those that are kept, each key once. */
   *allDesired(): Iterable<T> {
     for (const slot of this.#slots.values()) {
-      const item = this.#winner(slot)?.item;
+      const item = this.#winner(slot)?.item ?? this.#retired(slot);
       if (item !== undefined && !this.#foreignParent(item)) yield item;
     }
+  }
+
+  /** What is kept at a key that nobody wants. */
+  #retired({ key, have, owned }: Slot<T>): T | undefined {
+    if (this.#kept.size === 0 || have === undefined || !owned || !this.#kept.has(key)) {
+      return undefined;
+    }
+    return this.resource.retire?.(have) ?? have;
   }
 
   /** Number of items of ours in Linux. */
@@ -318,7 +352,7 @@ export class Tracker<T> {
   #decide(slot: Slot<T>): Decision<T> {
     const winner = this.#winner(slot);
     const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
-    const decision = decide(this.resource, winner?.item, have);
+    const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
     const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
     const held = upsert && this.#heldBack(slot, decision.op.item);
     if (!held) this.#stopWaiting(slot);

@@ -32,6 +32,7 @@ export async function cleanup(
           if (error === undefined) removed.push(resource.describe(op.item));
           else failed.push(error.message);
         }
+        table.retirements?.forget(ours.map(({ item }) => resource.key(item)));
       } catch (error) {
         // A kind that Linux does not know holds nothing of ours.
         if (!isUnsupported(error)) failed.push(error instanceof Error ? error.message : `${error}`);

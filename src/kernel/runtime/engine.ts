@@ -1,5 +1,6 @@
 /**
- * Makes Linux what one plugin's reconcilers say.
+ * Makes Linux what one plugin's reconcilers say. 600 lines because it is one state machine: every part of a round shares
+ * the trackers, the failures and the timer.
  *
  * A wake marks units dirty; a round evaluates them, then creates and updates down the kinds and deletes back up.
  * Rounds never overlap. The first wake after a quiet time runs at once; later ones wait until the minimum interval
@@ -10,12 +11,22 @@
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import { KernelError } from "../dataplane/errors.ts";
 import { type Conflict, type Plan, plan } from "../dataplane/plan.ts";
-import type { Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
+import type {
+  Actual,
+  Drift,
+  Op,
+  Outcome,
+  Resource,
+  Table,
+  TableRef,
+} from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
-import type { Logger, Reconciler } from "../plugin.ts";
+import type { Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, endsWithin } from "./clock.ts";
+import { type Kept, Retiring } from "./retiring.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
+import { Tally } from "./tally.ts";
 import { Evaluation, type Holder } from "./evaluation.ts";
 import { Units, type UnitState } from "./units.ts";
 
@@ -78,19 +89,19 @@ interface OpenTable {
 
 /** Refusals that mean that Linux is not as we believed. */
 const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBUFS", "ETIMEDOUT"]);
-/** Ops of one kind in one round that are logged one by one; more are summed up in one line. */
-const LOGGED_OPS = 20;
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
 const LOGGED_WARNINGS = 20;
 /** Milliseconds that a round may take to end when the agent stops. */
 const STOP_TIMEOUT = 5_000;
 const LISTED_PROBLEMS = 100;
+const NO_KEYS: ReadonlySet<string> = new Set();
 
 export class Engine {
   readonly #options: EngineOptions;
   readonly #tables: readonly OpenTable[];
   readonly #evaluation: Evaluation<OpenTable>;
   readonly #units: Units[] = [];
+  readonly #retiring: Retiring[] = [];
   readonly #unsubscribe: (() => void)[] = [];
   #phase: PluginPhase = "waiting";
   #reason: string | undefined;
@@ -156,6 +167,28 @@ export class Engine {
     }
   }
 
+  /** Lets items of a kind retire by `rule`. */
+  retire({ resource }: TableRef<unknown>, rule: RetirementRule<unknown>): void {
+    const open = this.#tables.find((one) => one.tracker.resource === resource);
+    if (open === undefined) {
+      throw new Error(
+        `Plugin "${this.#options.owner.name}" retires items of kind "${resource.kind}", which its ` +
+          `field "tables" does not name; add it there`,
+      );
+    }
+    const { table, tracker } = open;
+    this.#retiring.push(
+      new Retiring({
+        table,
+        tracker,
+        rule,
+        trackerOf: (kind) =>
+          this.#tables.find((other) => other.tracker.resource.kind === kind)?.tracker,
+        now: () => this.#options.clock.now(),
+      }),
+    );
+  }
+
   /** Starts watching Linux and runs the first round as soon as all inputs are synced. */
   start(): void {
     if (this.#stopped) return;
@@ -186,22 +219,12 @@ export class Engine {
     this.#cancelTimer?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
-    if (this.#running !== undefined) await this.#within(STOP_TIMEOUT, this.#running);
+    const { clock, log } = this.#options;
+    const round = this.#running;
+    if (round !== undefined && !await endsWithin(clock, STOP_TIMEOUT, round)) {
+      log.warn("Stopping in the middle of a round", { waited: STOP_TIMEOUT });
+    }
     this.#phase = "stopped";
-  }
-
-  /** Waits for a round, but no longer than `ms`. */
-  #within(ms: number, round: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(ms, () => {
-        this.#options.log.warn("Stopping in the middle of a round", { waited: ms });
-        resolve();
-      });
-      void round.then(() => {
-        cancel();
-        resolve();
-      });
-    });
   }
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
@@ -270,10 +293,17 @@ export class Engine {
    */
   async preview(): Promise<readonly TablePlan[]> {
     this.#evaluate();
-    const plans: TablePlan[] = [];
+    const lists: (readonly Actual<unknown>[])[] = [];
     for (const { table, tracker } of this.#tables) {
       const list = await table.list();
       tracker.replaceActual(list);
+      lists.push(list);
+    }
+    for (const retiring of this.#retiring) retiring.preview();
+    this.#keep();
+    const plans: TablePlan[] = [];
+    for (const [index, { tracker }] of this.#tables.entries()) {
+      const list = lists[index] ?? [];
       const difference = plan(tracker.resource, tracker.allDesired(), list);
       tracker.take("upserts");
       plans.push({
@@ -351,12 +381,13 @@ export class Engine {
     this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
   }
 
-  /** When the next retry or full read-back is due. */
+  /** When the next retry, look at what retires, or full read-back is due. */
   #nextWork(): number {
     let at = this.#nextFull;
     for (const { failures } of this.#tables) {
       for (const failure of failures.values()) at = Math.min(at, failure.at);
     }
+    for (const { next } of this.#retiring) at = Math.min(at, next);
     return at;
   }
 
@@ -397,6 +428,8 @@ export class Engine {
       this.#retry(start);
       await this.#list();
       this.#evaluate();
+      for (const retiring of this.#retiring) await retiring.round();
+      this.#keep();
       for (const open of this.#tables) await this.#apply(open, "upserts");
       for (const open of this.#tables.toReversed()) await this.#apply(open, "deletes");
       this.#forgetFailures();
@@ -521,6 +554,14 @@ export class Engine {
     }
   }
 
+  /** Tells the trackers what stays although nobody wants it. */
+  #keep(): void {
+    if (this.#retiring.length === 0) return;
+    const kept: Kept = new Map();
+    for (const retiring of this.#retiring) retiring.collect(kept);
+    for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NO_KEYS);
+  }
+
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
     const taken = open.tracker.take(verbs);
     const ops = open.failures.size === 0 ? taken : this.#notPutOff(open, taken);
@@ -538,24 +579,17 @@ export class Engine {
       const { kind } = open.tracker.resource;
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
-    const done: Done[] = [];
-    const tally = { create: none(), update: none(), delete: none() };
+    const tally = new Tally(open.tracker.resource);
     for (const outcome of outcomes) {
-      const repair = this.#settle(open, outcome);
-      const count = tally[outcome.op.verb];
-      if (repair === undefined) {
-        count.failed++;
-      } else {
-        count.ok++;
-        if (repair) count.repaired++;
-        if (done.length <= LOGGED_OPS) done.push({ op: outcome.op, repair });
-      }
+      tally.add(outcome.op, this.#settle(open, outcome));
       // Nobody can say whether it moved before our change or after it.
       if (doubted.size > 0 && doubted.has(open.tracker.resource.key(outcome.op.item))) {
         open.stale = true;
       }
     }
-    this.#logOps(open, done, tally);
+    const { log, observer } = this.#options;
+    if (observer !== undefined) tally.observe(observer.ops.bind(observer));
+    tally.log(log);
   }
 
   /** Without those that failed before and wait for their next try. */
@@ -608,48 +642,6 @@ export class Engine {
     }
     return undefined;
   }
-
-  #logOps({ tracker }: OpenTable, done: readonly Done[], tally: Tally): void {
-    const { log, observer } = this.#options;
-    const { kind } = tracker.resource;
-    for (const [verb, { ok, failed }] of Object.entries(tally)) {
-      if (ok > 0) observer?.ops(kind, verb, true, ok);
-      if (failed > 0) observer?.ops(kind, verb, false, failed);
-    }
-    if (done.length > LOGGED_OPS) {
-      log.info("Changed Linux", {
-        kind,
-        created: tally.create.ok,
-        updated: tally.update.ok,
-        deleted: tally.delete.ok,
-        repaired: tally.create.repaired + tally.update.repaired + tally.delete.repaired,
-      });
-      return;
-    }
-    for (const { op, repair } of done) {
-      const item = tracker.resource.describe(op.item);
-      log.info(repair ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
-    }
-  }
-}
-
-/** What became of a kind's ops of one round. */
-type Tally = Readonly<
-  Record<
-    Op<unknown>["verb"],
-    { readonly ok: number; readonly failed: number; readonly repaired: number }
-  >
->;
-
-function none(): { ok: number; failed: number; repaired: number } {
-  return { ok: 0, failed: 0, repaired: 0 };
-}
-
-/** An op that Linux has carried out; those past `LOGGED_OPS` are only counted. */
-interface Done {
-  readonly op: Op<unknown>;
-  /** Linux had moved without us. */
-  readonly repair: boolean;
 }
 
 function textOf(error: unknown): string {

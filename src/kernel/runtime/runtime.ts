@@ -14,8 +14,10 @@ import {
   type Plugin,
   PLUGIN_API,
   type PluginContext,
+  type RetirementRule,
   type StoreLike,
   type Stores,
+  type Watch,
 } from "../plugin.ts";
 import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -283,13 +285,16 @@ export class Runtime {
         },
         ...(this.#options.observer === undefined ? {} : { observer: this.#options.observer(name) }),
       });
-      for (const { kind } of plugin.watches) this.#watched.add(kind);
-      this.#options.source.start(plugin.watches);
+      const watches = typeof plugin.watches === "function"
+        ? plugin.watches(options)
+        : plugin.watches;
+      for (const { kind } of watches) this.#watched.add(kind);
+      this.#options.source.start(watches);
       const { statistics } = this.#options.dataplane;
       const context: PluginContext<unknown> = {
         options,
         node: this.#options.node,
-        stores: onlyWatched(plugin, this.#options.source.stores),
+        stores: onlyWatched(name, watches, this.#options.source.stores),
         tables,
         host: this.#options.host,
         log,
@@ -298,6 +303,8 @@ export class Runtime {
         holder: (table, key) => engine?.holder(table.resource.kind, key),
         signal: this.#abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
+        retire: (table, rule) =>
+          engine?.retire(table as TableRef<unknown>, rule as RetirementRule<unknown>),
         input: (store, units) => storeInput(store, units, log),
       };
       const setup = (plugin as Plugin<unknown>).setup(context);
@@ -370,13 +377,13 @@ function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<un
     .map((name) => tables[name] as TableRef<unknown>);
 }
 
-function onlyWatched(plugin: Plugin<never>, stores: Stores): Stores {
+function onlyWatched(name: string, watches: readonly Watch[], stores: Stores): Stores {
   return new Proxy(stores, {
     get(target, property) {
       const kind = property as keyof Stores;
-      if (!plugin.watches.some((watch) => watch.kind === kind)) {
+      if (!watches.some((watch) => watch.kind === kind)) {
         throw new Error(
-          `Plugin "${plugin.name}" reads the store "${kind}", which its field "watches" does not name; add it there`,
+          `Plugin "${name}" reads the store "${kind}", which its field "watches" does not name; add it there`,
         );
       }
       return target[kind];

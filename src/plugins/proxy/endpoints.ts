@@ -61,6 +61,22 @@ export function chooseEndpoints(
  * Sorted, so that equal states compare equal.
  */
 export function findEndpoints(slices: readonly EndpointSlice[], query: EndpointQuery): Candidates {
+  return matchingEndpoints(
+    slices,
+    query,
+    (endpoint) => classify(endpoint, query.publishNotReady),
+  );
+}
+
+/** What becomes of an endpoint. */
+type Group = keyof Candidates;
+
+/** The endpoints of a port and family, by group, each sorted and once. */
+export function matchingEndpoints(
+  slices: readonly EndpointSlice[],
+  query: EndpointQuery,
+  groupOf: (endpoint: SliceEndpoint) => Group | undefined,
+): Candidates {
   const ready: Endpoint[] = [];
   const draining: Endpoint[] = [];
   const addressType = query.family === 4 ? "IPv4" : "IPv6";
@@ -71,7 +87,7 @@ export function findEndpoints(slices: readonly EndpointSlice[], query: EndpointQ
       if (name !== query.portName || port === undefined) continue;
       if (protocol.toLowerCase() !== query.protocol) continue;
       for (const endpoint of slice.endpoints) {
-        const group = classify(endpoint, query.publishNotReady);
+        const group = groupOf(endpoint);
         if (group === undefined) continue;
         // The addresses of one endpoint are fungible: the first is enough.
         const address = canonicalIp(endpoint.addresses[0] ?? "");
@@ -133,13 +149,13 @@ function isRepeated(one: Endpoint, index: number, all: readonly Endpoint[]): boo
   return before !== undefined && compare(before, one) === 0;
 }
 
-type SliceEndpoint = EndpointSlice["endpoints"][number];
+export type SliceEndpoint = EndpointSlice["endpoints"][number];
 
 /** `nil` means true for ready and serving, false for terminating (discovery/v1 field texts). */
 function classify(
   { conditions }: SliceEndpoint,
   publishNotReady: boolean,
-): "ready" | "draining" | undefined {
+): Group | undefined {
   const terminating = conditions.terminating ?? false;
   if ((conditions.ready ?? true) && (!terminating || publishNotReady)) return "ready";
   return terminating && (conditions.serving ?? true) ? "draining" : undefined;

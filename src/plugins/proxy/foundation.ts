@@ -19,8 +19,12 @@ export const MASQUERADE_CHAIN = "KUBE-ROUTER-MASQUERADE";
 
 export const vipLink: Link = { name: VIP_LINK, type: "dummy", up: true };
 
-/** Sysctls that the proxy needs, with why. */
-export function sysctls(families: readonly NodeFamily[]): readonly Sysctl[] {
+/**
+ * Sysctls that the proxy needs, with why.
+ *
+ * @param release of Linux, as `uname -r` prints it
+ */
+export function sysctls(families: readonly NodeFamily[], release: string): readonly Sysctl[] {
   const has = (family: 4 | 6): boolean => families.some((f) => f.family === family);
   return [
     // IPVS connections must be in conntrack, or netfilter never sees them and masquerades nothing.
@@ -29,8 +33,9 @@ export function sysctls(families: readonly NodeFamily[]): readonly Sysctl[] {
     { path: "net/ipv4/vs/expire_nodest_conn", value: "1" },
     // Affinity to a destination that drains ends.
     { path: "net/ipv4/vs/expire_quiescent_template", value: "1" },
-    // Mode 1 delays a reused client port by a second when conntrack is on (Linux before 5.9).
-    { path: "net/ipv4/vs/conn_reuse_mode", value: "0" },
+    // Mode 0 sends a client port that is used again to the endpoint of before, even if that one drains; before Linux 5.9
+    // mode 1 delays it by a second when conntrack is on, which is worse.
+    { path: "net/ipv4/vs/conn_reuse_mode", value: reschedulesReusedPorts(release) ? "1" : "0" },
     ...(has(4)
       ? [
         { path: "net/ipv4/ip_forward", value: "1" },
@@ -62,6 +67,12 @@ export function timeouts(
     { name: "tcpfin", ms: serviceTcpfinTimeout } as const,
     { name: "udp", ms: serviceUdpTimeout } as const,
   ].filter(({ ms }) => ms > 0).map(({ name, ms }) => ({ name, seconds: Math.ceil(ms / 1000) }));
+}
+
+/** Linux 5.9 reuses connections without a delay where conntrack does so too. */
+function reschedulesReusedPorts(release: string): boolean {
+  const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
+  return major > 5 || (major === 5 && minor >= 9);
 }
 
 const IPVS_NAT: readonly Match[] = [{ kind: "ipvs", direction: "original", method: "masq" }];
@@ -108,13 +119,16 @@ export function masquerade(
   return { chain, jump };
 }
 
-/** Local routes that serve whole Service ranges, for `--vip-binding=route`. */
+/**
+ * Local routes that serve whole Service ranges, for `--vip-binding=route`. On loopback, since Linux removes all IPv4 routes
+ * of a link with its last IPv4 address, and that of the VIP link may go at any time.
+ */
 export function rangeRoutes(
   ranges: readonly { readonly family: 4 | 6; readonly text: string }[],
   families: readonly NodeFamily[],
 ): readonly Route[] {
   return ranges.flatMap((range) => {
     const node = families.find((f) => f.family === range.family);
-    return node === undefined ? [] : [vipRoute(range.family, range.text, node.address)];
+    return node === undefined ? [] : [vipRoute(range.family, range.text, node.address, "lo")];
   });
 }

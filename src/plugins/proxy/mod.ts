@@ -1,13 +1,17 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
+import { release } from "node:os";
 import { parseCidr } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   HostAddress,
+  IpvsService,
   Plugin,
   PluginContext,
   Service,
+  TableRef,
 } from "../../kernel/plugin.ts";
+import { podAddresses, retirementOf } from "./draining.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
@@ -18,16 +22,23 @@ import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { firewallMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
-import { itemsOf } from "./services.ts";
+import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
+const BY_ADDRESS = "address";
 
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
   api: 1,
-  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes" }],
+  watches: ({ ipvsGracefulTermination }) => [
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "nodes" },
+    // Their grace periods. 100,000 pods take memory: only where somebody asks for it.
+    ...(ipvsGracefulTermination ? [{ kind: "pods" } as const] : []),
+  ],
   tables: [
     "links",
     "sysctls",
@@ -50,7 +61,7 @@ export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
   serviceMetrics(context);
-  const { host, input, node, options, reconcile, stores, tables } = context;
+  const { host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
@@ -75,9 +86,39 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const shared = derive("node", [facts, binding], () => {
     const { obstacles, ...known } = facts.value;
     const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
-    const context: ServiceContext = { node, ...known, ranges, excluded, routedRanges: routed };
+    const context: ServiceContext = {
+      node,
+      ...known,
+      ranges,
+      excluded,
+      routedRanges: routed,
+      graceful: options.ipvsGracefulTermination,
+    };
     return { context, problems };
   });
+
+  if (options.ipvsGracefulTermination) {
+    const { pods } = stores;
+    pods.addIndex(BY_ADDRESS, podAddresses);
+    retire(
+      tables.ipvsDestinations,
+      (destination, service) =>
+        retirementOf(destination, service as IpvsService | undefined, {
+          gracePeriod: options.ipvsGracefulPeriod,
+          podsAt: (address) => pods.by(BY_ADDRESS, address),
+          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
+          needs({ service: { address, family, fwmark } }) {
+            const node = shared.value.context.families.find((f) => f.family === family);
+            if (node === undefined || fwmark !== 0) return [];
+            const items = vipItems(family, address, node.address);
+            return [
+              { table: tables.addresses as TableRef<unknown>, item: items.address },
+              { table: tables.routes as TableRef<unknown>, item: items.route },
+            ];
+          },
+        }),
+    );
+  }
 
   reconcile({
     name: "node",
@@ -93,7 +134,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
         );
       }
       want(tables.links, vipLink);
-      for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
+      for (const sysctl of sysctls(families, release())) want(tables.sysctls, sysctl);
       for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);
       for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
@@ -120,7 +161,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
 
   reconcile({
     name: "service",
-    inputs: [servicesChanged, slicesChanged, shared],
+    inputs: [
+      servicesChanged,
+      slicesChanged,
+      shared,
+      // Nothing depends on a pod, but without them a restart would not know their periods.
+      ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
+    ],
     *units() {
       for (const service of services.values()) yield serviceKey(service);
     },
@@ -131,7 +178,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
       const plan = planService(service, slices, shared.value.context);
-      const items = itemsOf(plan, shared.value.context);
+      const items = itemsOf(plan, slices, shared.value.context);
       const problems = [...items.problems];
       for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
       for (const problem of problems) report(problem);

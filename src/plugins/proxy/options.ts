@@ -29,6 +29,10 @@ export interface ProxyOptions {
   readonly serviceUdpTimeout: number;
   readonly enableIpv4: boolean;
   readonly enableIpv6: boolean;
+  /** Destinations that are no longer wanted drain until they are idle, or for their pod's grace period. */
+  readonly ipvsGracefulTermination: boolean;
+  /** Grace period where the pod says none, ms. */
+  readonly ipvsGracefulPeriod: number;
 }
 
 const FIELDS = [
@@ -47,6 +51,8 @@ const FIELDS = [
   "serviceUdpTimeout",
   "enableIpv4",
   "enableIpv6",
+  "ipvsGracefulTermination",
+  "ipvsGracefulPeriod",
 ] as const satisfies readonly (keyof ProxyOptions)[];
 
 /** Takes the proxy's part of the parsed flags, whose values are validated already. */

@@ -223,6 +223,12 @@ function acceptRules(family: Family): readonly FilterRule[] {
       target: { kind: "accept" },
       comment: "allow input traffic to ipvs services",
     },
+    // The port of a Service may go while connections to it drain.
+    {
+      matches: [{ kind: "state", states: ["established", "related"] }],
+      target: { kind: "return" },
+      comment: "connections that were let in may finish",
+    },
     // Beside kube-router's rule, which alone would make most TCP clients wait.
     { matches: [TCP, elsewhere], target: RESET, comment },
     { matches: [elsewhere], target: unreachable(family), comment },

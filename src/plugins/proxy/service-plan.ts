@@ -28,6 +28,8 @@ export interface ServiceContext {
   readonly routedRanges: readonly Cidr[];
   /** Which external and load balancer IPs are allowed. */
   readonly ranges: ExternalRanges;
+  /** Whether the kernel drains what is no longer wanted (`--ipvs-graceful-termination`): then nothing else has to. */
+  readonly graceful: boolean;
   /** `--excluded-cidrs`: VIPs inside are not ours to serve. */
   readonly excluded: readonly Cidr[];
   /** Addresses of this host that an external IP may equal: served, and never put on our own link. */

@@ -9,7 +9,14 @@ import type {
   Route,
   Service,
 } from "../../kernel/plugin.ts";
-import { planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
+import type { Endpoint } from "./endpoints.ts";
+import { drainingEndpoints, hasConnections, passesOverZero } from "./draining.ts";
+import {
+  type Frontend,
+  planService,
+  type ServiceContext,
+  type ServicePlan,
+} from "./service-plan.ts";
 import { VIP_LINK } from "./vip-link.ts";
 
 export { isProxied, type ServiceContext } from "./service-plan.ts";
@@ -32,39 +39,81 @@ export function serviceItems(
   slices: readonly EndpointSlice[],
   context: ServiceContext,
 ): ServiceItems {
-  return itemsOf(planService(service, slices, context), context);
+  return itemsOf(planService(service, slices, context), slices, context);
 }
 
 /**
  * All that a plan wants. A frontend without endpoints is a virtual service without destinations: IPVS refuses at once
  * what reaches it, instead of handing it to a program of the host that listens on the same port.
  */
-export function itemsOf(plan: ServicePlan, context: ServiceContext): ServiceItems {
+export function itemsOf(
+  plan: ServicePlan,
+  slices: readonly EndpointSlice[],
+  context: ServiceContext,
+): ServiceItems {
   const addresses: Address[] = [];
   const routes: Route[] = [];
   const services: IpvsService[] = [];
   const destinations: IpvsDestination[] = [];
   for (const { family, address, node, own } of plan.vips) {
     if (own || context.routedRanges.some((range) => contains(range, address))) continue;
-    const prefix = family === 4 ? 32 : 128;
-    addresses.push({ family, address, prefix, link: VIP_LINK });
-    routes.push(vipRoute(family, `${address}/${prefix}`, node));
+    const vip = vipItems(family, address, node);
+    addresses.push(vip.address);
+    routes.push(vip.route);
   }
   const { scheduler, schedulerFlags, persistence } = plan;
-  for (const { id, endpoints } of plan.frontends) {
+  const terminating = !context.graceful && passesOverZero(scheduler, schedulerFlags) &&
+    slices.some(({ endpoints }) =>
+      endpoints.some(({ conditions }) => conditions.terminating === true)
+    );
+  for (const frontend of plan.frontends) {
+    const { id, endpoints } = frontend;
     services.push({ id, scheduler, schedulerFlags, persistence });
     for (const { address, port } of endpoints) {
       destinations.push({ service: id, address, port, weight: 1, method: "masq" });
     }
+    if (!terminating || !hasConnections(frontend.protocol)) continue;
+    for (const { address, port } of drainingOf(plan, frontend, slices)) {
+      destinations.push({ service: id, address, port, weight: 0, method: "masq" });
+    }
   }
   return { addresses, routes, services, destinations, problems: plan.problems };
+}
+
+/** The endpoints of a frontend that are about to end and get no new connections. */
+function drainingOf(
+  { service }: ServicePlan,
+  { family, portName, protocol, scope, endpoints }: Frontend,
+  slices: readonly EndpointSlice[],
+): readonly Endpoint[] {
+  const publishNotReady = service.spec.publishNotReadyAddresses;
+  const query = { family, portName, protocol, scope, publishNotReady };
+  return drainingEndpoints(slices, query, endpoints);
+}
+
+/** What makes a VIP an address of this node. `node` is the node's own address. */
+export function vipItems(
+  family: Family,
+  address: string,
+  node: string,
+): { readonly address: Address; readonly route: Route } {
+  const prefix = family === 4 ? 32 : 128;
+  return {
+    address: { family, address, prefix, link: VIP_LINK },
+    route: vipRoute(family, `${address}/${prefix}`, node),
+  };
 }
 
 /**
  * The host route of a VIP, or of a range of them. Its source is the node's address: without it the host would take
  * the VIP itself as source when it calls it, and answers of pods on other nodes would never come back.
  */
-export function vipRoute(family: Family, destination: string, source: string): Route {
+export function vipRoute(
+  family: Family,
+  destination: string,
+  source: string,
+  link: string = VIP_LINK,
+): Route {
   return {
     family,
     table: LOCAL_TABLE,
@@ -72,7 +121,7 @@ export function vipRoute(family: Family, destination: string, source: string): R
     destination,
     // Linux makes 1024 of 0 for IPv6.
     metric: family === 4 ? 0 : 1024,
-    nextHops: [{ link: VIP_LINK }],
+    nextHops: [{ link }],
     source,
   };
 }

@@ -58,6 +58,7 @@ allow icmp neighbor advertisement messages
 allow icmp echo reply messages
 allow icmp packet too big messages
 allow input traffic to ipvs services
+connections that were let in may finish
 reject all unexpected traffic to service IPs
 reject all unexpected traffic to service IPs"
 

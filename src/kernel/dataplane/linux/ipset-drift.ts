@@ -105,7 +105,8 @@ export class IpsetDrift {
       this.#failing = false;
     } catch {
       // The full list that "unknown" asks for meets the same error, and has someone to tell it to.
-      if (!this.#failing) { for (const { context } of this.#sets) context.drift("unknown"); }
+      const watchers = this.#failing ? [] : [...this.#sets, ...this.#members];
+      for (const { context } of watchers) context.drift("unknown");
       this.#failing = true;
     }
     if (this.#timer === undefined || this.#closed) return;
@@ -114,6 +115,7 @@ export class IpsetDrift {
 
   /** Before the first list, and where nobody has sets, there is nothing to look at. */
   #believesAny(): boolean {
+    for (const { context } of this.#members) if (context.actual.size > 0) return true;
     for (const { owner, context } of this.#sets) {
       for (const [name, { owned }] of context.actual) {
         if (owned && ownsSet(owner, name)) return true;

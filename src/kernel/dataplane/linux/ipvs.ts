@@ -4,6 +4,7 @@
  * each new one scans, so a table is changed entry by entry.
  */
 
+import type { Logger } from "../../observe/log.ts";
 import { KernelError } from "../errors.ts";
 import type { Actual, Op, Outcome, Table, WatchContext } from "../resource.ts";
 import {
@@ -12,6 +13,7 @@ import {
   type IpvsService,
   ipvsService,
 } from "../resources/ipvs.ts";
+import { Conntrack } from "./conntrack.ts";
 import { applyDestinations, applyServices, type OpRange } from "./ipvs-apply.ts";
 import {
   IpvsConnection,
@@ -20,7 +22,9 @@ import {
   listServices,
 } from "./ipvs-connection.ts";
 import { IpvsDrift } from "./ipvs-drift.ts";
+import { IpvsFlows } from "./ipvs-flows.ts";
 import { IpvsMirror } from "./ipvs-mirror.ts";
+import { destinationRetirements } from "./ipvs-retired.ts";
 import { type Ledger, type LedgerOptions, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 
 /** Messages that are sent before the event loop gets a turn: about 5 ms of Linux's time. */
@@ -34,6 +38,7 @@ export interface IpvsOptions {
   /** Where the ledger lies. Default: /run/routelet. */
   readonly runtimeDirectory?: string;
   readonly warn?: NonNullable<LedgerOptions["warn"]>;
+  readonly log?: Pick<Logger, "warn" | "info">;
 }
 
 /** Both tables of every owner, over one connection. */
@@ -76,35 +81,61 @@ export class IpvsOwner {
   readonly connection: IpvsConnection;
   readonly mirror: IpvsMirror = new IpvsMirror();
   readonly drift: IpvsDrift;
+  /** What becomes of UDP flows. */
+  readonly flows: IpvsFlows;
   readonly name: string;
   readonly #options: IpvsOptions;
   #ledger: Ledger | undefined;
+  #retired: Ledger | undefined;
+  /** An engine works on this Linux: not a dry run, which only looks. */
+  watched = false;
 
   constructor(connection: IpvsConnection, name: string, options: IpvsOptions) {
     this.connection = connection;
     this.name = name;
     this.#options = options;
     this.drift = new IpvsDrift(connection, this.mirror, (key) => this.ledger.has(key));
+    const { log, namespace } = options;
+    this.flows = new IpvsFlows({
+      conntrack: new Conntrack(namespace === undefined ? {} : { namespace }),
+      services: () => [...this.mirror.entries.values()].map(({ item }) => item.id),
+      destinations: (id) => {
+        const handle = connection.open;
+        if (handle === undefined || !this.mirror.entries.has(id.key)) return undefined;
+        return listDestinations(handle, id, this.mirror.expected(id.key));
+      },
+      ...(log === undefined ? {} : { log }),
+    });
   }
 
-  /** @throws {KernelError} when the ledger cannot be read */
+  /** The marks of services. @throws {KernelError} when the ledger cannot be read */
   get ledger(): Ledger {
+    return this.#ledger ??= this.#open("ipvs");
+  }
+
+  /** Destinations that nobody wants any more, with their deadlines. @throws {KernelError} when it cannot be read */
+  get retired(): Ledger {
+    return this.#retired ??= this.#open("ipvs-retired");
+  }
+
+  #open(kind: string): Ledger {
     const { namespace, runtimeDirectory, warn } = this.#options;
-    this.#ledger ??= openLedger(
+    return openLedger(
       runtimeDirectory ?? RUNTIME_DIRECTORY,
       this.name,
-      "ipvs",
+      kind,
       {
         ...(namespace === undefined ? {} : { namespace }),
         ...(warn === undefined ? {} : { warn }),
       },
     );
-    return this.#ledger;
   }
 
   close(): void {
     this.drift.close();
+    this.flows.close();
     this.#ledger?.close();
+    this.#retired?.close();
   }
 }
 
@@ -127,13 +158,15 @@ export function ipvsServiceTable(owner: IpvsOwner): Table<IpvsService> {
         return result;
       }),
     apply: (ops) =>
-      connection.exclusive(() =>
-        inChunks(
+      connection.exclusive(async () => {
+        const outcomes = await inChunks(
           connection,
           ops,
           (handle, range, outcomes) => applyServices(owner, handle, range, outcomes),
-        )
-      ),
+        );
+        owner.flows.services(outcomes);
+        return outcomes;
+      }),
     watch: (context: WatchContext<IpvsService>) => owner.drift.watchServices(context),
   };
 }
@@ -158,17 +191,28 @@ export function ipvsDestinationTable(owner: IpvsOwner): Table<IpvsDestination> {
           mirror.setCount(id.key, items.length);
           for (const item of items) result.push({ item, owned: true });
         }
+        if (owner.watched) owner.flows.all();
         return result;
       }),
     apply: (ops) =>
-      connection.exclusive(() =>
-        inChunks(
+      connection.exclusive(async () => {
+        const outcomes = await inChunks(
           connection,
           ops,
           (handle, range, outcomes) => applyDestinations(owner, handle, range, outcomes),
-        )
-      ),
-    watch: (context: WatchContext<IpvsDestination>) => owner.drift.watchDestinations(context),
+        );
+        owner.flows.destinations(outcomes);
+        return outcomes;
+      }),
+    watch(context: WatchContext<IpvsDestination>) {
+      owner.watched = true;
+      const stop = owner.drift.watchDestinations(context);
+      return () => {
+        owner.watched = false;
+        stop();
+      };
+    },
+    retirements: destinationRetirements(owner),
   };
 }
 

@@ -30,7 +30,7 @@ export interface LinuxOptions {
   /** Where the ownership ledgers lie. Default: /run/routelet. */
   readonly runtimeDirectory?: string;
   /** Told of what costs only comfort: drift that is not seen at once. */
-  readonly log?: Pick<Logger, "warn">;
+  readonly log?: Pick<Logger, "warn" | "info">;
   /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
   readonly proxyHealthy?: () => boolean;
   /** Path of the network namespace to program. Default: that of this thread. */
@@ -59,7 +59,12 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const ipsetDrift = new IpsetDrift(ipsets);
   const warnOfLedger = (message: string, fields: object): void =>
     options.log?.warn(message, fields);
-  const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
+  const ipvs = openIpvs({
+    ...inNamespace,
+    runtimeDirectory: directory,
+    warn: warnOfLedger,
+    ...(options.log === undefined ? {} : { log: options.log }),
+  });
   const modules = new Modules(namespace);
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers: Ledger[] = [];

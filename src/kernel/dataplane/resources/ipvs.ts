@@ -90,10 +90,11 @@ export const ipvsDestination: Resource<IpvsDestination> = {
   kind: "ipvs.destination",
   key: (d) => `${d.service.key} -> ${hostPort(d.service.family, d.address, d.port)}`,
   equal: (want, have) => want.weight === have.weight && want.method === have.method,
+  retire: (have) => have.weight === 0 ? have : { ...have, weight: 0 },
   describe: (d) =>
     `ipvs destination ${d.service.key} -> ${
       hostPort(d.service.family, d.address, d.port)
-    } ${d.method} weight ${d.weight}`,
+    } ${d.method} weight ${d.weight}${d.weight === 0 ? " (draining)" : ""}`,
   exclusive: true,
   parentKind: "ipvs.service",
   parent: (d) => d.service.key,

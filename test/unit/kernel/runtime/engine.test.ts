@@ -1,3 +1,5 @@
+/** The rounds of the engine. 600 lines because they are the cases of one state machine, on one bench. */
+
 import { describe, expect, test } from "bun:test";
 import type { Dataplane } from "../../../../src/kernel/dataplane/dataplane.ts";
 import { KernelError } from "../../../../src/kernel/dataplane/errors.ts";

@@ -73,7 +73,8 @@ describe("masquerade", () => {
 
 describe("sysctls", () => {
   const six: NodeFamily = { family: 6, address: "fd00::1", podCIDRs: [] };
-  const paths = (families: readonly NodeFamily[]) => sysctls(families).map(({ path }) => path);
+  const paths = (families: readonly NodeFamily[]) =>
+    sysctls(families, "6.1.0").map(({ path }) => path);
 
   test("are those of the node's families", () => {
     expect(paths([family([])]).some((path) => /ipv6|ip6tables/.test(path))).toBe(false);

@@ -68,6 +68,7 @@ describe("rules", () => {
       "accept allow icmp time exceeded messages",
       "jump",
       "accept allow input traffic to ipvs services",
+      "return connections that were let in may finish",
       "reject reject all unexpected traffic to service IPs",
       "reject reject all unexpected traffic to service IPs",
     ]);

@@ -32,6 +32,7 @@ function context(changes: Partial<ServiceContext> = {}): ServiceContext {
     excluded: [],
     ownAddresses: [],
     otherNodes: [],
+    graceful: false,
     ...changes,
   };
 }

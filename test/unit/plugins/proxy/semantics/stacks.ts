@@ -74,6 +74,7 @@ function stack(families: readonly Family[]): Stack {
     context: (changes = {}) => ({
       node: "one",
       zone: "a",
+      graceful: false,
       families: families.map((family) => ({
         family,
         address: at(family, "nodePort"),

@@ -1,0 +1,99 @@
+/** UDP flows of conntrack, by nfnetlink. Opens on first use. */
+
+import { KernelError } from "../errors.ts";
+import type { Family } from "../resource.ts";
+import { readFlow, type UdpFlow, writeFlowDelete, writeFlowQuery } from "./conntrack-codec.ts";
+import { errno, kernelError } from "./errno.ts";
+import { loadModule } from "./genl.ts";
+import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
+
+/** A dump is repeated where the table moved meanwhile; a busy one never stands still, and most of it is good enough. */
+const TRIES = 3;
+
+export class Conntrack {
+  readonly #options: SocketOptions;
+  #socket: NetlinkSocket | undefined;
+  #loaded: Promise<unknown> | undefined;
+
+  constructor(options: Pick<SocketOptions, "namespace"> = {}) {
+    this.#options = options;
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  /**
+   * The UDP flows to destinations that are `wanted`.
+   *
+   * @throws {KernelError} ENOSUPPORT where this Linux does not tell of its flows
+   */
+  async flows(
+    family: Family,
+    wanted: (address: string, port: number) => boolean,
+  ): Promise<readonly UdpFlow[]> {
+    try {
+      return this.#dump(family, wanted);
+    } catch (error) {
+      if (!(error instanceof KernelError) || !UNKNOWN.has(error.code)) throw error;
+      // nfnetlink loads the module itself where it can; a container cannot, but has modprobe.
+      this.#loaded ??= loadModule("nf_conntrack_netlink");
+      await this.#loaded;
+      try {
+        return this.#dump(family, wanted);
+      } catch (again) {
+        if (!(again instanceof KernelError) || !UNKNOWN.has(again.code)) throw again;
+        throw new KernelError("list conntrack", "ENOSUPPORT", {
+          detail: "this Linux does not tell of its flows",
+          remedy: 'load it on the host with "modprobe nf_conntrack_netlink"',
+        });
+      }
+    }
+  }
+
+  /** Deletes flows; those that are gone already are no error. Returns how many it deleted. @throws {KernelError} */
+  delete(flows: readonly UdpFlow[]): number {
+    const refusals = this.#open().pipeline("delete conntrack flows", flows.length, (w, i) => {
+      const flow = flows[i];
+      if (flow !== undefined) writeFlowDelete(w, flow);
+    });
+    for (const [i, refusal] of refusals) {
+      if (refusal.errno === errno.ENOENT) continue;
+      const { source, destination } = flows[i] as UdpFlow;
+      throw kernelError("delete conntrack flow", refusal, {
+        object:
+          `udp ${source.address} ${source.port} -> ${destination.address} ${destination.port}`,
+      });
+    }
+    return flows.length - refusals.size;
+  }
+
+  #open(): NetlinkSocket {
+    this.#socket ??= new NetlinkSocket(NETLINK_NETFILTER, this.#options);
+    return this.#socket;
+  }
+
+  #dump(
+    family: Family,
+    wanted: (address: string, port: number) => boolean,
+  ): readonly UdpFlow[] {
+    const found = new Map<number, UdpFlow>();
+    for (let attempt = 1; attempt <= TRIES; attempt++) {
+      const list = this.#open().dumpOnce(
+        "list conntrack",
+        (w) => writeFlowQuery(w, family),
+        (message) => {
+          const flow = readFlow(message, wanted);
+          if (flow !== undefined) found.set(flow.id, flow);
+          return undefined;
+        },
+      );
+      if (list !== undefined) break;
+    }
+    return [...found.values()];
+  }
+}
+
+/** What nfnetlink answers for a subsystem that it does not have. */
+const UNKNOWN: ReadonlySet<string> = new Set(["EINVAL", "EOPNOTSUPP"]);
