@@ -16,6 +16,8 @@ import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
 import { Monitor } from "./monitor.ts";
+import { podAddressTable, podLinkTable } from "./pod.ts";
+import { PodNamespaces } from "./pod-namespaces.ts";
 import { routeTable } from "./route.ts";
 import { Rtnl } from "./rtnl.ts";
 import { ruleTable } from "./rule.ts";
@@ -53,6 +55,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     options.log?.warn(message, fields);
   const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
   const modules = new Modules(namespace);
+  const pods = new PodNamespaces(inNamespace);
   const ledgers: Ledger[] = [];
   const sysctls = {
     ...inNamespace,
@@ -73,6 +76,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "address": (owner) => addressTable(rtnl, monitor, owner),
     "route": (owner) => routeTable(rtnl, monitor, owner),
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
+    "pod.link": (owner) => podLinkTable(pods, owner),
+    "pod.address": (owner) => podAddressTable(pods, owner),
     "ipset": (owner) => ipsetTable(ipsets, owner),
     "ipset.member": (owner) => ipsetMemberTable(ipsets, owner),
     "chain": (owner) => chainTable(iptables, filterWatch, owner),

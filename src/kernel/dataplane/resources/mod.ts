@@ -6,6 +6,7 @@ import { type Chain, chain, type Jump, jump } from "./filter.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
 import { type Link, link } from "./link.ts";
+import { type PodAddress, podAddress, type PodLink, podLink } from "./pod.ts";
 import { type Route, route } from "./route.ts";
 import { type Rule, rule } from "./rule.ts";
 import { type Sysctl, sysctl } from "./sysctl.ts";
@@ -17,6 +18,8 @@ export interface Tables {
   readonly addresses: TableRef<Address>;
   readonly routes: TableRef<Route>;
   readonly rules: TableRef<Rule>;
+  readonly podLinks: TableRef<PodLink>;
+  readonly podAddresses: TableRef<PodAddress>;
   readonly ipsets: TableRef<IpSet>;
   readonly ipsetMembers: TableRef<IpSetMember>;
   readonly chains: TableRef<Chain>;
@@ -31,6 +34,8 @@ export const tables: Tables = {
   addresses: { resource: address },
   routes: { resource: route },
   rules: { resource: rule },
+  podLinks: { resource: podLink },
+  podAddresses: { resource: podAddress },
   ipsets: { resource: ipset },
   ipsetMembers: { resource: ipsetMember },
   chains: { resource: chain },
@@ -56,6 +61,8 @@ export type {
   IpvsService,
   Jump,
   Link,
+  PodAddress,
+  PodLink,
   Route,
   Rule,
   Sysctl,
