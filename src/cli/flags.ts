@@ -249,7 +249,7 @@ const TABLE = {
     cidrs,
     NO_PATHS,
     "Service proxy",
-    "Addresses whose IPVS services are never deleted",
+    "Addresses that are left to others: services on them are neither served nor touched",
   ),
   "service-cluster-ip-range": flag(
     cidrs,
@@ -262,7 +262,6 @@ const TABLE = {
     NO_PATHS,
     "Service proxy",
     "Ranges from which services may take external IPs",
-    LATER,
   ),
   "service-node-port-range": flag(
     portRange,
@@ -275,28 +274,27 @@ const TABLE = {
     true,
     "Service proxy",
     "Ignore external and load balancer IPs outside of their ranges, and all of them where no range is given",
-    LATER,
   ),
   "service-tcp-timeout": flag(
     duration,
     0,
     "Service proxy",
     "IPVS timeout of established TCP connections; 0s leaves Linux's value alone",
-    { ...LATER, ...notNegative },
+    notNegative,
   ),
   "service-tcpfin-timeout": flag(
     duration,
     0,
     "Service proxy",
     "IPVS timeout of TCP connections after a FIN; 0s leaves Linux's value alone",
-    { ...LATER, ...notNegative },
+    notNegative,
   ),
   "service-udp-timeout": flag(
     duration,
     0,
     "Service proxy",
     "IPVS timeout of UDP flows; 0s leaves Linux's value alone",
-    { ...LATER, ...notNegative },
+    notNegative,
   ),
   "runtime-endpoint": flag(
     text,
@@ -601,8 +599,7 @@ const TABLE = {
     cidrs,
     NO_PATHS,
     "Load balancer",
-    "Ranges from which load balancer IPs come",
-    LATER,
+    "Ranges from which load balancer IPs come; services may take no others",
   ),
   "loadbalancer-default-class": flag(
     bool,

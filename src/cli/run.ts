@@ -131,15 +131,21 @@ function stopSignal(): Promise<string> {
 
 function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObserver {
   const rounds = metrics.histogram("round_duration_seconds", "Duration of rounds", ["plugin"]);
+  const changes = metrics.histogram(
+    "change_duration_seconds",
+    "Time from the arrival of a change of the cluster to Linux having it",
+    ["plugin"],
+  );
   const ops = metrics.counter(
     "linux_changes_total",
     "Changes to Linux, by kind of object, what was done and whether it succeeded",
     ["plugin", "kind", "verb", "result"],
   );
   return {
-    round({ ms }) {
+    round({ ms, sinceEvent }) {
       beat();
       rounds.observe(ms / 1000, { plugin });
+      if (sinceEvent !== undefined) changes.observe(sinceEvent / 1000, { plugin });
     },
     ops(kind, verb, ok, count) {
       ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });

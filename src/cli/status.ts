@@ -75,7 +75,9 @@ export function statusText(status: AgentStatus, now: number): string {
   for (const { name, reason, problems, problemCount } of plugins) {
     if (reason !== undefined) lines.push(`${name}: ${reason}`);
     lines.push(
-      ...problems.map(({ type, subject, reason }) => `${name}: ${type} ${subject}: ${reason}`),
+      ...problems.map(({ type, subject, unit, reason }) =>
+        `${name}: ${type} ${subject}${unit === undefined ? "" : ` of ${unit}`}: ${reason}`
+      ),
     );
     const more = problemCount - problems.length;
     if (more > 0) lines.push(`${name}: and ${more} more`);

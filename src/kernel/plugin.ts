@@ -62,6 +62,8 @@ export interface PluginContext<Options> {
 export interface StoreLike<T> {
   readonly kind: string;
   readonly synced: boolean;
+  /** When the last change reached this process, by `performance.now()`. */
+  readonly receivedAt?: number | undefined;
   subscribe(
     listener: (changes: readonly { readonly previous?: T; readonly current?: T }[]) => void,
   ): () => void;
@@ -71,6 +73,8 @@ export interface StoreLike<T> {
 export interface Input {
   readonly name: string;
   readonly synced: boolean;
+  /** When the cause of the last wake reached this process, by `performance.now()`; only for measuring. */
+  readonly receivedAt?: number | undefined;
   /** Calls `wake` with the units that may have changed. An event wakes; state decides. */
   subscribe(wake: (units: Iterable<string> | "all") => void): () => void;
 }
@@ -128,6 +132,7 @@ export type {
   IpvsServiceId,
 } from "./dataplane/resources/ipvs.ts";
 export { ipvsFwmarkId, ipvsServiceId } from "./dataplane/resources/ipvs.ts";
+export type { IpvsTimeout } from "./dataplane/resources/ipvs-timeout.ts";
 export type { Link } from "./dataplane/resources/link.ts";
 export type { PodAddress, PodLink } from "./dataplane/resources/pod.ts";
 export type { NextHop, Route } from "./dataplane/resources/route.ts";

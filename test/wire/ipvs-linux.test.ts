@@ -241,7 +241,7 @@ describe.skipIf(!supported)(suite, () => {
     expect(p.ipvsadm("-Sn")).toBe("");
   });
 
-  test("a scheduler that Linux lacks is named with its module", async () => {
+  test("a scheduler that Linux lacks is named with its module, and rr serves meanwhile", async () => {
     const p = place();
     const [outcome, good] = await p.services.apply(
       creates(service(web, "nosuch"), service(web6)),
@@ -250,7 +250,10 @@ describe.skipIf(!supported)(suite, () => {
     expect(outcome?.error?.message).toContain('no scheduler "nosuch"');
     expect(outcome?.error?.remedy).toContain("modprobe ip_vs_nosuch");
     expect(good?.error).toBeUndefined();
-    expect((await p.services.list()).length).toBe(1);
+    expect(outcome?.made).toMatchObject({ id: web, scheduler: "rr" });
+    const list = await p.services.list();
+    expect(list.map(({ item, owned }) => [item.id.key, item.scheduler, owned]).toSorted())
+      .toEqual([[web.key, "rr", true], [web6.key, "rr", true]]);
   });
 
   test("one bad item costs only itself", async () => {

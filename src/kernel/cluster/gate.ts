@@ -42,6 +42,9 @@ function gated<T>(store: Store<T>, opened: ReadonlySet<KindName>): Store<T> {
     get resourceVersion() {
       return use().resourceVersion;
     },
+    get receivedAt() {
+      return use().receivedAt;
+    },
     get size() {
       return use().size;
     },

@@ -119,9 +119,14 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
     });
     recovered();
     const lines = createLineSplitter();
+    // When the first chunk came of a line that has not ended.
+    let since: number | undefined;
     for await (const chunk of response.chunks()) {
+      const now = performance.now();
       lastEventAt = Date.now();
-      applyLines(lines.push(chunk));
+      const complete = lines.push(chunk);
+      applyLines(complete, since ?? now);
+      since = lines.pending === 0 ? undefined : complete.length > 0 ? now : since ?? now;
       if (signal.aborted) return;
     }
     if (lines.pending > 0) {
@@ -130,11 +135,11 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
   }
 
   /** One chunk is one batch: what came together wakes subscribers once. */
-  function applyLines(lines: readonly string[]): void {
+  function applyLines(lines: readonly string[], receivedAt: number): void {
     if (lines.length === 0) return;
     const { events, resourceVersion, failure } = readEvents(lines, trimmed, asked("watch"));
     // What came before the failure is good.
-    store.update(events, resourceVersion ?? store.resourceVersion);
+    store.update(events, resourceVersion ?? store.resourceVersion, receivedAt);
     if (failure !== undefined) throw failure;
   }
 

@@ -31,6 +31,8 @@ export interface Store<T> {
   readonly synced: boolean;
   /** The highest that the store has reached, bookmarks included; "" before the first list. */
   readonly resourceVersion: string;
+  /** When the first bytes of the last change came, by `performance.now()`; undefined where nobody noted it. */
+  readonly receivedAt: number | undefined;
   readonly size: number;
   /** By "namespace/name", or "name" for kinds without a namespace. */
   get(key: string): T | undefined;
@@ -54,6 +56,7 @@ export interface WritableStore<T> extends Store<T> {
   update(
     events: Iterable<readonly [key: string, object: T | undefined]>,
     resourceVersion: string,
+    receivedAt?: number,
   ): readonly StoreChange<T>[];
 }
 
@@ -88,6 +91,7 @@ export function createStore<T extends KubeObject>(
 ): WritableStore<T> {
   let objects: Map<string, T> = new Map();
   let resourceVersion = "";
+  let receivedAt: number | undefined;
   let synced = false;
   const indexes = new Map<string, Index<T>>();
   const listeners = new Set<(changes: readonly StoreChange<T>[]) => void>();
@@ -124,6 +128,9 @@ export function createStore<T extends KubeObject>(
     },
     get resourceVersion() {
       return resourceVersion;
+    },
+    get receivedAt() {
+      return receivedAt;
     },
     get size() {
       return objects.size;
@@ -167,12 +174,13 @@ export function createStore<T extends KubeObject>(
       const moved = !synced || version !== resourceVersion;
       objects = next;
       resourceVersion = version;
+      receivedAt = undefined;
       synced = true;
       for (const change of changes) index(change);
       if (changes.length > 0 || moved) tell(changes);
       return changes;
     },
-    update(events, version) {
+    update(events, version, received) {
       const before = new Map<string, T | undefined>();
       for (const [key, object] of events) {
         const change = changeOf(key, object);
@@ -194,6 +202,7 @@ export function createStore<T extends KubeObject>(
       }
       const moved = version !== resourceVersion;
       resourceVersion = version;
+      receivedAt = received;
       if (changes.length > 0 || moved) tell(changes);
       return changes;
     },

@@ -50,11 +50,14 @@ export type Op<T> =
   | { readonly verb: "update"; readonly item: T; readonly have: T }
   | { readonly verb: "delete"; readonly item: T };
 
-/** What became of one op. `note` says what was left out on purpose, e.g. a sysctl that Linux lacks. */
+/** What became of one op. */
 export interface Outcome<T> {
   readonly op: Op<T>;
   readonly error?: KernelError;
+  /** What was left out on purpose, e.g. a sysctl that Linux lacks. */
   readonly note?: string;
+  /** Beside an error: what Linux now holds at the key in the item's stead, so that what hangs below it works meanwhile. */
+  readonly made?: T;
 }
 
 /** One key of Linux moved without us; no `actual` means that it is gone. */

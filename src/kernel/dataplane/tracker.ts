@@ -207,6 +207,13 @@ export class Tracker<T> {
     return repaired;
   }
 
+  /** An op failed, and Linux holds `made` at its key in the item's stead. */
+  stoodIn(op: Op<T>, made: T): void {
+    const slot = this.#slotOf(op);
+    this.#drifted.delete(slot);
+    this.#hold(slot, made, true);
+  }
+
   /** The item that the winning unit wants at `key`. */
   desired(key: string): T | undefined {
     const slot = this.#slots.get(key);

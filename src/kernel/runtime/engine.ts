@@ -22,8 +22,11 @@ import { NO_REPORTS, Units, type UnitState } from "./units.ts";
 export interface EngineObserver {
   /** The first round begins: until now the inputs were waited for. */
   begin?(): void;
-  /** `sinceWake`: ms from the first wake that the round served to its end; absent where it came by itself. */
-  round(result: { readonly ms: number; readonly sinceWake?: number; readonly ok: boolean }): void;
+  /**
+   * `sinceEvent`: ms from the arrival of the first change that the round served to its end, so parsing included;
+   * absent where the round came by itself.
+   */
+  round(result: { readonly ms: number; readonly sinceEvent?: number; readonly ok: boolean }): void;
   ops(kind: string, verb: string, ok: boolean, count: number): void;
 }
 
@@ -103,7 +106,7 @@ export class Engine {
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
-  /** When the first change came that no round has taken up. */
+  /** When the first change arrived that no round has taken up. */
   #wokenAt: number | undefined;
   #failedRounds = 0;
   #rounds = 0;
@@ -150,7 +153,7 @@ export class Engine {
     for (const input of reconciler.inputs) {
       this.#unsubscribe.push(input.subscribe((woken) => {
         units.mark(woken);
-        if (units.dirty) this.#wokenAt ??= this.#options.clock.now();
+        if (units.dirty) this.#wokenAt ??= input.receivedAt ?? this.#options.clock.now();
         this.#wake();
       }));
     }
@@ -298,7 +301,9 @@ export class Engine {
       }
       for (const [key, { error }] of failures) {
         const subject = `${tracker.resource.kind} ${key}`;
-        problems.push({ type: "failed", subject, reason: error.message });
+        const unit = tracker.holder(key)?.label;
+        const whose = unit === undefined ? {} : { unit };
+        problems.push({ type: "failed", subject, ...whose, reason: error.message });
       }
     }
     return problems;
@@ -407,9 +412,9 @@ export class Engine {
     this.#lastEnd = clock.now();
     this.#lastRoundMs = this.#lastEnd - start;
     if (start >= this.#nextFull && ok) this.#nextFull = this.#lastEnd + this.#options.fullInterval;
-    const sinceWake = woken === undefined ? {} : { sinceWake: this.#lastEnd - woken };
-    observer?.round({ ms: this.#lastRoundMs, ...sinceWake, ok });
-    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceWake, ok });
+    const sinceEvent = woken === undefined ? {} : { sinceEvent: this.#lastEnd - woken };
+    observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
+    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceEvent, ok });
   }
 
   #judge(reason: string | undefined): void {
@@ -641,7 +646,7 @@ export class Engine {
   /** Takes in one outcome. Returns whether the op repaired something, or undefined if Linux refused it. */
   #settle(
     { tracker, failures }: OpenTable,
-    { op, error, note }: Outcome<unknown>,
+    { op, error, note, made }: Outcome<unknown>,
   ): boolean | undefined {
     const { clock, log } = this.#options;
     const { kind } = tracker.resource;
@@ -655,13 +660,17 @@ export class Engine {
       }
       return repair;
     }
+    if (made !== undefined) tracker.stoodIn(op, made);
     const key = tracker.resource.key(op.item);
     const before = failures.get(key);
     const attempts = before !== undefined && before.item === op.item ? before.attempts + 1 : 1;
     const at = clock.now() + retryDelay(attempts);
     failures.set(key, { attempts, error, item: op.item, at });
     if (before?.error.message !== error.message) {
-      this.#warn("Linux refused a change", { kind, key, verb: op.verb, error: error.message });
+      const unit = tracker.holder(key)?.label;
+      const whose = unit === undefined ? {} : { unit };
+      const { verb } = op;
+      this.#warn("Linux refused a change", { kind, key, ...whose, verb, error: error.message });
     }
     return undefined;
   }

@@ -374,6 +374,9 @@ function storeInput<T>(
     get synced() {
       return store.synced;
     },
+    get receivedAt() {
+      return store.receivedAt;
+    },
     subscribe: (wake) =>
       store.subscribe((changes) => {
         const woken = new Set<string>();

@@ -17,6 +17,8 @@ export interface Problem {
   readonly type: "conflict" | "failed" | "reported";
   /** The unit, or the kind and key of Linux state. */
   readonly subject: string;
+  /** The unit that wants what Linux refused. */
+  readonly unit?: string;
   readonly reason: string;
 }
 

@@ -1,11 +1,20 @@
 /** What the proxy needs of the node whatever Services there are: its link, its sysctls, its masquerade rules. */
 
-import type { Chain, FilterRule, Jump, Link, Match, Route, Sysctl } from "../../kernel/plugin.ts";
+import type {
+  Chain,
+  FilterRule,
+  IpvsTimeout,
+  Jump,
+  Link,
+  Match,
+  Route,
+  Sysctl,
+} from "../../kernel/plugin.ts";
 import type { NodeFamily } from "./node.ts";
+import type { ProxyOptions } from "./options.ts";
 import { vipRoute } from "./services.ts";
+import { VIP_LINK } from "./vip-link.ts";
 
-/** The dummy link that carries the VIPs. */
-export const VIP_LINK = "kube-dummy-if";
 export const MASQUERADE_CHAIN = "KUBE-ROUTER-MASQUERADE";
 
 export const vipLink: Link = { name: VIP_LINK, type: "dummy", up: true };
@@ -39,6 +48,20 @@ export function sysctls(families: readonly NodeFamily[]): readonly Sysctl[] {
       ]
       : []),
   ];
+}
+
+/** The time-outs that flags set, in whole seconds: less than one is one, since Linux takes 0 for "leave it". */
+export function timeouts(
+  { serviceTcpTimeout, serviceTcpfinTimeout, serviceUdpTimeout }: Pick<
+    ProxyOptions,
+    "serviceTcpTimeout" | "serviceTcpfinTimeout" | "serviceUdpTimeout"
+  >,
+): readonly IpvsTimeout[] {
+  return [
+    { name: "tcp", ms: serviceTcpTimeout } as const,
+    { name: "tcpfin", ms: serviceTcpfinTimeout } as const,
+    { name: "udp", ms: serviceUdpTimeout } as const,
+  ].filter(({ ms }) => ms > 0).map(({ name, ms }) => ({ name, seconds: Math.ceil(ms / 1000) }));
 }
 
 const IPVS_NAT: readonly Match[] = [{ kind: "ipvs", direction: "original", method: "masq" }];

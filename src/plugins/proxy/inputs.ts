@@ -1,6 +1,19 @@
 /** Inputs that wake only when what the proxy reads of something has changed. */
 
-import type { Input } from "../../kernel/plugin.ts";
+import type { Input, Store } from "../../kernel/plugin.ts";
+
+/** A sum over a store that costs what has changed, and not the store. */
+export function tally<T>(store: Store<T>, weigh: (object: T) => number): () => number {
+  let sum = 0;
+  for (const object of store.values()) sum += weigh(object);
+  store.subscribe((changes) => {
+    for (const { previous, current } of changes) {
+      if (previous !== undefined) sum -= weigh(previous);
+      if (current !== undefined) sum += weigh(current);
+    }
+  });
+  return () => sum;
+}
 
 /** A value computed from an input, that wakes all units when the value changes. */
 export interface Derived<T> extends Input {

@@ -9,17 +9,12 @@ import type {
   Service,
 } from "../../kernel/plugin.ts";
 import { externalRanges } from "./external-ranges.ts";
-import { masquerade, rangeRoutes, sysctls, vipLink } from "./foundation.ts";
-import { derive } from "./inputs.ts";
-import { nodeFamilies } from "./node.ts";
+import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
+import { derive, tally } from "./inputs.ts";
+import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { type ServiceContext, serviceItems } from "./services.ts";
-
-/**
- * Number of Services past which `--vip-binding=auto` serves the range by one route: adding addresses is quadratic
- * in Linux, 26 ms for 1,000 but 330 ms for 5,000 and 1.5 s for 10,000 (measured on the host).
- */
-const AUTO_ROUTE_SERVICES = 2_000;
+import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
@@ -27,7 +22,7 @@ const BY_SERVICE = "service";
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
   api: 1,
-  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes", only: "self" }],
+  watches: [{ kind: "services" }, { kind: "endpointslices" }, { kind: "nodes" }],
   tables: [
     "links",
     "sysctls",
@@ -37,6 +32,7 @@ const proxy: Plugin<ProxyOptions> = {
     "jumps",
     "ipvsServices",
     "ipvsDestinations",
+    "ipvsTimeouts",
   ],
   parse: parseOptions,
   setup,
@@ -49,22 +45,28 @@ function setup(context: PluginContext<ProxyOptions>): void {
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
-  // Other addresses of the host matter, and are watched, only where NodePorts are bound to them.
-  const addresses = options.nodeportBindonAllIp ? [host] : [];
-  const sources = [input(stores.nodes, () => "all"), servicesChanged, ...addresses];
-  const shared = derive("node", sources, (): ServiceContext => {
-    const families = nodeFamilies(stores.nodes.get(node), options);
-    const ranges = options.serviceClusterIpRange.flatMap((text) => parseCidr(text) ?? []);
-    return {
-      node,
-      families,
-      routedRanges: routesRanges(options, services.size) ? ranges : [],
-      extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
-      ranges: externalRanges(options),
-      excluded: options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []),
-      ownAddresses: [],
-      otherNodes: [],
-    };
+  const ranges = externalRanges(options);
+  const excluded = options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []);
+  // The host's own addresses are watched only where something depends on them.
+  const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
+    !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
+  const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
+  const facts = derive("nodes", sources, () => ({
+    ...nodeFacts(node, [...stores.nodes.values()], host.values(), options, ranges),
+    extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
+  }));
+
+  const external = tally(services, externalCount);
+  let kinds: RoutedKinds | undefined;
+  const binding = derive("VIP binding", [servicesChanged], () => {
+    const counts = { cluster: services.size, external: external() };
+    return kinds = routedKinds(options.vipBinding, counts, kinds);
+  });
+  const shared = derive("node", [facts, binding], () => {
+    const { obstacles, ...known } = facts.value;
+    const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
+    const context: ServiceContext = { node, ...known, ranges, excluded, routedRanges: routed };
+    return { context, problems };
   });
 
   reconcile({
@@ -72,7 +74,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
     inputs: [shared],
     units: () => [""],
     desired(_unit, { want, report }) {
-      const { families, routedRanges } = shared.value;
+      const { context: { families, routedRanges }, problems } = shared.value;
+      for (const problem of problems) report(problem);
       if (families.length === 0) {
         report(
           `Node "${node}" has no address of an enabled family in status.addresses; no Service can be served ` +
@@ -81,6 +84,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       }
       want(tables.links, vipLink);
       for (const sysctl of sysctls(families)) want(tables.sysctls, sysctl);
+      for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);
       for (const route of rangeRoutes(routedRanges, families)) want(tables.routes, route);
       for (const family of families) {
         const { chain, jump } = masquerade(family, options.masqueradeAll);
@@ -106,7 +110,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const service = services.get(unit);
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
-      const items = serviceItems(service, slices, shared.value);
+      const items = serviceItems(service, slices, shared.value.context);
       for (const problem of items.problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);
@@ -122,11 +126,6 @@ function serviceKey({ metadata }: Service): string {
 
 function serviceKeys({ metadata, service }: EndpointSlice): readonly string[] {
   return service === undefined ? [] : [`${metadata.namespace}/${service}`];
-}
-
-function routesRanges({ vipBinding }: ProxyOptions, serviceCount: number): boolean {
-  return vipBinding === "route" ||
-    (vipBinding === "auto" && serviceCount > AUTO_ROUTE_SERVICES);
 }
 
 /**

@@ -1,8 +1,18 @@
 /** What the proxy must know of the node it runs on. */
 
-import { canonicalCidr, canonicalIp, type Family, ipFamily, parseCidr } from "../../kernel/ip.ts";
-import type { Node } from "../../kernel/plugin.ts";
+import {
+  canonicalCidr,
+  canonicalIp,
+  contains,
+  type Family,
+  ipFamily,
+  parseCidr,
+} from "../../kernel/ip.ts";
+import type { HostAddress, Node } from "../../kernel/plugin.ts";
+import type { ExternalRanges } from "./external-ranges.ts";
 import type { ProxyOptions } from "./options.ts";
+import { obstacle } from "./vip-binding.ts";
+import { VIP_LINK } from "./vip-link.ts";
 
 /** One family's facts. */
 export interface NodeFamily {
@@ -25,6 +35,57 @@ export function nodeFamilies(node: Node | undefined, options: ProxyOptions): rea
       if (address === undefined) return [];
       return [{ family, address, podCIDRs: cidrs.filter((c) => parseCidr(c)?.family === family) }];
     });
+}
+
+/** What is known of the nodes and of this host, as far as Services depend on it. */
+export interface NodeFacts {
+  readonly families: readonly NodeFamily[];
+  readonly zone?: string;
+  /** As {@linkcode ServiceContext} has them. */
+  readonly ownAddresses: readonly string[];
+  readonly otherNodes: readonly string[];
+  /** By the text of each range that may be bound as one route: what forbids that. */
+  readonly obstacles: Readonly<Record<string, string>>;
+}
+
+const ZONE = "topology.kubernetes.io/zone";
+
+/** Everything at once, since one change of a node may bear on all of it. */
+export function nodeFacts(
+  name: string,
+  nodes: readonly Node[],
+  host: readonly HostAddress[],
+  options: ProxyOptions,
+  ranges: ExternalRanges,
+): NodeFacts {
+  const self = nodes.find((node) => node.metadata.name === name);
+  const zone = self?.metadata.labels[ZONE];
+  const own = [
+    ...(self === undefined ? [] : addressesOf(self)),
+    // Addresses on our own link are VIPs.
+    ...host.filter(({ link }) => link !== VIP_LINK).flatMap((h) => canonicalIp(h.address) ?? []),
+  ];
+  const others = nodes.filter((node) => node !== self).flatMap(addressesOf);
+  const external = [...ranges.external, ...ranges.loadBalancer];
+  const mayBeExternal = (address: string): boolean =>
+    !ranges.strict || external.some((range) => contains(range, address));
+  const around = {
+    addresses: [...own, ...others],
+    networks: [...nodes.flatMap(podCIDRsOf), ...options.excludedCidrs]
+      .flatMap((text) => parseCidr(text) ?? []),
+  };
+  return {
+    families: nodeFamilies(self, options),
+    ...(zone === undefined ? {} : { zone }),
+    ownAddresses: [...new Set(own)].filter(mayBeExternal).toSorted(),
+    otherNodes: others.filter((each) => !own.includes(each) && mayBeExternal(each)).toSorted(),
+    obstacles: Object.fromEntries(
+      [...ranges.cluster, ...external].flatMap((range) => {
+        const found = obstacle(range, around);
+        return found === undefined ? [] : [[range.text, found]];
+      }),
+    ),
+  };
 }
 
 /** Canonical addresses, internal before external; names are no addresses. */

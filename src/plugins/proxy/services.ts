@@ -9,8 +9,8 @@ import type {
   Route,
   Service,
 } from "../../kernel/plugin.ts";
-import { VIP_LINK } from "./foundation.ts";
 import { planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
+import { VIP_LINK } from "./vip-link.ts";
 
 export { isProxied, type ServiceContext } from "./service-plan.ts";
 

@@ -76,6 +76,7 @@ export function applyServices(
   // Refusals are rare, and a set of ten thousand keys is not free.
   const marked = new Set(refusals.size === 0 ? [] : fresh);
   adoptServices(handle, writer, (i) => ops[from + i], refusals, marked);
+  const standIns = replaceSchedulers(handle, writer, (i) => ops[from + i], refusals);
 
   const unmark: string[] = [];
   for (let i = from; i < to; i++) {
@@ -89,6 +90,12 @@ export function applyServices(
         mirror.deleteService(key);
       } else mirror.putService(op.item);
       outcomes[i] = { op };
+      continue;
+    }
+    const made = standIns.get(i - from);
+    if (made !== undefined) {
+      mirror.putService(made);
+      outcomes[i] = { op, error: serviceError(op, refusal), made };
       continue;
     }
     if (isUnknown(refusal)) mirror.doubt(key);
@@ -113,6 +120,31 @@ function adoptServices(
     if (!marked.has(op.item.id.key)) again.push({ index, op });
   }
   retry(handle, again, refusals, (w, op) => writer.write(w, IPVS_CMD_SET_SERVICE, op.item));
+}
+
+/**
+ * A service whose scheduler this Linux lacks is served by `rr` meanwhile: better than not at all, and than the scheduler
+ * of before with the rest of the change left out. Its refusal stays, and the change is tried again.
+ *
+ * @returns what was made, by the op's place
+ */
+function replaceSchedulers(
+  handle: IpvsHandle,
+  writer: ServiceWriter,
+  at: (index: number) => Op<IpvsService> | undefined,
+  refusals: ReadonlyMap<number, Refusal>,
+): ReadonlyMap<number, IpvsService> {
+  const again: { readonly index: number; readonly op: Op<IpvsService> }[] = [];
+  for (const [index, refusal] of refusals) {
+    const op = at(index);
+    if (op === undefined || op.verb === "delete" || refusal.errno !== errno.ENOENT) continue;
+    again.push({ index, op: { ...op, item: { ...op.item, scheduler: "rr", schedulerFlags: 0 } } });
+  }
+  const left = new Map<number, Refusal>();
+  retry(handle, again, left, (w, op) => writer.write(w, SERVICE_COMMANDS[op.verb], op.item));
+  return new Map(
+    again.filter(({ index }) => !left.has(index)).map(({ index, op }) => [index, op.item]),
+  );
 }
 
 /** Sends some of the ops once more in another form; their new refusals take the place of the old. */
@@ -150,8 +182,8 @@ function serviceError(op: Op<IpvsService>, refusal: Refusal): KernelError {
   if (refusal.errno === errno.ENOENT) {
     return new KernelError(what, "ENOSUPPORT", {
       object,
-      detail: `this Linux has no scheduler "${op.item.scheduler}"`,
-      remedy: `load it on the host with "modprobe ip_vs_${op.item.scheduler}"`,
+      detail: `this Linux has no scheduler "${op.item.scheduler}"; "rr" serves meanwhile`,
+      remedy: `load it on the host with "modprobe ip_vs_${op.item.scheduler}", or choose another`,
     });
   }
   if (refusal.errno === errno.EEXIST) {

@@ -12,6 +12,7 @@ import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
+import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
@@ -57,17 +58,15 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const modules = new Modules(namespace);
   const pods = new PodNamespaces(inNamespace);
   const ledgers: Ledger[] = [];
+  const ledgerOf = (owner: Owner, kind: string): Ledger => {
+    const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
+    ledgers.push(ledger);
+    return ledger;
+  };
   const sysctls = {
     ...inNamespace,
     modules,
-    ledger(owner: Owner): Ledger {
-      const ledger = openLedger(directory, owner.name, "sysctl", {
-        ...inNamespace,
-        warn: warnOfLedger,
-      });
-      ledgers.push(ledger);
-      return ledger;
-    },
+    ledger: (owner: Owner): Ledger => ledgerOf(owner, "sysctl"),
   };
 
   const kinds: Readonly<Record<string, (owner: Owner) => unknown>> = {
@@ -84,6 +83,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
+    "ipvs.timeout": (owner) =>
+      ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
 
   return {

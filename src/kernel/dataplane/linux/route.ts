@@ -11,6 +11,7 @@
  */
 
 import type { Owner } from "../dataplane.ts";
+import { KernelError } from "../errors.ts";
 import type { Actual, Family, Op, Outcome, Table } from "../resource.ts";
 import { type Route, route as resource } from "../resources/route.ts";
 import { errno, type Refusal } from "./errno.ts";
@@ -141,7 +142,14 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
       r.errno === errno.EEXIST && ops[i]?.verb === "create"
     ).map(([i]) => i);
     if (met.length === 0) return;
-    const mine = new Set((await rtnl.ownedLinks(owner)).keys());
+    // A VIP comes alone as a rule: one question about its link is cheaper than a list of all pods' links.
+    const links = met.length < MANY ? undefined : await rtnl.ownedLinks(owner);
+    const isMine = (index: number, item: Route): boolean => {
+      if (links !== undefined) return links.has(index);
+      const name = item.nextHops[0]?.link;
+      const link = name === undefined ? undefined : rtnl.link(name);
+      return link?.index === index && link.alias === alias;
+    };
     const linkName = (index: number) => `#${index}`;
     const listed = met.length < MANY ? undefined : new Map(
       [...await dump({ family: 4, table: RT_TABLE_LOCAL, type: RTN_LOCAL }, linkName)].toReversed()
@@ -154,7 +162,7 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
       const there = listed?.get(resource.key(op.item)) ?? await holder(op.item, linkName);
       const replaceable = there?.protocol === owner.protocol ||
         (there?.protocol === RTPROT_KERNEL && there.route.type === "local" &&
-          mine.has(there.index));
+          isMine(there.index, op.item));
       if (replaceable) {
         refused.delete(i);
         again.push(...requests({ verb: "update", item: op.item, have: op.item }, i, context));
@@ -168,22 +176,35 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
     for (const [i, refusal] of send(rtnl.socket, "replace route", again)) refused.set(i, refusal);
   }
 
-  /** Who holds a route's key. */
+  /** Who holds a route's key, as far as that can be found without reading a table that may hold a full feed. */
   async function holder(
     item: Route,
     linkName: (index: number) => string,
   ): Promise<RouteInfo | undefined> {
     const key = resource.key(item);
-    const [address, length] = splitPrefix(item.destination) ?? ["", 0];
-    if (item.family === 4 && item.table === RT_TABLE_LOCAL && length === 32) {
-      let found: RouteInfo | undefined;
-      rtnl.socket.request("read route", (w) => writeRouteLookup(w, 4, address), (message) => {
-        found = decodeRoute(message, linkName) ?? found;
-      }, item.destination);
-      if (found !== undefined && resource.key(found.route) === key) return found;
+    const [address] = splitPrefix(item.destination) ?? [""];
+    let found: RouteInfo | undefined;
+    try {
+      rtnl.socket.request(
+        "read route",
+        (w) => writeRouteLookup(w, item.family, address),
+        (message) => found = decodeRoute(message, linkName) ?? found,
+        item.destination,
+      );
+    } catch (error) {
+      // No way to that address (ENETUNREACH), or one that forbids it (EACCES, EHOSTUNREACH, EINVAL).
+      if (!(error instanceof KernelError)) throw error;
     }
-    const all = await dump({ family: item.family, table: item.table }, linkName);
-    return all.find((info) => resource.key(info.route) === key);
+    // Linux keeps the local table in the main one's trie, and calls all that it finds there main.
+    const table = item.family === 4 && item.table === RT_TABLE_LOCAL
+      ? item.table
+      : found?.route.table;
+    const there = found === undefined ? undefined : { ...found.route, table: table ?? 0 };
+    if (found !== undefined && there !== undefined && resource.key(there) === key) {
+      return { ...found, route: there };
+    }
+    const filter = { family: item.family, table: item.table, protocol: owner.protocol };
+    return (await dump(filter, linkName)).find((info) => resource.key(info.route) === key);
   }
 
   /** Removes routes of Linux's own that hide ours; gives back those that stay. */

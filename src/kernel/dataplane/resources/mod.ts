@@ -5,6 +5,7 @@ import { type Address, address } from "./address.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
+import { type IpvsTimeout, ipvsTimeout } from "./ipvs-timeout.ts";
 import { type Link, link } from "./link.ts";
 import { type PodAddress, podAddress, type PodLink, podLink } from "./pod.ts";
 import { type Route, route } from "./route.ts";
@@ -26,6 +27,7 @@ export interface Tables {
   readonly jumps: TableRef<Jump>;
   readonly ipvsServices: TableRef<IpvsService>;
   readonly ipvsDestinations: TableRef<IpvsDestination>;
+  readonly ipvsTimeouts: TableRef<IpvsTimeout>;
 }
 
 export const tables: Tables = {
@@ -42,6 +44,7 @@ export const tables: Tables = {
   jumps: { resource: jump },
   ipvsServices: { resource: ipvsService },
   ipvsDestinations: { resource: ipvsDestination },
+  ipvsTimeouts: { resource: ipvsTimeout },
 };
 
 /**
@@ -59,6 +62,7 @@ export type {
   IpSetMember,
   IpvsDestination,
   IpvsService,
+  IpvsTimeout,
   Jump,
   Link,
   PodAddress,

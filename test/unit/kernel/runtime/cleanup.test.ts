@@ -20,7 +20,7 @@ async function left() {
   const made = await running([proxyPlugin], {
     linux,
     cluster: smallCluster(),
-    options: proxyOptions(),
+    options: proxyOptions({ serviceTcpTimeout: 900_000 }),
   });
   const owned = Object.values(made.status().owned).reduce((sum, count) => sum + count, 0);
   await made.runtime.stop();

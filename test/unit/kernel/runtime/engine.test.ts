@@ -189,6 +189,7 @@ describe("what Linux refuses", () => {
     expect(status().problems).toEqual([{
       type: "failed",
       subject: `ipvs.destination ${SERVICE} -> 10.1.0.3:8080`,
+      unit: "unit web",
       reason: `Cannot create ipvs.destination "${SERVICE} -> 10.1.0.3:8080": EBUSY`,
     }]);
     expect(status().phase).toBe("ready");

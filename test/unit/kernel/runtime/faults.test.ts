@@ -19,7 +19,7 @@ import {
   smallCluster,
 } from "../../../support/service-world.ts";
 
-const options = proxyOptions();
+const options = proxyOptions({ serviceTcpTimeout: 900_000 });
 
 function start(linux: FakeDataplane, given: Partial<Parameters<typeof bench>[1]> = {}) {
   return running([proxyPlugin], { linux, cluster: smallCluster(), options, ...given });

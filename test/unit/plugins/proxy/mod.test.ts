@@ -80,7 +80,7 @@ describe("the work of one change is that change, not the cluster", () => {
   });
 });
 
-test("--vip-binding=auto serves the range by one route past 2,000 Services, and goes back", async () => {
+test("--vip-binding=auto serves the range by one route past 2,000 Services, and goes back below 1,000", async () => {
   const cluster = testCluster();
   cluster.put("nodes", node("node1"));
   cluster.put("services", ...many(2_000));
@@ -94,7 +94,10 @@ test("--vip-binding=auto serves the range by one route past 2,000 Services, and 
   expect(linux.dump()).toContain(range);
   cluster.remove("services", "default/one-more");
   await settle();
-  expect(status().owned).toMatchObject({ address: 2_000, route: 2_000, "ipvs.service": 2_000 });
+  expect(status().owned).toMatchObject({ address: 0, route: 1, "ipvs.service": 2_000 });
+  cluster.remove("services", ...many(2_000).slice(1_000).map((s) => `default/${s.metadata.name}`));
+  await settle();
+  expect(status().owned).toMatchObject({ address: 1_000, route: 1_000, "ipvs.service": 1_000 });
   expect(linux.dump()).not.toContain(range);
 });
 
