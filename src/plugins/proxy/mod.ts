@@ -1,6 +1,6 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
-import { parseCidr } from "../../kernel/ip.ts";
+import { contains, parseCidr } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   HostAddress,
@@ -8,12 +8,15 @@ import type {
   PluginContext,
   Service,
 } from "../../kernel/plugin.ts";
+import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
+import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { derive, tally } from "./inputs.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { type ServiceContext, serviceItems } from "./services.ts";
+import { planService, type ServiceContext } from "./service-plan.ts";
+import { itemsOf } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
@@ -28,6 +31,9 @@ const proxy: Plugin<ProxyOptions> = {
     "sysctls",
     "addresses",
     "routes",
+    "rules",
+    "podLinks",
+    "podAddresses",
     "chains",
     "jumps",
     "ipvsServices",
@@ -43,6 +49,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const { host, input, node, options, reconcile, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
+  indexDsr(services);
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const ranges = externalRanges(options);
@@ -62,11 +69,30 @@ function setup(context: PluginContext<ProxyOptions>): void {
     const counts = { cluster: services.size, external: external() };
     return kinds = routedKinds(options.vipBinding, counts, kinds);
   });
-  const shared = derive("node", [facts, binding], () => {
+  const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
+  const shared = derive("node", [facts, binding, direct], () => {
     const { obstacles, ...known } = facts.value;
-    const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
+    const { routed, problems } = bindRanges(
+      ranges,
+      binding.value,
+      (range) =>
+        obstacles[range.text] ?? direct.value.filter((each) => contains(range, each))
+          .map((each) => `direct server return of "${each}"`)[0],
+    );
     const context: ServiceContext = { node, ...known, ranges, excluded, routedRanges: routed };
     return { context, problems };
+  });
+
+  // The older Service wins an address and port that two of them want.
+  const rank = (unit: string): string =>
+    `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`;
+  const dsr = dsrInput({
+    services,
+    nodes: stores.nodes,
+    host,
+    shared,
+    input,
+    rank: (service) => rank(serviceKey(service)),
   });
 
   reconcile({
@@ -100,22 +126,38 @@ function setup(context: PluginContext<ProxyOptions>): void {
       servicesChanged,
       input(endpointslices, (slice) => serviceKeys(slice)),
       shared,
+      dsr,
     ],
     *units() {
       for (const service of services.values()) yield serviceKey(service);
     },
-    // The older Service wins an address and port that two of them want.
-    rank: (unit) => `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`,
+    rank,
     desired(unit, { want, report }) {
       const service = services.get(unit);
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
-      const items = serviceItems(service, slices, shared.value.context);
-      for (const problem of items.problems) report(problem);
+      const plan = planService(service, slices, shared.value.context);
+      const marked = dsr.of(unit);
+      const items = itemsOf(unmarked(plan, marked), shared.value.context);
+      const problems = [...items.problems];
+      wantsDsr(service, problems);
+      for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      if (marked === undefined) return;
+      const direct = dsrItems(plan, slices, marked, dsr.context);
+      for (const problem of direct.problems) report(problem);
+      for (const item of direct.sysctls) want(tables.sysctls, item);
+      for (const item of direct.routes) want(tables.routes, item);
+      for (const item of direct.rules) want(tables.rules, item);
+      for (const item of direct.podLinks) want(tables.podLinks, item);
+      for (const item of direct.podAddresses) want(tables.podAddresses, item);
+      for (const item of direct.chains) want(tables.chains, item);
+      for (const item of direct.jumps) want(tables.jumps, item);
+      for (const item of direct.services) want(tables.ipvsServices, item);
+      for (const item of direct.destinations) want(tables.ipvsDestinations, item);
     },
   });
 }
