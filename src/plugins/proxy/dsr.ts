@@ -122,22 +122,24 @@ export function dsrItems(
   const sysctls: Sysctl[] = [];
   const pods = new Pods();
   const problems = new Set<string>();
-  const held: { readonly front: Frontend; readonly mark: number }[] = [];
+  const held: Held[] = [];
   for (const front of plan.frontends) {
     const marked = marks.get(front.id.key);
     if (marked === undefined) continue;
     const id = ipvsFwmarkId(front.family, marked.mark);
     // The one that does not hold them wants them too, so that the conflict is told by the kernel's own words.
     services.push({ id, scheduler, schedulerFlags, persistence });
+    let byNat = false;
     for (const endpoint of front.endpoints) {
       const obstacle = tunnel ? obstacleOf(endpoint, front, context) : undefined;
       if (obstacle !== undefined) problems.add(obstacle);
       const method = tunnel && obstacle === undefined ? "tunnel" : "masq";
+      if (method === "masq") byNat = true;
       const { address, port } = endpoint;
       destinations.push({ service: id, address, port, weight: 1, method });
     }
     if (!marked.held) continue;
-    held.push({ front, mark: marked.mark });
+    held.push({ front, mark: marked.mark, tunnel, byNat });
     rules.push({
       family: front.family,
       priority: DSR_RULE_PRIORITY,
@@ -155,7 +157,7 @@ export function dsrItems(
       family,
       table: "mangle",
       name: chainName(namespace, name),
-      rules: its.flatMap(({ front, mark }) => rulesOf(front, mark, tunnel, context.mtu[family])),
+      rules: its.flatMap((each) => rulesOf(each, context.mtu[family])),
     };
     chains.push(chain);
     for (const from of ["PREROUTING", "OUTPUT"] as const) {
@@ -213,17 +215,24 @@ function chainName(namespace: string, name: string): string {
   return `${CHAIN_PREFIX}${hash.toUpperCase()}`;
 }
 
+/** A frontend whose address and port this Service has. */
+interface Held {
+  readonly front: Frontend;
+  readonly mark: number;
+  readonly tunnel: boolean;
+  /** Some of its endpoints are reached by NAT. */
+  readonly byNat: boolean;
+}
+
 function rulesOf(
-  front: Frontend,
-  mark: number,
-  tunnel: boolean,
+  { front, mark, tunnel, byNat }: Held,
   mtu: number | undefined,
 ): readonly FilterRule[] {
   const { family, address, port, protocol, verdict } = front;
   const prefix = `${address}/${family === 4 ? 32 : 128}`;
   const isProtocol: Match = { kind: "protocol", protocol };
   const ports = String(port);
-  const marking: FilterRule = {
+  const rules: FilterRule[] = [{
     matches: [
       { kind: "destination", prefix },
       isProtocol,
@@ -231,20 +240,29 @@ function rulesOf(
     ],
     // Endpoints on other nodes alone, under a Local policy: silence, so that a load balancer tries another node.
     target: verdict === "drop" ? { kind: "drop" } : { kind: "mark", set: mark },
-  };
-  if (!tunnel || protocol !== "tcp" || mtu === undefined) return [marking];
-  const clamping: FilterRule = {
-    matches: [
-      { kind: "source", prefix },
-      isProtocol,
-      { kind: "ports", side: "source", ports },
-      { kind: "input", link: POD_BRIDGE },
-      { kind: "tcpFlags", mask: "SYN,RST", set: "SYN" },
-    ],
-    target: { kind: "tcpmss", mss: mtu - HEADERS[family] },
-    comment: "room for the tunnel's header",
-  };
-  return [marking, clamping];
+  }];
+  if (byNat) {
+    // Linux looks for the way to the endpoint again after NAT, and the mark would lead it back here.
+    rules.push({
+      matches: [isProtocol, { kind: "mark", mark }, { kind: "destination", prefix, negate: true }],
+      target: { kind: "mark", set: 0 },
+      comment: "on its way to an endpoint",
+    });
+  }
+  if (tunnel && protocol === "tcp" && mtu !== undefined) {
+    rules.push({
+      matches: [
+        { kind: "source", prefix },
+        isProtocol,
+        { kind: "ports", side: "source", ports },
+        { kind: "input", link: POD_BRIDGE },
+        { kind: "tcpFlags", mask: "SYN,RST", set: "SYN" },
+      ],
+      target: { kind: "tcpmss", mss: mtu - HEADERS[family] },
+      comment: "room for the tunnel's header",
+    });
+  }
+  return rules;
 }
 
 /** Delivers every address to this node: only what carries one of our marks gets here. */
