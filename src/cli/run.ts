@@ -66,6 +66,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     closers.push(() => source.stop());
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
+      runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
     });
     closers.push(() => dataplane.close());

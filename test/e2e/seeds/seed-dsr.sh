@@ -187,7 +187,10 @@ kind: Service
 metadata: { name: beside, namespace: default }
 spec:
   clusterIP: 10.254.9.11
-  externalIPs: [$EXT4]
+  clusterIPs: [10.254.9.11, "fd00:254::11"]
+  ipFamilies: [IPv4, IPv6]
+  ipFamilyPolicy: RequireDualStack
+  externalIPs: [$EXT4, "$EXT6"]
   selector: { app: web }
   ports: [{ port: 8090, targetPort: 8080 }]
 ---
@@ -208,6 +211,8 @@ spec:
 YAML
 settle
 expect "a port beside it, by NAT" "$(ask client-outside $EXT4 8090 4 | answered_by)" "$(printf '2 %s\n2 %s' $FAR $NEAR)"
+expect "a port beside it, by NAT, IPv6" "$(ask client-outside $EXT6 8090 4 | answered_by)" "$(printf '2 %s\n2 %s' $FAR $NEAR)"
+expect "a port beside it, by NAT, from a node" "$(ask node-node1 $EXT4 8090 4 | answered_by)" "$(printf '2 %s\n2 %s' $FAR $NEAR)"
 expect "a pod on its node's network, by NAT" "$(ask client-outside $EXT4 7070 2 | answered_by)" "2 default/host"
 served "tunnels go on" client-outside $EXT4 192.168.123.10
 status=$($LAB run node1 -- status)

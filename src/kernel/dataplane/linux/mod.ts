@@ -7,6 +7,7 @@ import type { Logger } from "../../observe/log.ts";
 import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
+import { criSource } from "./cri.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
@@ -31,6 +32,8 @@ export interface LinuxOptions {
   readonly log?: Pick<Logger, "warn">;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
+  /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
+  readonly runtimeEndpoint?: string;
 }
 
 /** Linux, for all owners. */
@@ -56,7 +59,12 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     options.log?.warn(message, fields);
   const ipvs = openIpvs({ ...inNamespace, runtimeDirectory: directory, warn: warnOfLedger });
   const modules = new Modules(namespace);
-  const pods = new PodNamespaces(inNamespace);
+  const pods = new PodNamespaces({
+    ...inNamespace,
+    ...(options.runtimeEndpoint === undefined || options.runtimeEndpoint === ""
+      ? {}
+      : { source: criSource(options.runtimeEndpoint) }),
+  });
   const ledgers: Ledger[] = [];
   const ledgerOf = (owner: Owner, kind: string): Ledger => {
     const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });

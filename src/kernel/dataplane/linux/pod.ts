@@ -134,38 +134,55 @@ class Pods {
   async apply<T extends { readonly pod: string }>(
     resource: Resource<T>,
     ops: readonly Op<T>[],
-    work: (
-      rtnl: Rtnl,
-      namespace: PodNamespace,
-      ops: readonly Op<T>[],
-    ) => readonly Outcome<T>[],
+    work: Work<T>,
   ): Promise<readonly Outcome<T>[]> {
     this.changes++;
     const byPod = Map.groupBy(ops, ({ item }) => item.pod);
     const results = new Map<Op<T>, Outcome<T>>();
     const search = this.namespaces.search();
     for (const [pod, its] of byPod) {
-      let done: readonly Outcome<T>[];
       try {
         const found = await search.find(pod);
-        const [namespace] = found;
-        if (namespace === undefined) done = its.map((op) => absent(resource, op));
-        else if (found.length > 1) done = its.map((op) => ambiguous(resource, op, found));
-        else {
-          done = await within(namespace, (rtnl) =>
-            guarded(its, () => work(rtnl, namespace, its))) ??
-            its.map((op) => absent(resource, op));
+        for (const [op, outcome] of await this.#applyIn(found, resource, its, work)) {
+          results.set(op, outcome);
         }
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
-        done = its.map((op) => ({ op, error }));
+        for (const op of its) results.set(op, { op, error });
       }
-      for (const outcome of done) results.set(outcome.op, outcome);
     }
     this.changes++;
     return ops.map((op) => results.get(op) ?? { op });
   }
+
+  /** The ops of one pod, in the namespaces that have its address: nothing is made unless that is one. */
+  async #applyIn<T extends { readonly pod: string }>(
+    found: readonly PodNamespace[],
+    resource: Resource<T>,
+    ops: readonly Op<T>[],
+    work: Work<T>,
+  ): Promise<ReadonlyMap<Op<T>, Outcome<T>>> {
+    const results = new Map(ops.map((op) => [op, absent(resource, op)]));
+    const clear = found.length < 2;
+    if (!clear) { for (const op of ops) results.set(op, ambiguous(resource, op, found)); }
+    // What is ours is deleted wherever it is.
+    const its = clear ? ops : ops.filter(({ verb }) => verb === "delete");
+    for (const namespace of its.length === 0 ? [] : found) {
+      const done = await within(
+        namespace,
+        (rtnl) => guarded(its, () => work(rtnl, namespace, its)),
+      );
+      for (const outcome of done ?? []) results.set(outcome.op, outcome);
+    }
+    return results;
+  }
 }
+
+type Work<T> = (
+  rtnl: Rtnl,
+  namespace: PodNamespace,
+  ops: readonly Op<T>[],
+) => readonly Outcome<T>[];
 
 function absent<T extends { readonly pod: string }>(
   resource: Resource<T>,
