@@ -1,6 +1,7 @@
 /** What the commands that work on this node share: its name, its source of objects, its plugins. */
 
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import type { ClusterSource } from "../kernel/cluster/source.ts";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import type { Logger } from "../kernel/observe/log.ts";
@@ -64,7 +65,7 @@ export async function openSource(flags: Flags, node: string, log: Logger): Promi
   const common = { nodeName: node, log: log.child({ part: "cluster" }) };
   if (flags.manifests !== "") {
     const { openManifestSource } = await import("../kernel/cluster/manifest-source.ts");
-    return openManifestSource({ ...common, directory: flags.manifests });
+    return openManifestSource({ ...common, directory: resolve(flags.manifests) });
   }
   const { openApiSource } = await import("../kernel/cluster/api-source.ts");
   return await openApiSource({

@@ -11,6 +11,7 @@ import {
   noMetrics,
   serveMetrics,
 } from "../kernel/observe/metrics.ts";
+import { memoryKeeper } from "../kernel/observe/memory.ts";
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
@@ -142,13 +143,16 @@ function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObs
     "Changes to Linux, by kind of object, what was done and whether it succeeded",
     ["plugin", "kind", "verb", "result"],
   );
+  const memory = memoryKeeper();
   return {
     round({ ms, sinceEvent }) {
       beat();
+      memory.ended();
       rounds.observe(ms / 1000, { plugin });
       if (sinceEvent !== undefined) changes.observe(sinceEvent / 1000, { plugin });
     },
     ops(kind, verb, ok, count) {
+      memory.worked(count);
       ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });
     },
   };

@@ -24,6 +24,12 @@ export interface World {
   close(): Promise<void>;
 }
 
+/** Linux, with a shell. */
+export interface LinuxWorld extends World {
+  /** Runs a command in the namespace and gives what it printed. @throws when it fails */
+  run(...argv: readonly string[]): string;
+}
+
 export interface WorldKind {
   readonly name: string;
   /** Link type that stands in for dummy where Linux has none. */
@@ -146,16 +152,17 @@ function survey(): {
   return { link: dummy ? "dummy" : "bridge", lacks };
 }
 
-function runner(netns: string): (...argv: readonly string[]) => void {
+function runner(netns: string): (...argv: readonly string[]) => string {
   return (...argv) => {
     const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
     if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
+    return text;
   };
 }
 
 const found = survey();
 
-export const linuxWorld: WorldKind = {
+export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
   name: found.link === "dummy" ? "Linux" : "Linux, with bridges for dummies",
   link: found.link,
   lacks: (kind) => found.lacks.get(kind),
@@ -164,9 +171,11 @@ export const linuxWorld: WorldKind = {
     const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
     const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
     const opened: Dataplane[] = [open()];
+    const inside = runner(netns);
     return {
       dataplane: opened[0] as Dataplane,
-      hand: hand(runner(netns), runner(podOf(netns))),
+      run: inside,
+      hand: hand(inside, runner(podOf(netns))),
       reopen() {
         const again = open();
         opened.push(again);

@@ -3,6 +3,7 @@
  * keeps connections alive for each set of TLS options, so that a new watch costs no handshake.
  */
 
+import { X509Certificate } from "node:crypto";
 import { answerError, ApiError, type Asked, connectionError } from "./api-error.ts";
 import type { Credentials, Identity } from "./credentials.ts";
 
@@ -75,10 +76,13 @@ export function createApiClient(credentials: Credentials, userAgent = "routelet"
         watchdog.touch();
         if (response.ok) return { chunks: () => read(response, watchdog, explain) };
         if (response.status === 401) credentials.refused(identity);
-        throw await answerError(response, asked(request));
+        throw await answerError(response, asked(request), expiry(identity));
       } catch (error) {
         watchdog.stop();
-        throw error instanceof ApiError ? error : explain(error);
+        const known = error instanceof ApiError ? error : explain(error);
+        // A CA or a client certificate may have been replaced since it was read: the next try reads it anew.
+        if (known instanceof ApiError && known.kind === "tls") credentials.refused(identity);
+        throw known;
       }
     },
   };
@@ -103,6 +107,18 @@ async function* read(
     // Also when the reader stops early: an abandoned stream would hold its connection.
     watchdog.stop();
     await reader?.cancel().catch(() => {});
+  }
+}
+
+/** When our client certificate expired, if it did; in ISO 8601. */
+function expiry({ tls }: Identity): string | undefined {
+  if (tls?.cert === undefined) return undefined;
+  try {
+    const { validToDate } = new X509Certificate(tls.cert);
+    return validToDate.getTime() < Date.now() ? validToDate.toISOString() : undefined;
+  } catch {
+    // What it cannot read, the server says.
+    return undefined;
   }
 }
 

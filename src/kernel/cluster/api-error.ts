@@ -99,8 +99,16 @@ function tlsReason(code: string, { server, credentials }: Asked): string | undef
   return undefined;
 }
 
-/** From an answer that is not 2xx. */
-export async function answerError(response: Response, asked: Asked): Promise<ApiError> {
+/**
+ * From an answer that is not 2xx.
+ *
+ * @param expired when the client certificate that was sent expired, if it did
+ */
+export async function answerError(
+  response: Response,
+  asked: Asked,
+  expired?: string,
+): Promise<ApiError> {
   const said = await statusMessage(response);
   const what = `Cannot ${asked.verb} ${asked.resource} at ${asked.server}: `;
   const words = said === "" ? "" : `: ${said}`;
@@ -109,8 +117,11 @@ export async function answerError(response: Response, asked: Asked): Promise<Api
   if (status === 401) {
     return new ApiError(
       "refused",
-      `${what}it refuses the credentials of the ${asked.credentials}: is the token or the client ` +
-        `certificate expired or revoked? (401${words})`,
+      `${what}it refuses the credentials of the ${asked.credentials}: ${
+        expired === undefined
+          ? "is the token or the client certificate expired or revoked?"
+          : `the client certificate expired at ${expired}: renew it, or correct this host's clock`
+      } (401${words})`,
       wait,
     );
   }

@@ -31,9 +31,18 @@ export async function parseYaml(text: string): Promise<readonly YamlDocument[]> 
   const { CORE_SCHEMA, loadAll, mergeTag, YAMLException } = await import("js-yaml");
   // Without timestamps, which Kubernetes has as texts; with `<<`, which kubectl knows.
   const schema = CORE_SCHEMA.withTags(mergeTag);
+  const load = (text: string): readonly unknown[] => {
+    try {
+      return loadAll(text, { schema });
+    } catch (error) {
+      const isIndent = error instanceof YAMLException && error.reason === "deficient indentation";
+      if (!isIndent) throw error;
+      return loadAll(indentEnds(text), { schema });
+    }
+  };
   return split(text).flatMap(({ line, content, text }) => {
     try {
-      return loadAll(text, { schema })
+      return load(text)
         .filter((value) => value !== null && value !== undefined)
         .map((value) => ({ line: content, value }));
     } catch (error) {
@@ -43,6 +52,14 @@ export async function parseYaml(text: string): Promise<readonly YamlDocument[]> 
       throw new YamlError(Math.min(line + (error.mark?.line ?? 0), last), error.reason);
     }
   });
+}
+
+/**
+ * Ends of braces and brackets that stand alone on their line, one blank further in. YAML wants them further in than the
+ * key that they belong to; kubectl takes them below it, and formatters write them there.
+ */
+function indentEnds(text: string): string {
+  return text.replace(/^(?=[ \t]*[}\]][}\], \t\r]*$)/gm, " ");
 }
 
 interface Piece {

@@ -30,6 +30,8 @@ export class Slot<T = unknown> implements Claim<T> {
   readonly key: string;
   have: T | undefined = undefined;
   owned = false;
+  /** Its tracker has it among those to look at. */
+  dirty = false;
   unit: Unit | undefined = undefined;
   item: T | undefined = undefined;
   next: Claim<T> | undefined = undefined;

@@ -20,7 +20,8 @@ const FEW = 16;
 export class Tracker<T> {
   readonly resource: Resource<T>;
   readonly #slots = new Map<string, Slot<T>>();
-  readonly #dirty = new Set<Slot<T>>();
+  /** Slots to look at, each marked as `dirty`: a set of 50,000 would cost more than the looking. */
+  #dirty: Slot<T>[] = [];
   readonly #conflicts = new Map<string, Conflict>();
   /** Conflicts that nobody was told of yet. */
   #news: Conflict[] = [];
@@ -63,7 +64,7 @@ export class Tracker<T> {
 
   /** Number of keys that may differ from Linux. */
   get pending(): number {
-    return this.#dirty.size;
+    return this.#dirty.length;
   }
 
   /** Whether other kinds hang below this one. */
@@ -120,7 +121,7 @@ export class Tracker<T> {
       if (slot.have !== undefined && !seen.has(slot)) {
         if (this.#moved(slot, undefined, false) === "turned") turned = true;
       }
-      this.#dirty.add(slot);
+      this.#mark(slot);
     }
     this.#listed = true;
     return turned;
@@ -140,7 +141,7 @@ export class Tracker<T> {
       const what = this.#moved(slot, actual?.item, actual?.owned === true);
       if (what === "turned") turned = true;
       if (what !== "same" && ours) {
-        this.#dirty.add(slot);
+        this.#mark(slot);
         concerned = true;
       }
       this.#forget(slot);
@@ -151,25 +152,38 @@ export class Tracker<T> {
   /** Looks at a key again, after a failed op. */
   touch(key: string): void {
     const slot = this.#slots.get(key);
-    if (slot !== undefined) this.#dirty.add(slot);
+    if (slot !== undefined) this.#mark(slot);
   }
 
   /** Takes the ops that are due: creates and updates, or deletes. What is in order is forgotten. */
   take(verbs: "upserts" | "deletes"): Op<T>[] {
     const ops: Op<T>[] = [];
     const slots: Slot<T>[] = [];
-    for (const slot of this.#dirty) {
-      const decision = this.#decide(slot);
-      if (decision !== undefined && "op" in decision) {
-        if ((decision.op.verb === "delete") !== (verbs === "deletes")) continue;
-        ops.push(decision.op);
-        slots.push(slot);
-      } else {
-        // It moved, and needs nothing: a later change is no repair of that.
-        this.#drifted.delete(slot);
+    const queue = this.#dirty;
+    this.#dirty = [];
+    let at = 0;
+    try {
+      for (; at < queue.length; at++) {
+        const slot = queue[at] as Slot<T>;
+        const decision = this.#decide(slot);
+        const op = decision !== undefined && "op" in decision ? decision.op : undefined;
+        if (op !== undefined && (op.verb === "delete") !== (verbs === "deletes")) {
+          this.#dirty.push(slot);
+          continue;
+        }
+        slot.dirty = false;
+        if (op === undefined) {
+          // It moved, and needs nothing: a later change is no repair of that.
+          this.#drifted.delete(slot);
+        } else {
+          ops.push(op);
+          slots.push(slot);
+        }
+        this.#forget(slot);
       }
-      this.#dirty.delete(slot);
-      this.#forget(slot);
+    } finally {
+      // Something threw: the rest is still to be looked at.
+      for (; at < queue.length; at++) this.#dirty.push(queue[at] as Slot<T>);
     }
     this.#taken = ops;
     this.#takenSlots = slots;
@@ -202,7 +216,8 @@ export class Tracker<T> {
     const repaired = this.#drifted.delete(slot);
     this.#hold(slot, op.verb === "delete" ? undefined : op.item, op.verb !== "delete");
     // The wish may have changed while the op ran.
-    if (this.#decide(slot) !== undefined) this.#dirty.add(slot);
+    const granted = op.item === slot.item && op.verb !== "delete" && slot.next === undefined;
+    if (!granted && this.#decide(slot) !== undefined) this.#mark(slot);
     this.#forget(slot);
     return repaired;
   }
@@ -241,11 +256,17 @@ export class Tracker<T> {
 
   /** The claims of a slot, or their order, may have changed. */
   contest(slot: Slot<T>): void {
-    this.#dirty.add(slot);
+    this.#mark(slot);
     if (this.resource.exclusive !== true) return;
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== undefined) this.#dirtyChildren(c.unit);
     }
+  }
+
+  #mark(slot: Slot<T>): void {
+    if (slot.dirty) return;
+    slot.dirty = true;
+    this.#dirty.push(slot);
   }
 
   #slot(key: string): Slot<T> {
@@ -258,7 +279,7 @@ export class Tracker<T> {
 
   /** Drops a slot that says nothing any more. */
   #forget(slot: Slot<T>): void {
-    if (slot.have !== undefined || slot.unit !== undefined || this.#dirty.has(slot)) return;
+    if (slot.have !== undefined || slot.unit !== undefined || slot.dirty) return;
     this.#slots.delete(slot.key);
     this.#drifted.delete(slot);
     this.#conflicts.delete(slot.key);
@@ -348,7 +369,7 @@ export class Tracker<T> {
     this.#waiting.delete(parent);
     for (const slot of waiting) {
       this.#waitsFor.delete(slot);
-      this.#dirty.add(slot);
+      this.#mark(slot);
     }
   }
 
@@ -416,7 +437,7 @@ export class Tracker<T> {
       if (c.unit !== unit) continue;
       if (c.item !== undefined && this.#same(item, c.item)) return;
       c.item = item;
-      this.#dirty.add(slot);
+      this.#mark(slot);
       return;
     }
     // What Linux was read to hold may be the same: one object is enough.
@@ -424,7 +445,7 @@ export class Tracker<T> {
     if (slot.unit === undefined) {
       slot.unit = unit;
       slot.item = item;
-      this.#dirty.add(slot);
+      this.#mark(slot);
     } else {
       slot.next = { unit, item, next: slot.next };
       this.contest(slot);
@@ -450,7 +471,7 @@ export class Tracker<T> {
   #dirtyChildren(unit: Unit): void {
     for (const child of this.#children) {
       for (const slot of unit.slots) {
-        if (slot.tracker === child) child.#dirty.add(slot);
+        if (slot.tracker === child) child.#mark(slot);
       }
     }
   }

@@ -50,8 +50,25 @@ export async function listenSocket(runtimeDir: string, fetch: Handler): Promise<
       },
     };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new Error(`Cannot listen on "${path}" (--runtime-dir): ${reason}`, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "EROFS":
+      return "its file system is read-only; name a folder that can be written";
+    case "EACCES":
+    case "EPERM":
+      return "not permitted; name a folder that root can write";
+    case "ENOSPC":
+      return "no space is left there; free some, or name another folder";
+    case "ENOTDIR":
+    case "EEXIST":
+      return "a file lies in the place of a folder; move it away, or name another folder";
+    default:
+      return error instanceof Error ? error.message : String(error);
   }
 }
 

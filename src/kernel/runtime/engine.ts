@@ -519,7 +519,7 @@ export class Engine {
 
   #evaluateUnit(units: Units, unit: UnitState): void {
     this.#refused.delete(unit);
-    const wanted: Wanted = this.#tables.map(() => undefined);
+    const wanted: Wanted = [];
     let reports = NO_REPORTS;
     const report = (problem: string): void => {
       reports = reports === NO_REPORTS ? new Set([problem]) : new Set(reports).add(problem);
@@ -540,15 +540,19 @@ export class Engine {
       return;
     }
     unit.failure = undefined;
-    for (const problem of reports) {
-      if (!unit.reports.has(problem)) {
-        this.#warn("Object ignored", { unit: unit.label, problem });
+    if (reports !== NO_REPORTS) {
+      for (const problem of reports) {
+        if (!unit.reports.has(problem)) {
+          this.#warn("Object ignored", { unit: unit.label, problem });
+        }
       }
     }
     unit.reports = reports;
-    for (const [index, { tracker }] of this.#tables.entries()) {
+    for (let index = 0; index < this.#tables.length; index++) {
       const { items, keys } = wanted[index] ?? NOTHING_WANTED;
-      tracker.want(unit, items, keys);
+      if (items.length > 0 || unit.slots.length > 0) {
+        this.#tables[index]?.tracker.want(unit, items, keys);
+      }
     }
   }
 
@@ -699,7 +703,7 @@ export class Engine {
   }
 }
 
-/** What one unit wants, by table: items with their keys. */
+/** What one unit wants, by the table's index: items with their keys. */
 type Wanted = ({ readonly items: unknown[]; readonly keys: string[] } | undefined)[];
 const NOTHING_WANTED = { items: [], keys: [] } as const;
 

@@ -15,6 +15,8 @@ export class UnitState implements Unit {
   reports: ReadonlySet<string> = NO_REPORTS;
   /** Text of what `desired` threw, while it does. */
   failure: string | undefined = undefined;
+  /** The last time that all units were taken and this one was among them. */
+  turn = 0;
   readonly #reconciler: Reconciler;
 
   constructor(reconciler: Reconciler, name: string, rank: string) {
@@ -33,6 +35,8 @@ export class Units {
   readonly #units = new Map<string, UnitState>();
   #dirty = new Set<string>();
   #all = true;
+  /** Counts the times that all were taken. */
+  #turn = 0;
 
   constructor(reconciler: Reconciler) {
     this.reconciler = reconciler;
@@ -48,7 +52,7 @@ export class Units {
 
   mark(units: Iterable<string> | "all"): void {
     if (units === "all") this.#all = true;
-    else for (const unit of units) this.#dirty.add(unit);
+    else if (!this.#all) { for (const unit of units) this.#dirty.add(unit); }
   }
 
   /**
@@ -56,14 +60,25 @@ export class Units {
    * none is taken.
    */
   take(): readonly UnitState[] {
-    const names = this.#all
-      ? new Set([...this.reconciler.units(), ...this.#units.keys()])
-      : this.#dirty;
     const taken: UnitState[] = [];
-    for (const name of names) taken.push(this.#state(name));
+    if (this.#all) {
+      this.#turn++;
+      for (const name of this.reconciler.units()) this.#takeOnce(this.#state(name), taken);
+      for (const unit of this.#units.values()) {
+        if (unit.turn !== this.#turn) this.#takeOnce(this.#state(unit.name), taken);
+      }
+    } else {
+      for (const name of this.#dirty) taken.push(this.#state(name));
+    }
     this.#all = false;
-    this.#dirty = new Set();
+    if (this.#dirty.size > 0) this.#dirty = new Set();
     return taken;
+  }
+
+  #takeOnce(unit: UnitState, taken: UnitState[]): void {
+    if (unit.turn === this.#turn) return;
+    unit.turn = this.#turn;
+    taken.push(unit);
   }
 
   /** Forgets a unit that wants nothing and has nothing to say. */

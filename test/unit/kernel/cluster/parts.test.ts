@@ -125,7 +125,15 @@ test("times and old words stay texts, merge keys merge", async () => {
     ]);
 });
 
+test("a brace may end below its key, as kubectl takes it", async () => {
+  expect(await parseYaml("a: 1\n---\nspec: {\n  b: [\n    2,\n  ],\n}\n")).toEqual([
+    { line: 1, value: { a: 1 } },
+    { line: 3, value: { spec: { b: [2] } } },
+  ]);
+});
+
 test.each([
+  ["a: {\n  b: 1,\n}\n}\n", 4],
   ["a: 1\n---\nb: [1\n", 3],
   ["a: 1\na: 2\n", 2],
   ["a:\n\t- 1\n", 2],

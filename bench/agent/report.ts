@@ -1,0 +1,141 @@
+/** The measured figures as one Markdown table, beside what the project asks of itself. */
+
+import type { StartTimes } from "./start.ts";
+import { median, quantile } from "./statistics.ts";
+
+export interface NetlinkResult {
+  readonly ipvsadm: readonly number[];
+  readonly c: readonly number[];
+  readonly cold: readonly number[];
+  readonly warm: readonly number[];
+}
+
+export interface AgentResult {
+  readonly services: number;
+  readonly started: readonly StartTimes[];
+  readonly syncs: readonly { readonly roundMs: number }[];
+  readonly memory: readonly number[];
+  readonly single: readonly { readonly agentMs: number; readonly wholeMs: number }[];
+  readonly afterChanges: number;
+  readonly idlePercent: number;
+  readonly restores: readonly number[];
+  readonly edits: readonly number[];
+}
+
+export interface Results {
+  readonly start: readonly StartTimes[];
+  readonly netlink: NetlinkResult;
+  readonly agent: AgentResult;
+}
+
+export interface Row {
+  readonly what: string;
+  readonly figure: string;
+  readonly target: string;
+  readonly met: boolean;
+  /** Ratios and the figures around it. */
+  readonly beside: string;
+}
+
+export function rowsOf({ start, netlink, agent }: Results): readonly Row[] {
+  const tool = median(netlink.ipvsadm);
+  const cold = median(netlink.cold);
+  const warm = median(netlink.warm);
+  const c = median(netlink.c);
+  const round = median(agent.syncs.map(({ roundMs }) => roundMs));
+  const changes = agent.single.map(({ agentMs }) => agentMs);
+  const late = quantile(changes, 0.99);
+  const memory = Math.max(...agent.memory, agent.afterChanges);
+  const outside = median(start.map(({ firstRound }) => firstRound));
+  const inside = median(agent.started.map(({ firstRound }) => firstRound));
+  return [
+    {
+      what: "(a) netlink layer alone, cold process",
+      figure: `${times(tool / cold)} faster than \`ipvsadm -R\`, ${times(cold / c)} the time of C`,
+      target: "≥ 40 ×, ≤ 2 ×",
+      met: tool / cold >= 40 && cold / c <= 2,
+      beside: `${ms(cold)}; \`ipvsadm -R\` ${ms(tool)}, C ${ms(c)}`,
+    },
+    {
+      what: "(a) the same, warm process",
+      figure: `${times(tool / warm)} faster, ${times(warm / c)} the time of C`,
+      target: "≥ 40 ×, ≤ 2 ×",
+      met: tool / warm >= 40 && warm / c <= 2,
+      beside: ms(warm),
+    },
+    {
+      what: "(a) whole agent, synced stores to Linux",
+      figure: ms(round),
+      target: "< 2 s",
+      met: round < 2_000,
+      beside: `runs ${range(agent.syncs.map(({ roundMs }) => roundMs))}; ${
+        ratio(median(agent.restores), round, "`ipvsadm -R` of its table")
+      }`,
+    },
+    {
+      what: "(b) one EndpointSlice change, event to Linux, 99th percentile",
+      figure: `${late.toFixed(1)} ms`,
+      target: "< 10 ms",
+      met: late < 10,
+      beside: `${changes.length} changes, median ${median(changes).toFixed(1)} ms, worst ${
+        Math.max(...changes).toFixed(1)
+      } ms; from the write at the API server median ${
+        ms(median(agent.single.map(({ wholeMs }) => wholeMs)))
+      }; ${ratio(median(agent.edits), median(changes), "one edit by `ipvsadm`")}`,
+    },
+    {
+      what: "(c) resident memory after (a) and (b), the largest",
+      figure: `${memory.toFixed(0)} MB`,
+      target: "< 150 MB",
+      met: memory < 150,
+      beside: `after (a) ${range(agent.memory, "MB")}`,
+    },
+    {
+      what: "(d) start to first round, empty node, outside user-mode Linux",
+      figure: ms(outside),
+      target: "< 300 ms",
+      met: outside < 300,
+      beside: `${
+        start.every(({ complete }) => complete)
+          ? "complete"
+          : "this host has no IPVS: the round ends by naming it"
+      }; complete inside user-mode Linux ${ms(inside)}`,
+    },
+    {
+      what: "(e) idle, share of a core",
+      figure: `${agent.idlePercent.toFixed(2)} %`,
+      target: "< 1 %",
+      met: agent.idlePercent < 1,
+      beside: "drift checks and watches on, no full read-back in this minute",
+    },
+  ];
+}
+
+export function markdown(rows: readonly Row[]): string {
+  const lines = rows.map(({ what, figure, target, met, beside }) =>
+    `| ${what} | ${figure} | ${target} | ${met ? "yes" : "**no**"} | ${beside} |`
+  );
+  return [
+    "| at 10,000 Services × 5 endpoints | figure | target | met | beside it |",
+    "|---|---|---|---|---|",
+    ...lines,
+  ].join("\n");
+}
+
+function ms(value: number): string {
+  return value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(0)} ms`;
+}
+
+function times(value: number): string {
+  return `${value.toFixed(value < 10 ? 1 : 0)} ×`;
+}
+
+function range(values: readonly number[], unit = "ms"): string {
+  return `${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)} ${unit}`;
+}
+
+function ratio(theirs: number, ours: number, what: string): string {
+  return Number.isNaN(theirs)
+    ? `${what} not measured`
+    : `${what} ${ms(theirs)}, ${times(theirs / ours)}`;
+}
