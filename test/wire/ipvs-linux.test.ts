@@ -6,7 +6,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { getIpvsTimeouts, setIpvsTimeouts } from "../../src/kernel/dataplane/linux/ipvs-config.ts";
 import {
   readIpvsInfo,
@@ -14,8 +14,11 @@ import {
 } from "../../src/kernel/dataplane/linux/ipvs-statistics.ts";
 import { ipvsTableText } from "../../src/kernel/dataplane/linux/ipvs-text.ts";
 import { IpvsConnection } from "../../src/kernel/dataplane/linux/ipvs-connection.ts";
+import { ipvsTimeoutTable } from "../../src/kernel/dataplane/linux/ipvs-timeouts.ts";
+import { openLedger } from "../../src/kernel/dataplane/linux/ledger.ts";
 import { type Ipvs, openIpvs } from "../../src/kernel/dataplane/linux/ipvs.ts";
 import type { Actual, Drift, Op, Table } from "../../src/kernel/dataplane/resource.ts";
+import type { IpvsTimeout } from "../../src/kernel/dataplane/resources/ipvs-timeout.ts";
 import {
   type IpvsDestination,
   ipvsDestination,
@@ -59,6 +62,7 @@ interface Place {
   readonly services: Table<IpvsService>;
   readonly destinations: Table<IpvsDestination>;
   readonly ledger: string;
+  readonly namespace: string;
   ipvsadm(...words: readonly string[]): string;
   /** A second process of the same owner: same ledger, nothing in memory. */
   again(): Ipvs;
@@ -82,6 +86,7 @@ function place(): Place {
     services: ipvs.services("proxy"),
     destinations: ipvs.destinations("proxy"),
     ledger: join(root, name, "proxy.ipvs.ledger"),
+    namespace: options.namespace,
     ipvsadm: (...words) => run("ip", "netns", "exec", name, "ipvsadm", ...words),
     again: open,
   };
@@ -327,6 +332,41 @@ describe.skipIf(!supported)(suite, () => {
     setIpvsTimeouts(handle, { tcp: 800, tcpFin: 0, udp: 250 });
     expect(getIpvsTimeouts(handle)).toEqual({ tcp: 800, tcpFin: 120, udp: 250 });
     expect(p.ipvsadm("-L", "--timeout")).toContain("800 120 250");
+  });
+
+  test("a time-out that nobody wants any more is what it was before, after a restart too", async () => {
+    const p = place();
+    const table = () => {
+      const ipvs = p.again();
+      const options = { namespace: p.namespace };
+      return ipvsTimeoutTable(
+        ipvs.connection,
+        () => openLedger(dirname(p.ledger), "proxy", "ipvs-timeout", options),
+      );
+    };
+    const now = () => p.ipvsadm("-L", "--timeout").trim().split(": ")[1];
+    const [first, before] = [table(), now()];
+    expect(await first.list()).toEqual([]);
+    const tcp = { name: "tcp", seconds: 300 } as const;
+    const udp = { name: "udp", seconds: 20 } as const;
+    expect(errors(await first.apply(creates<IpvsTimeout>(tcp, udp)))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(now()).toBe("300 120 20");
+    await first.apply([{ verb: "update", item: { ...tcp, seconds: 200 }, have: tcp }]);
+    expect(now()).toBe("200 120 20");
+    const second = table();
+    const held = await second.list();
+    expect(held).toEqual([
+      { item: { ...tcp, seconds: 200 }, owned: true },
+      { item: udp, owned: true },
+    ]);
+    await second.apply(held.map(({ item }) => ({ verb: "delete", item })));
+    expect(now()).toBe(before);
+    expect(await second.list()).toEqual([]);
+    const [refused] = await second.apply(creates<IpvsTimeout>({ ...tcp, seconds: 2 ** 31 }));
+    expect(refused?.error?.code).toBe("EINVAL");
   });
 
   describe("drift", () => {

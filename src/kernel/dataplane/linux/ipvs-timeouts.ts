@@ -59,6 +59,7 @@ export function ipvsTimeoutTable(
       }),
     apply: (ops) =>
       connection.exclusive(async () => {
+        if (ops.length === 0) return [];
         let handle: IpvsHandle;
         try {
           handle = await connection.ready();

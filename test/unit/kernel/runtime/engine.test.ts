@@ -3,10 +3,10 @@ import type { Dataplane } from "../../../../src/kernel/dataplane/dataplane.ts";
 import { KernelError } from "../../../../src/kernel/dataplane/errors.ts";
 import { type FakeDataplane, fakeDataplane } from "../../../../src/kernel/dataplane/fake.ts";
 import type { Drift, Table } from "../../../../src/kernel/dataplane/resource.ts";
-import { tables } from "../../../../src/kernel/dataplane/resources/mod.ts";
+import { type IpvsService, tables } from "../../../../src/kernel/dataplane/resources/mod.ts";
 import { destination, dummy, ipvs, served, vip, wants } from "../../../support/items.ts";
 import { bench, FULL_INTERVAL, running } from "../../../support/runtime.ts";
-import { toyPlugin } from "../../../support/toy.ts";
+import { toyPlugin, type Wish } from "../../../support/toy.ts";
 
 const AT = "10.96.0.1:80";
 const SERVICE = `tcp ${AT}`;
@@ -201,6 +201,44 @@ describe("what Linux refuses", () => {
     expect(takeLog().filter((line) => line.startsWith("warn"))).toEqual([
       "warn Linux refused a change",
     ]);
+  });
+
+  test("what Linux holds in an item's stead carries what hangs below it, while the item is tried again", async () => {
+    const linux = fakeDataplane();
+    let lacks = true;
+    // A Linux without scheduler "mh", which is served by "rr" meanwhile.
+    const dataplane = around(linux, (table) => ({
+      async apply(ops) {
+        const item = ops[0]?.verb === "delete"
+          ? undefined
+          : ops[0]?.item as IpvsService | undefined;
+        if (!lacks || item?.scheduler !== "mh") return await table.apply(ops);
+        const made = { ...item, scheduler: "rr" };
+        await table.apply(ops.map((op) => ({ ...op, item: made })));
+        return ops.map((op) => ({ op, made, error: new KernelError("make", "ENOSUPPORT") }));
+      },
+    }));
+    const toy = toyPlugin();
+    const [service, ...others] = served(AT, A);
+    toy.set("web", { ...service, item: ipvs(AT, { scheduler: "mh" }) } as Wish, ...others);
+    const { clock, settle, status, takeLog } = await running([toy.plugin], { linux, dataplane });
+    const lines = () => linux.dump().split("\n").filter((line) => line.includes("ipvs"));
+    expect(lines()).toEqual([
+      `ipvs service ${SERVICE} rr`,
+      `ipvs destination ${SERVICE} -> ${A} masq weight 1`,
+    ]);
+    expect(status()).toMatchObject({
+      phase: "ready",
+      pending: 0,
+      problems: [{ type: "failed", subject: `ipvs.service ${SERVICE}`, unit: "unit web" }],
+    });
+    await clock.advance(FULL_INTERVAL);
+    expect(takeLog().filter((line) => line === "warn Linux refused a change")).toHaveLength(1);
+    lacks = false;
+    await settle();
+    await clock.advance(FULL_INTERVAL);
+    expect(lines()[0]).toBe(`ipvs service ${SERVICE} mh`);
+    expect(status().problems).toEqual([]);
   });
 
   test("a wake does not make a failed op come sooner; a newer version of the item does", async () => {

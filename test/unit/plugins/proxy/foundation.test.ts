@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { parseCidr } from "../../../../src/kernel/ip.ts";
 import type { FilterRule } from "../../../../src/kernel/plugin.ts";
-import { masquerade, rangeRoutes, sysctls } from "../../../../src/plugins/proxy/foundation.ts";
+import {
+  masquerade,
+  rangeRoutes,
+  sysctls,
+  timeouts,
+} from "../../../../src/plugins/proxy/foundation.ts";
 import type { NodeFamily } from "../../../../src/plugins/proxy/node.ts";
 
 const family = (podCIDRs: readonly string[]): NodeFamily => ({
@@ -88,4 +93,9 @@ test("rangeRoutes() makes a route from the node's address for each range of a fa
   expect(rangeRoutes(ranges, [family([])])).toMatchObject([
     { family: 4, type: "local", table: 255, destination: "10.96.0.0/12", source: "192.168.1.10" },
   ]);
+});
+
+test("timeouts() are those that are set, in whole seconds and never none", () => {
+  const given = { serviceTcpTimeout: 300_000, serviceTcpfinTimeout: 0, serviceUdpTimeout: 1 };
+  expect(timeouts(given)).toEqual([{ name: "tcp", seconds: 300 }, { name: "udp", seconds: 1 }]);
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { nodeFamilies } from "../../../../src/plugins/proxy/node.ts";
+import { externalRanges } from "../../../../src/plugins/proxy/external-ranges.ts";
+import { nodeFacts, nodeFamilies } from "../../../../src/plugins/proxy/node.ts";
 import { node, type NodeChanges } from "../../../support/objects.ts";
 import { proxyOptions } from "../../../support/service-world.ts";
 
@@ -72,5 +73,46 @@ describe("pod CIDRs", () => {
   test("that are none are passed over, and an empty annotation is none", () => {
     expect(cidrs({ "kube-router.io/pod-cidrs": "" })).toEqual([["10.244.1.0/24"], ["fd00:1::/64"]]);
     expect(cidrs({}, ["10.244.1.0", "10.244.2.0/24"])).toEqual([["10.244.2.0/24"], []]);
+  });
+});
+
+describe("facts", () => {
+  const strict = proxyOptions({
+    serviceExternalIpRange: ["203.0.113.0/24", "192.168.1.0/24"],
+    excludedCidrs: ["203.0.113.240/28"],
+  });
+  const nodes = [
+    node("node1", {
+      metadata: { labels: { "topology.kubernetes.io/zone": "a" } },
+      addresses: [internal("192.168.1.10")],
+    }),
+    node("node2", { addresses: [internal("192.168.1.11")], podCIDRs: ["10.96.4.0/24"] }),
+  ];
+  const host = [
+    { link: "eth0", family: 4, address: "192.168.1.10" },
+    { link: "lo", family: 4, address: "203.0.113.7" },
+    { link: "eth1", family: 4, address: "10.9.9.9" },
+    { link: "kube-dummy-if", family: 4, address: "203.0.113.8" },
+  ] as const;
+  const facts = (options = strict, all = nodes) =>
+    nodeFacts("node1", all, host, options, externalRanges(options));
+
+  test("name the zone, and the addresses that an external IP may meet: not VIPs on our own link", () => {
+    expect(facts()).toMatchObject({
+      zone: "a",
+      ownAddresses: ["192.168.1.10", "203.0.113.7"],
+      otherNodes: ["192.168.1.11"],
+    });
+    expect(facts(strict, [])).toMatchObject({ families: [], otherNodes: [] });
+    const loose = { ...strict, strictExternalIpValidation: false };
+    expect(facts(loose).ownAddresses).toContain("10.9.9.9");
+  });
+
+  test("say what forbids a route for a whole range", () => {
+    expect(facts().obstacles).toEqual({
+      "10.96.0.0/12": "10.96.4.0/24, which is not for VIPs",
+      "203.0.113.0/24": "203.0.113.7, an address of a node",
+      "192.168.1.0/24": "192.168.1.10, an address of a node",
+    });
   });
 });
