@@ -32,7 +32,7 @@ test("seed-dsr: external IPs reach pods by tunnels, and pods answer clients them
   const lab = await passLab({
     topology: join(import.meta.dir, "seeds/dsr/topology.yaml"),
     script: join(import.meta.dir, "seeds/seed-dsr.sh"),
-    timeout: 180,
+    timeout: 280,
   });
   expect(lab.stdout).toContain("ok   each node cleaned its own pods");
   expect(lab.stdout).not.toContain("FAIL");

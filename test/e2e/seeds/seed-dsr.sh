@@ -2,6 +2,9 @@
 # Direct server return: external IPs by IPIP and IP6IP6 into the pods, which answer clients themselves.
 . "$(dirname "$0")/lib.sh"
 
+# Rules of two families on two nodes take their time on a busy machine.
+settle() { $LAB wait 100 >/dev/null || fail "the agents did not settle" ""; }
+
 EXT4=10.33.1.11 EXT6=fd00:33::11
 NEAR="default/near" FAR="default/far"
 

@@ -96,11 +96,11 @@ class Pods {
     return `${aliasOf(this.#owner)}:${this.namespaces.own}`;
   }
 
-  /** Tunnels in all namespaces. */
-  async links(): Promise<readonly Found<PodLink>[]> {
+  /** Tunnels in all namespaces, or in those of some pods alone. */
+  async links(only?: ReadonlySet<string>): Promise<readonly Found<PodLink>[]> {
     const { alias } = this;
     const found: Found<PodLink>[] = [];
-    for (const namespace of this.namespaces.all()) {
+    for (const namespace of only === undefined ? this.namespaces.all() : await this.#of(only)) {
       const tunnels = await within(namespace, (rtnl) => dumpTunnels(rtnl)) ?? [];
       for (const info of tunnels) {
         const item = itemOf(namespace, info);
@@ -110,15 +110,25 @@ class Pods {
     return found;
   }
 
-  /** Addresses on our links. */
-  async addresses(): Promise<readonly Actual<PodAddress>[]> {
-    const ours = (await this.links()).filter(({ owned }) => owned);
+  /** Addresses on our links, in all namespaces or in those of some pods alone. */
+  async addresses(only?: ReadonlySet<string>): Promise<readonly Actual<PodAddress>[]> {
+    const ours = (await this.links(only)).filter(({ owned }) => owned);
     const found: Actual<PodAddress>[] = [];
     for (const { item: { pod, name }, namespace } of ours) {
       const items = await within(namespace, (rtnl) => this.#addressesOf(rtnl, pod, name)) ?? [];
       for (const item of items) found.push({ item, owned: true });
     }
     return found;
+  }
+
+  /** The namespaces of pods, each once: a pod has an address of each family. */
+  async #of(pods: ReadonlySet<string>): Promise<readonly PodNamespace[]> {
+    const search = this.namespaces.search();
+    const found = new Map<number, PodNamespace>();
+    for (const pod of pods) {
+      for (const each of await search.find(pod)) found.set(each.inode, each);
+    }
+    return [...found.values()];
   }
 
   async #addressesOf(rtnl: Rtnl, pod: string, name: string): Promise<readonly PodAddress[]> {
@@ -220,10 +230,11 @@ function ambiguous<T extends { readonly pod: string }>(
 export function podLinkTable(namespaces: PodNamespaces, owner: Owner): Table<PodLink> {
   const pods = new Pods(namespaces, owner);
   const resource = podLink;
-  const list = async (): Promise<readonly Actual<PodLink>[]> => merged(await pods.links());
+  const list = async (only?: ReadonlySet<string>): Promise<readonly Actual<PodLink>[]> =>
+    merged(await pods.links(only));
   return {
     resource,
-    list,
+    list: () => list(),
     apply: (ops) =>
       pods.apply(resource, ops, (rtnl, namespace, its) => {
         const refused = new Map<number, Refusal>();
@@ -246,10 +257,11 @@ export function podLinkTable(namespaces: PodNamespaces, owner: Owner): Table<Pod
 export function podAddressTable(namespaces: PodNamespaces, owner: Owner): Table<PodAddress> {
   const pods = new Pods(namespaces, owner);
   const resource = podAddress;
-  const list = async (): Promise<readonly Actual<PodAddress>[]> => merged(await pods.addresses());
+  const list = async (only?: ReadonlySet<string>): Promise<readonly Actual<PodAddress>[]> =>
+    merged(await pods.addresses(only));
   return {
     resource,
-    list,
+    list: () => list(),
     apply: (ops) =>
       pods.apply(resource, ops, (rtnl, _namespace, its) => {
         const refused = new Map<number, Refusal>();
@@ -445,23 +457,25 @@ function moduleRemedy(op: Op<PodLink>, refusal: Refusal): string | undefined {
     : undefined;
 }
 
-/** Looks every few seconds, while anything of ours is believed to be in pods, and reports what moved. */
-function look<T>(
+/** Looks every few seconds into the pods that are believed to hold something of ours, and reports what moved. */
+function look<T extends { readonly pod: string }>(
   resource: Resource<T>,
   { actual, drift }: WatchContext<T>,
-  list: () => Promise<readonly Actual<T>[]>,
+  list: (pods: ReadonlySet<string>) => Promise<readonly Actual<T>[]>,
   changesSoFar: () => number,
 ): () => void {
   let busy = false;
   const timer = setInterval(() => {
-    if (busy || !believesAny(actual)) return;
+    if (busy) return;
+    const ours = [...actual].filter(([, { owned }]) => owned);
+    if (ours.length === 0) return;
     busy = true;
     const before = changesSoFar();
-    list().then((found) => {
+    list(new Set(ours.map(([, { item }]) => item.pod))).then((found) => {
       if (changesSoFar() !== before) return;
       const now = new Map(found.map((have) => [resource.key(have.item), have]));
       const changes: Drift<T>[] = [];
-      for (const [key, believed] of actual) {
+      for (const [key, believed] of ours) {
         const have = now.get(key);
         if (have === undefined) changes.push({ key });
         else if (have.owned !== believed.owned || !resource.equal(believed.item, have.item)) {
@@ -477,9 +491,4 @@ function look<T>(
   }, LOOK_MS);
   timer.unref?.();
   return () => clearInterval(timer);
-}
-
-function believesAny(actual: ReadonlyMap<string, Actual<unknown>>): boolean {
-  for (const { owned } of actual.values()) if (owned) return true;
-  return false;
 }
