@@ -43,9 +43,8 @@ export function agentPid(node: string): number {
     if (!/^\d+$/.test(entry)) continue;
     try {
       const words = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
-      if (
-        words[0]?.includes("routelet") === true && words.includes(`--hostname-override=${node}`)
-      ) return Number(entry);
+      const isAgent = words[0] === process.env["LAB_ROUTELET"];
+      if (isAgent && words.includes(`--hostname-override=${node}`)) return Number(entry);
     } catch {
       // It ended while we looked.
     }

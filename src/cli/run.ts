@@ -4,14 +4,9 @@ import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
-import {
-  createMetrics,
-  type Metrics,
-  metricsOn,
-  noMetrics,
-  serveMetrics,
-} from "../kernel/observe/metrics.ts";
 import { memoryKeeper } from "../kernel/observe/memory.ts";
+import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
+import { combined, proxyMetrics, roundMetrics } from "../kernel/observe/rounds.ts";
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
@@ -48,6 +43,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDir: flags.runtimeDir,
       source: {
         alive: () => beats.late().length === 0,
+        unhealthy: () => agent.runtime?.unhealthy() ?? [],
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
@@ -69,6 +65,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDirectory: flags.runtimeDir,
       runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
+      proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());
     const host = hostAddresses();
@@ -82,11 +79,18 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       node,
       log,
       fullInterval: flags.ipvsSyncPeriod,
-      observer: (plugin) => ({
-        // Not before: to wait for an API server is no fault of ours, and a restart would not help.
-        begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
-        ...observer(plugin, metrics, () => beats.beat(plugin)),
-      }),
+      metrics,
+      observer: (plugin) =>
+        combined([
+          {
+            // Not before: to wait for an API server is no fault of ours, and a restart would not help.
+            begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+            round: () => beats.beat(plugin),
+          },
+          keptMemory(),
+          roundMetrics(plugin, metrics),
+          ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
+        ]),
     });
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
@@ -131,29 +135,7 @@ function stopSignal(): Promise<string> {
   });
 }
 
-function observer(plugin: string, metrics: Metrics, beat: () => void): EngineObserver {
-  const rounds = metrics.histogram("round_duration_seconds", "Duration of rounds", ["plugin"]);
-  const changes = metrics.histogram(
-    "change_duration_seconds",
-    "Time from the arrival of a change of the cluster to Linux having it",
-    ["plugin"],
-  );
-  const ops = metrics.counter(
-    "linux_changes_total",
-    "Changes to Linux, by kind of object, what was done and whether it succeeded",
-    ["plugin", "kind", "verb", "result"],
-  );
+function keptMemory(): Partial<EngineObserver> {
   const memory = memoryKeeper();
-  return {
-    round({ ms, sinceEvent }) {
-      beat();
-      memory.ended();
-      rounds.observe(ms / 1000, { plugin });
-      if (sinceEvent !== undefined) changes.observe(sinceEvent / 1000, { plugin });
-    },
-    ops(kind, verb, ok, count) {
-      memory.worked(count);
-      ops.inc(count, { plugin, kind, verb, result: ok ? "ok" : "failed" });
-    },
-  };
+  return { round: () => memory.ended(), ops: (_kind, _verb, _ok, count) => memory.worked(count) };
 }

@@ -7,9 +7,11 @@
  */
 
 import type { Stores, Watch } from "./cluster/store.ts";
+import type { Statistics } from "./dataplane/dataplane.ts";
 import type { TableRef } from "./dataplane/resource.ts";
 import type { Tables } from "./dataplane/resources/mod.ts";
 import type { Logger } from "./observe/log.ts";
+import type { Metrics } from "./observe/metrics.ts";
 
 /** Version of this contract. A plugin made for another one is refused at start, with both versions named. */
 export const PLUGIN_API = 1;
@@ -47,6 +49,12 @@ export interface PluginContext<Options> {
   /** The addresses of this host's own links, as Linux has them; not those that plugins asked for. */
   readonly host: HostAddresses;
   readonly log: Logger;
+  /** What the plugin measures with; measures nothing where metrics are off. */
+  readonly metrics: Metrics;
+  /** Counters that Linux keeps; absent where there are none. */
+  readonly statistics?: Statistics;
+  /** Name of the unit of this plugin that holds an item's key, if one does. */
+  holder<T>(table: TableRef<T>, key: string): string | undefined;
   /** Aborted when the plugin must stop. */
   readonly signal: AbortSignal;
   /** Adds a reconciler. */
@@ -124,6 +132,7 @@ export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { Address } from "./dataplane/resources/address.ts";
 export type { Chain, FilterRule, Jump, Match, Target } from "./dataplane/resources/filter.ts";
+export type { HealthCheck } from "./dataplane/resources/health-check.ts";
 export type { IpSet, IpSetMember } from "./dataplane/resources/ipset.ts";
 export type {
   IpvsDestination,
@@ -139,3 +148,5 @@ export type { NextHop, Route } from "./dataplane/resources/route.ts";
 export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";
 export type { Logger } from "./observe/log.ts";
+export type { Metrics, Sample } from "./observe/metrics.ts";
+export type { Statistics } from "./dataplane/dataplane.ts";

@@ -2,7 +2,7 @@
 
 import { tables } from "../../src/kernel/dataplane/resources/mod.ts";
 import type { FakeDataplane } from "../../src/kernel/dataplane/fake.ts";
-import type { Plugin } from "../../src/kernel/plugin.ts";
+import type { Plugin, Service } from "../../src/kernel/plugin.ts";
 import proxy from "../../src/plugins/proxy/mod.ts";
 import type { ProxyOptions } from "../../src/plugins/proxy/options.ts";
 import { type TestCluster, testCluster } from "./cluster.ts";
@@ -60,9 +60,12 @@ export function smallCluster(): TestCluster {
       clusterIPs: ["10.96.0.10"],
       ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
     }),
+    balanced("default/lb", "10.96.0.30", 32000),
+    balanced("default/lb2", "10.96.0.31", 32002),
   );
   cluster.put(
     "endpointslices",
+    slice("default/lb-1", [{ addresses: ["10.244.1.7"], nodeName: "node1" }]),
     slice("default/web-1", ["10.244.1.2", "10.244.2.2"]),
     slice("default/web-2", ["fd00:1::2"], { addressType: "IPv6" }),
     slice("default/direct-1", [{ addresses: ["10.244.1.4"], nodeName: "node1" }]),
@@ -75,6 +78,15 @@ export function smallCluster(): TestCluster {
   );
   cluster.sync();
   return cluster;
+}
+
+function balanced(key: string, clusterIP: string, healthCheckNodePort: number): Service {
+  return service(key, {
+    type: "LoadBalancer",
+    clusterIPs: [clusterIP],
+    externalTrafficPolicy: "Local",
+    healthCheckNodePort,
+  });
 }
 
 /** What `smallCluster` becomes: Services, ports and endpoints come, go and change. */
@@ -93,6 +105,7 @@ export function changeCluster(cluster: TestCluster): void {
       externalIPs: ["203.0.113.11"],
       ports: [{ port: 8080 }],
     }),
+    balanced("default/lb2", "10.96.0.31", 32001),
   );
   cluster.remove("services", "default/dns");
   cluster.put(
@@ -100,6 +113,10 @@ export function changeCluster(cluster: TestCluster): void {
     slice("default/web-1", ["10.244.2.2", "10.244.3.2"]),
     slice("default/new-1", ["10.244.1.9"]),
     slice("default/direct-1", [{ addresses: ["10.244.1.5"], nodeName: "node1" }]),
+    slice("default/lb-1", [
+      { addresses: ["10.244.1.7"], nodeName: "node1" },
+      { addresses: ["10.244.1.8"], nodeName: "node1" },
+    ]),
   );
   cluster.put(
     "nodes",

@@ -1,6 +1,7 @@
 /** The dataplane's interface: real (`linux/`), fake (`fake.ts`) and recording (`record.ts`). */
 
 import type { Table, TableRef } from "./resource.ts";
+import type { IpvsServiceId } from "./resources/ipvs.ts";
 
 /** Who writes: its name goes into every mark, its protocol number on every route and rule. */
 export interface Owner {
@@ -10,8 +11,32 @@ export interface Owner {
   readonly protocol: number;
 }
 
+/** Counters of an IPVS service since it was made, and rates per second, as Linux estimates them every two seconds. */
+export interface IpvsCounters {
+  readonly connections: number;
+  readonly inPackets: number;
+  readonly outPackets: number;
+  readonly inBytes: number;
+  readonly outBytes: number;
+  readonly connectionRate: number;
+  readonly inPacketRate: number;
+  readonly outPacketRate: number;
+  readonly inByteRate: number;
+  readonly outByteRate: number;
+}
+
+/** Counters that Linux keeps, for metrics. */
+export interface Statistics {
+  /** All IPVS services, others' too. @throws {KernelError} when Linux cannot be read */
+  ipvsServices(): Promise<
+    readonly { readonly id: IpvsServiceId; readonly counters: IpvsCounters }[]
+  >;
+}
+
 /** Access to Linux. A table is opened for one owner. */
 export interface Dataplane {
+  /** Absent where there are none: the fake. */
+  readonly statistics?: Statistics;
   /** Opens a kind for an owner. Opening does not touch Linux; `list` and `apply` do. */
   open<T>(ref: TableRef<T>, owner: Owner): Table<T>;
   /** Releases sockets and timers; Linux stays as it is. */

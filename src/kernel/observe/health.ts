@@ -9,6 +9,8 @@ import { listenSocket } from "./socket.ts";
 export interface HealthSource {
   /** Whether the agent still makes progress; false makes the kubelet restart it. */
   alive(): boolean;
+  /** Why this node should get no new traffic, one text a cause, though a restart would mend none of it. */
+  unhealthy?(): readonly string[];
   /** What the agent is not ready for, one text a cause; empty when it is ready. */
   waitingFor(): readonly string[];
   /** The body of `/status`, as JSON. */
@@ -86,8 +88,13 @@ export function healthHandler(source: HealthSource): Handler {
 
 const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
   __proto__: null as never,
-  // The bodies are kube-router's, with and without the line end.
-  "/healthz": (source) => source.alive() ? text(200, "OK\n") : text(500, "Unhealthy"),
+  // What load balancers ask. The bodies are kube-router's, with and without the line end; the reasons follow.
+  "/healthz": (source) => {
+    const causes = source.unhealthy?.() ?? [];
+    if (source.alive() && causes.length === 0) return text(200, "OK\n");
+    return text(500, ["Unhealthy", ...causes.map((cause) => `- ${cause}`)].join("\n"));
+  },
+  // What the kubelet asks: only what a restart may mend.
   "/livez": (source) => source.alive() ? text(200, "OK\n") : text(500, "Unhealthy\n"),
   "/readyz": (source) => {
     const missing = source.waitingFor();

@@ -1,6 +1,6 @@
 /**
- * Metrics in Prometheus' text form. Names are given without the prefix `kube_router_`, which all carry so that dashboards
- * made for kube-router work.
+ * Metrics in Prometheus' text form. Names are given without the prefix `kube_router_`, which they carry so that dashboards
+ * made for kube-router work; those that begin with `kubeproxy_` are kube-proxy's and stay as they are.
  */
 import type { Counter as PromCounter, Gauge as PromGauge, Registry } from "prom-client";
 import { type Listening, listenTcp } from "./listen.ts";
@@ -18,7 +18,7 @@ export interface Gauge {
   reset(): void;
 }
 
-/** Durations, in seconds, in Prometheus' default buckets (0.005 to 10 s). */
+/** Durations, in seconds. */
 export interface Histogram {
   observe(seconds: number, labels?: Labels): void;
 }
@@ -33,7 +33,13 @@ export interface Sample {
 export interface Metrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
-  histogram(name: string, help: string, labels?: readonly string[]): Histogram;
+  /** @param buckets upper bounds in seconds; absent: Prometheus' default, 0.005 to 10 s */
+  histogram(
+    name: string,
+    help: string,
+    labels?: readonly string[],
+    buckets?: readonly number[],
+  ): Histogram;
   /** A metric whose series are read at each scrape, for example from Linux; a read that fails leaves it out. */
   sampled(
     type: "counter" | "gauge",
@@ -62,6 +68,24 @@ export const noMetrics: Metrics = {
 };
 
 const PREFIX = "kube_router_";
+/** Prometheus' own defaults, in seconds. */
+const DEFAULT_BUCKETS: readonly number[] = [
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+];
+
+function fullName(name: string): string {
+  return name.startsWith("kubeproxy_") ? name : PREFIX + name;
+}
 
 /** Makes a registry. prom-client is loaded only here: most agents run without metrics. */
 export async function createMetrics(): Promise<MetricsRegistry> {
@@ -69,7 +93,7 @@ export async function createMetrics(): Promise<MetricsRegistry> {
   const registry: Registry = new client.Registry();
   const known = new Map<string, unknown>();
   const once = <T>(name: string, make: (config: { name: string; registers: Registry[] }) => T) => {
-    const metric = known.get(name) ?? make({ name: PREFIX + name, registers: [registry] });
+    const metric = known.get(name) ?? make({ name: fullName(name), registers: [registry] });
     known.set(name, metric);
     return metric as T;
   };
@@ -92,10 +116,16 @@ export async function createMetrics(): Promise<MetricsRegistry> {
         reset: () => metric.reset(),
       };
     },
-    histogram(name, help, labels = []) {
+    histogram(name, help, labels = [], buckets = DEFAULT_BUCKETS) {
       const metric = once(
         name,
-        (config) => new client.Histogram({ ...config, help, labelNames: [...labels] }),
+        (config) =>
+          new client.Histogram({
+            ...config,
+            help,
+            labelNames: [...labels],
+            buckets: [...buckets],
+          }),
       );
       return { observe: (seconds, values = {}) => metric.observe({ ...values }, seconds) };
     },

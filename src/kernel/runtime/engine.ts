@@ -12,16 +12,20 @@ import { KernelError } from "../dataplane/errors.ts";
 import { type Conflict, type Plan, plan } from "../dataplane/plan.ts";
 import type { Drift, Op, Outcome, Resource, Table, TableRef } from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
-import type { Desired, Logger, Reconciler } from "../plugin.ts";
+import type { Logger, Reconciler } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, endsWithin } from "./clock.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
-import { NO_REPORTS, Units, type UnitState } from "./units.ts";
+import { Tally } from "./tally.ts";
+import { Evaluation, type Holder } from "./evaluation.ts";
+import { Units, type UnitState } from "./units.ts";
 
 /** What the engine tells whoever measures. */
 export interface EngineObserver {
   /** The first round begins: until now the inputs were waited for. */
   begin?(): void;
+  /** A round begins with all that has come until now. */
+  roundStarts?(): void;
   /**
    * `sinceEvent`: ms from the arrival of the first change that the round served to its end, so parsing included;
    * absent where the round came by itself.
@@ -48,12 +52,6 @@ export interface EngineOptions {
   readonly onChange: () => void;
 }
 
-/** A plugin and what it wants at a key. */
-export interface Holder {
-  readonly plugin: string;
-  readonly item: unknown;
-}
-
 /** One kind's part of a dry run. */
 export interface TablePlan<T = unknown> extends Plan<T> {
   readonly resource: Resource<T>;
@@ -68,8 +66,6 @@ interface Failure {
 }
 
 interface OpenTable {
-  /** Its place among the tables. */
-  readonly index: number;
   readonly table: Table<unknown>;
   readonly tracker: Tracker<unknown>;
   readonly failures: Map<string, Failure>;
@@ -83,8 +79,6 @@ interface OpenTable {
 
 /** Refusals that mean that Linux is not as we believed. */
 const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBUFS", "ETIMEDOUT"]);
-/** Ops of one kind in one round that are logged one by one; more are summed up in one line. */
-const LOGGED_OPS = 20;
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
 const LOGGED_WARNINGS = 20;
 /** Milliseconds that a round may take to end when the agent stops. */
@@ -94,7 +88,7 @@ const LISTED_PROBLEMS = 100;
 export class Engine {
   readonly #options: EngineOptions;
   readonly #tables: readonly OpenTable[];
-  readonly #byResource: ReadonlyMap<Resource<unknown>, OpenTable>;
+  readonly #evaluation: Evaluation<OpenTable>;
   readonly #units: Units[] = [];
   readonly #unsubscribe: (() => void)[] = [];
   #phase: PluginPhase = "waiting";
@@ -117,13 +111,11 @@ export class Engine {
   #stopped = false;
   /** Warnings of this round, by message. */
   readonly #told = new Map<string, number>();
-  /** Keys that other plugins hold, by the unit that wants them. */
-  readonly #refused = new Map<UnitState, { units: Units; open: OpenTable; key: string }[]>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
     const byKind = new Map<string, Tracker<unknown>>();
-    this.#tables = options.tables.map((ref, index) => {
+    this.#tables = options.tables.map((ref) => {
       const { resource } = ref;
       const tracker = new Tracker(
         resource,
@@ -132,7 +124,6 @@ export class Engine {
       byKind.set(resource.kind, tracker);
       const table = options.dataplane.open(ref, options.owner);
       return {
-        index,
         table,
         tracker,
         failures: new Map(),
@@ -142,7 +133,12 @@ export class Engine {
         unwatch: undefined,
       };
     });
-    this.#byResource = new Map(this.#tables.map((open) => [open.tracker.resource, open]));
+    this.#evaluation = new Evaluation({
+      plugin: options.owner.name,
+      tables: this.#tables,
+      heldElsewhere: options.heldElsewhere,
+      warn: (message, fields) => this.#warn(message, fields),
+    });
   }
 
   /** Adds a reconciler; without effect after `stop`, when a plugin's setup failed and still goes on. */
@@ -189,22 +185,12 @@ export class Engine {
     this.#cancelTimer?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
-    if (this.#running !== undefined) await this.#within(STOP_TIMEOUT, this.#running);
+    const { clock, log } = this.#options;
+    const round = this.#running;
+    if (round !== undefined && !await endsWithin(clock, STOP_TIMEOUT, round)) {
+      log.warn("Stopping in the middle of a round", { waited: STOP_TIMEOUT });
+    }
     this.#phase = "stopped";
-  }
-
-  /** Waits for a round, but no longer than `ms`. */
-  #within(ms: number, round: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(ms, () => {
-        this.#options.log.warn("Stopping in the middle of a round", { waited: ms });
-        resolve();
-      });
-      void round.then(() => {
-        cancel();
-        resolve();
-      });
-    });
   }
 
   /** Whether all that is known has been carried out, or has been said to be impossible. */
@@ -229,9 +215,15 @@ export class Engine {
     return undefined;
   }
 
+  /** Name of the unit that holds a key, if one does. */
+  holder(kind: string, key: string): string | undefined {
+    const open = this.#tables.find(({ tracker }) => tracker.resource.kind === kind);
+    return (open?.tracker.holder(key) as UnitState | undefined)?.name;
+  }
+
   /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
-    for (const [unit, refused] of this.#refused) {
+    for (const [unit, refused] of this.#evaluation.refused) {
       for (const { units, open, key } of refused) {
         const { kind } = open.tracker.resource;
         if (this.#options.heldElsewhere(kind, key) !== undefined) continue;
@@ -384,6 +376,7 @@ export class Engine {
       this.#phase = "starting";
       observer?.begin?.();
     }
+    observer?.roundStarts?.();
     let ok = true;
     try {
       if (start >= this.#nextFull) {
@@ -507,7 +500,7 @@ export class Engine {
       const taken = units.take();
       try {
         for (const unit of taken) {
-          this.#evaluateUnit(units, unit);
+          this.#evaluation.run(units, unit);
           units.settle(unit);
         }
       } catch (error) {
@@ -515,80 +508,6 @@ export class Engine {
         throw error;
       }
     }
-  }
-
-  #evaluateUnit(units: Units, unit: UnitState): void {
-    this.#refused.delete(unit);
-    const wanted: Wanted = [];
-    let reports = NO_REPORTS;
-    const report = (problem: string): void => {
-      reports = reports === NO_REPORTS ? new Set([problem]) : new Set(reports).add(problem);
-    };
-    const desired: Desired = {
-      want: (ref, item) => {
-        const problem = this.#want(units, unit, wanted, ref as TableRef<unknown>, item);
-        if (problem !== undefined) report(problem);
-      },
-      report,
-    };
-    try {
-      units.reconciler.desired(unit.name, desired);
-    } catch (error) {
-      const reason = textOf(error);
-      if (unit.failure !== reason) this.#warn("Unit degraded", { unit: unit.label, reason });
-      unit.failure = reason;
-      return;
-    }
-    unit.failure = undefined;
-    if (reports !== NO_REPORTS) {
-      for (const problem of reports) {
-        if (!unit.reports.has(problem)) {
-          this.#warn("Object ignored", { unit: unit.label, problem });
-        }
-      }
-    }
-    unit.reports = reports;
-    for (let index = 0; index < this.#tables.length; index++) {
-      const { items, keys } = wanted[index] ?? NOTHING_WANTED;
-      if (items.length > 0 || unit.slots.length > 0) {
-        this.#tables[index]?.tracker.want(unit, items, keys);
-      }
-    }
-  }
-
-  /** Notes that a unit wants an item. Returns why it may not have it, if that must be said. */
-  #want(
-    units: Units,
-    unit: UnitState,
-    wanted: Wanted,
-    { resource }: TableRef<unknown>,
-    item: unknown,
-  ): string | undefined {
-    const open = this.#byResource.get(resource);
-    if (open === undefined) {
-      throw new Error(
-        `Plugin "${this.#options.owner.name}" wants an item of kind "${resource.kind}", which its ` +
-          `field "tables" does not name; add it there`,
-      );
-    }
-    const refusal = open.table.refuse?.(item);
-    if (refusal !== undefined) return `Refused ${resource.describe(item)}: ${refusal}`;
-    const key = resource.key(item);
-    const holder = this.#options.heldElsewhere(resource.kind, key);
-    if (holder === undefined) {
-      const { items, keys } = wanted[open.index] ??= { items: [], keys: [] };
-      items.push(item);
-      keys.push(key);
-      return undefined;
-    }
-    const refused = this.#refused.get(unit);
-    if (refused === undefined) this.#refused.set(unit, [{ units, open, key }]);
-    else refused.push({ units, open, key });
-    // Two plugins may want the same sysctl: one of them sets it.
-    if (resource.exclusive !== true && resource.equal(item, holder.item)) return undefined;
-    return `Refused ${
-      resource.describe(item)
-    }: plugin "${holder.plugin}" holds it; let only one of them want it`;
   }
 
   async #apply(open: OpenTable, verbs: "upserts" | "deletes"): Promise<void> {
@@ -608,24 +527,17 @@ export class Engine {
       const { kind } = open.tracker.resource;
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
-    const done: Done[] = [];
-    const tally = { create: none(), update: none(), delete: none() };
+    const tally = new Tally(open.tracker.resource);
     for (const outcome of outcomes) {
-      const repair = this.#settle(open, outcome);
-      const count = tally[outcome.op.verb];
-      if (repair === undefined) {
-        count.failed++;
-      } else {
-        count.ok++;
-        if (repair) count.repaired++;
-        if (done.length <= LOGGED_OPS) done.push({ op: outcome.op, repair });
-      }
+      tally.add(outcome.op, this.#settle(open, outcome));
       // Nobody can say whether it moved before our change or after it.
       if (doubted.size > 0 && doubted.has(open.tracker.resource.key(outcome.op.item))) {
         open.stale = true;
       }
     }
-    this.#logOps(open, done, tally);
+    const { log, observer } = this.#options;
+    if (observer !== undefined) tally.observe(observer.ops.bind(observer));
+    tally.log(log);
   }
 
   /** Without those that failed before and wait for their next try. */
@@ -678,52 +590,6 @@ export class Engine {
     }
     return undefined;
   }
-
-  #logOps({ tracker }: OpenTable, done: readonly Done[], tally: Tally): void {
-    const { log, observer } = this.#options;
-    const { kind } = tracker.resource;
-    for (const [verb, { ok, failed }] of Object.entries(tally)) {
-      if (ok > 0) observer?.ops(kind, verb, true, ok);
-      if (failed > 0) observer?.ops(kind, verb, false, failed);
-    }
-    if (done.length > LOGGED_OPS) {
-      log.info("Changed Linux", {
-        kind,
-        created: tally.create.ok,
-        updated: tally.update.ok,
-        deleted: tally.delete.ok,
-        repaired: tally.create.repaired + tally.update.repaired + tally.delete.repaired,
-      });
-      return;
-    }
-    for (const { op, repair } of done) {
-      const item = tracker.resource.describe(op.item);
-      log.info(repair ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
-    }
-  }
-}
-
-/** What one unit wants, by the table's index: items with their keys. */
-type Wanted = ({ readonly items: unknown[]; readonly keys: string[] } | undefined)[];
-const NOTHING_WANTED = { items: [], keys: [] } as const;
-
-/** What became of a kind's ops of one round. */
-type Tally = Readonly<
-  Record<
-    Op<unknown>["verb"],
-    { readonly ok: number; readonly failed: number; readonly repaired: number }
-  >
->;
-
-function none(): { ok: number; failed: number; repaired: number } {
-  return { ok: 0, failed: 0, repaired: 0 };
-}
-
-/** An op that Linux has carried out; those past `LOGGED_OPS` are only counted. */
-interface Done {
-  readonly op: Op<unknown>;
-  /** Linux had moved without us. */
-  readonly repair: boolean;
 }
 
 function textOf(error: unknown): string {

@@ -17,8 +17,10 @@ import {
   type StoreLike,
   type Stores,
 } from "../plugin.ts";
+import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Engine, type EngineObserver, type Holder, type TablePlan } from "./engine.ts";
+import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
+import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
@@ -44,6 +46,8 @@ export interface RuntimeOptions {
   /** Milliseconds that `setup` may take; default 10,000. */
   readonly setupTimeout?: number;
   readonly observer?: (plugin: string) => EngineObserver;
+  /** What plugins measure with; absent: nothing. */
+  readonly metrics?: Metrics;
 }
 
 /** What `/status` answers. */
@@ -68,6 +72,9 @@ export interface Preview {
 }
 
 /** One plugin; with neither engine nor failure while it is being set up. */
+/** Put on a node by the cluster autoscaler before it removes it. */
+const LEAVING_TAINT = "ToBeDeletedByClusterAutoscaler";
+
 interface Host {
   readonly name: string;
   engine: Engine | undefined;
@@ -153,6 +160,25 @@ export class Runtime {
       if (phase === "ready") continue;
       const reason = host.failure ?? host.engine?.reason;
       causes.push(`plugin ${host.name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`);
+    }
+    return causes;
+  }
+
+  /**
+   * Why this node should get no new traffic, one text for each cause: a plugin that fails as a whole, or the
+   * autoscaler about to remove the node (KEP-3836). None of it is mended by a restart of the agent.
+   */
+  unhealthy(): readonly string[] {
+    const causes = this.#hosts.flatMap(({ name, engine, failure }) => {
+      if (engine !== undefined && engine.phase !== "degraded") return [];
+      const reason = failure ?? engine?.reason;
+      return [`plugin ${name} is degraded${reason === undefined ? "" : `: ${reason}`}`];
+    });
+    const node = this.#watched.has("nodes")
+      ? this.#options.source.stores.nodes.get(this.#options.node)
+      : undefined;
+    if (node?.spec.taints.some(({ key }) => key === LEAVING_TAINT) === true) {
+      causes.push(`the node is about to be removed: it has the taint ${LEAVING_TAINT}`);
     }
     return causes;
   }
@@ -259,6 +285,7 @@ export class Runtime {
       });
       for (const { kind } of plugin.watches) this.#watched.add(kind);
       this.#options.source.start(plugin.watches);
+      const { statistics } = this.#options.dataplane;
       const context: PluginContext<unknown> = {
         options,
         node: this.#options.node,
@@ -266,6 +293,9 @@ export class Runtime {
         tables,
         host: this.#options.host,
         log,
+        metrics: this.#options.metrics ?? noMetrics,
+        ...(statistics === undefined ? {} : { statistics }),
+        holder: (table, key) => engine?.holder(table.resource.kind, key),
         signal: this.#abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
         input: (store, units) => storeInput(store, units, log),

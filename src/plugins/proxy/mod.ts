@@ -12,10 +12,12 @@ import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
+import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
+import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { planService, type ServiceContext } from "./service-plan.ts";
+import { isProxied, planService, type ServiceContext } from "./service-plan.ts";
 import { itemsOf } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
@@ -38,6 +40,7 @@ const proxy: Plugin<ProxyOptions> = {
     "jumps",
     "ipvsServices",
     "ipvsDestinations",
+    "healthChecks",
     "ipvsTimeouts",
   ],
   parse: parseOptions,
@@ -46,6 +49,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
+  serviceMetrics(context);
   const { host, input, node, options, reconcile, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
@@ -146,6 +150,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
+      if (check !== undefined) want(tables.healthChecks, check);
       if (marked === undefined) return;
       const direct = dsrItems(plan, slices, marked, dsr.context);
       for (const problem of direct.problems) report(problem);

@@ -11,7 +11,7 @@ repaired() { # repaired DESCRIPTION LOG-TEXT COMMAND…: a second is meant; a bu
   local description=$1 text=$2
   shift 2
   "$@" || fail "$description can be broken" "$*"
-  within 5 "$description is repaired" same
+  within 10 "$description is repaired" same
   $LAB agent logs one | grep 'Repaired Linux' | grep -qF -- "$text" || fail "the log says that $description was repaired" "$($LAB agent logs one | tail -n 20)"
   pass "the log says that $description was repaired"
 }

@@ -27,6 +27,8 @@ const PERIOD_MS = 500;
 /** Share of a core that checks may take, and what they may take at once after a quiet time. */
 const SHARE = 0.005;
 const CREDIT_MS = 100;
+/** Longest pause a service, whatever checks seem to cost: on a machine whose cores others take, every check seems dear. */
+const PAUSE_A_SERVICE_MS = 0.25;
 /** Services that one check reads whole, unless that takes too long. */
 const SCRUB = 64;
 const SCRUB_MS = 1;
@@ -121,7 +123,9 @@ export class IpvsDrift {
     // A bucket rather than a multiple of the last cost: one slow check must not put off the next by ten seconds. Looking closer
     // at what others changed is repair, not idling, and the next change of theirs is likely near.
     const cost = Math.min(performance.now() - start, found ? PERIOD_MS * SHARE : Infinity);
-    this.#credit = Math.min(CREDIT_MS, this.#credit + (start - this.#checked) * SHARE) - cost;
+    const longest = PERIOD_MS + PAUSE_A_SERVICE_MS * this.#mirror.entries.size;
+    const credit = Math.min(CREDIT_MS, this.#credit + (start - this.#checked) * SHARE) - cost;
+    this.#credit = Math.max(credit, -longest * SHARE);
     this.#checked = start;
     if (this.#timer !== undefined) {
       this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / SHARE : 0));

@@ -1,10 +1,12 @@
 /** The whole IPVS table with its counters, for `status` and for people. Costs a dump per service: not for a loop. */
 
+import type { IpvsServiceId } from "../resources/ipvs.ts";
 import { GENL_HEADER } from "./genl.ts";
 import {
   beginIpvs,
   type DestinationEntry,
   IPVS_CMD_GET_INFO,
+  type IpvsStatistics,
   type ServiceEntry,
 } from "./ipvs-codec.ts";
 import {
@@ -64,5 +66,15 @@ export function readIpvsStatistics(
       result.push({ ...service, destinations: dumpDestinations(handle, service.item.id, true) });
     }
     return result;
+  });
+}
+
+/** The counters of all services, without their destinations: one dump, cheap enough for each scrape. */
+export function serviceStatistics(
+  connection: IpvsConnection,
+): Promise<readonly { readonly id: IpvsServiceId; readonly counters: IpvsStatistics }[]> {
+  return connection.exclusive(async () => {
+    const services = await listServices(await connection.ready(), true);
+    return services.map(({ item, statistics }) => ({ id: item.id, counters: statistics }));
   });
 }

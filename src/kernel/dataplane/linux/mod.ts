@@ -8,11 +8,13 @@ import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
 import { criSource } from "./cri.ts";
+import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
+import { serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -30,6 +32,8 @@ export interface LinuxOptions {
   readonly runtimeDirectory?: string;
   /** Told of what costs only comfort: drift that is not seen at once. */
   readonly log?: Pick<Logger, "warn">;
+  /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
+  readonly proxyHealthy?: () => boolean;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
   /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
@@ -65,6 +69,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ? {}
       : { source: criSource(options.runtimeEndpoint) }),
   });
+  const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers: Ledger[] = [];
   const ledgerOf = (owner: Owner, kind: string): Ledger => {
     const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
@@ -91,12 +96,14 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
+    "health.check": () => checks.table,
     "ipvs.timeout": (owner) =>
       ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
 
   return {
     ipvs,
+    statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {
@@ -110,6 +117,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       rtnl.close();
       ipsets.close();
       ipvs.close();
+      checks.close();
       for (const ledger of ledgers) ledger.close();
       return Promise.resolve();
     },

@@ -3,6 +3,7 @@
 import type { TableRef } from "../resource.ts";
 import { type Address, address } from "./address.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
+import { type HealthCheck, healthCheck } from "./health-check.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
 import { type IpvsTimeout, ipvsTimeout } from "./ipvs-timeout.ts";
@@ -28,6 +29,7 @@ export interface Tables {
   readonly ipvsServices: TableRef<IpvsService>;
   readonly ipvsDestinations: TableRef<IpvsDestination>;
   readonly ipvsTimeouts: TableRef<IpvsTimeout>;
+  readonly healthChecks: TableRef<HealthCheck>;
 }
 
 export const tables: Tables = {
@@ -45,11 +47,13 @@ export const tables: Tables = {
   ipvsServices: { resource: ipvsService },
   ipvsDestinations: { resource: ipvsDestination },
   ipvsTimeouts: { resource: ipvsTimeout },
+  healthChecks: { resource: healthCheck },
 };
 
 /**
  * Kinds in dependency order: sets before the rules that name them, links before their addresses, a route's source
- * address before the route, IPVS last, so that no connection is accepted before its way back stands.
+ * address before the route, IPVS after all that it needs, so that no connection is accepted before its way back stands;
+ * and last what tells others that it does.
  */
 export const creationOrder: readonly string[] = Object.values(tables).map((ref) =>
   (ref as TableRef<never>).resource.kind
@@ -58,6 +62,7 @@ export const creationOrder: readonly string[] = Object.values(tables).map((ref) 
 export type {
   Address,
   Chain,
+  HealthCheck,
   IpSet,
   IpSetMember,
   IpvsDestination,

@@ -140,6 +140,8 @@ test("a watch of the node itself sees no other node, until all are asked for", a
   source.start([{ kind: "nodes", only: "self" }]);
   await until("synced", () => source.stores.nodes.synced);
   expect([...source.stores.nodes.values()].map(({ metadata }) => metadata.name)).toEqual(["node1"]);
+  // A bookmark reaches watches that are open.
+  await until("connected", () => source.state.connected);
   api.apply(node("node3"));
   const version = api.bookmark();
   await until("the bookmark", () => source.stores.nodes.resourceVersion === version);
