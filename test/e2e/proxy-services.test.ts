@@ -7,8 +7,8 @@ import { passLab } from "./lab.ts";
 const FOLDER = join(import.meta.dir, "proxy");
 
 const SCENARIOS = {
-  "services-addresses":
-    "every kind of address is served, by addresses and by routes, and only what the ranges allow",
+  "services-addresses": "every kind of address is served, and only what the ranges allow",
+  "services-routes": "one route for a range serves as addresses do, and time-outs come and go",
   "services-endpoints": "endpoints are chosen by conditions, policies, hints and affinity",
 };
 

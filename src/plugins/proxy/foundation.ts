@@ -108,13 +108,16 @@ export function masquerade(
   return { chain, jump };
 }
 
-/** Local routes that serve whole Service ranges, for `--vip-binding=route`. */
+/**
+ * Local routes that serve whole Service ranges, for `--vip-binding=route`. On loopback, since Linux removes all IPv4 routes
+ * of a link with its last IPv4 address, and that of the VIP link may go at any time.
+ */
 export function rangeRoutes(
   ranges: readonly { readonly family: 4 | 6; readonly text: string }[],
   families: readonly NodeFamily[],
 ): readonly Route[] {
   return ranges.flatMap((range) => {
     const node = families.find((f) => f.family === range.family);
-    return node === undefined ? [] : [vipRoute(range.family, range.text, node.address)];
+    return node === undefined ? [] : [vipRoute(range.family, range.text, node.address, "lo")];
   });
 }

@@ -64,7 +64,12 @@ export function itemsOf(plan: ServicePlan, context: ServiceContext): ServiceItem
  * The host route of a VIP, or of a range of them. Its source is the node's address: without it the host would take
  * the VIP itself as source when it calls it, and answers of pods on other nodes would never come back.
  */
-export function vipRoute(family: Family, destination: string, source: string): Route {
+export function vipRoute(
+  family: Family,
+  destination: string,
+  source: string,
+  link: string = VIP_LINK,
+): Route {
   return {
     family,
     table: LOCAL_TABLE,
@@ -72,7 +77,7 @@ export function vipRoute(family: Family, destination: string, source: string): R
     destination,
     // Linux makes 1024 of 0 for IPv6.
     metric: family === 4 ? 0 : 1024,
-    nextHops: [{ link: VIP_LINK }],
+    nextHops: [{ link }],
     source,
   };
 }

@@ -1,28 +1,6 @@
 #!/usr/bin/env bash
-# Every kind of address of a Service, the ranges that allow them, labels and annotations; by addresses and by routes.
+# Every kind of address of a Service, the ranges that allow them, labels and annotations.
 . "$(dirname "$0")/services-lib.sh"
-
-all_addresses() { # all_addresses HOW: every address answers, to whoever may ask
-  local vip from
-  for vip in 10.96.1.1 fd00:96::1 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do
-    for from in pod-default-client node-one; do
-      reached "$1: $from reaches $vip by TCP" $from TCP $vip 80 "$BOTH"
-      reached "$1: $from reaches $vip by UDP" $from UDP $vip 53 "$BOTH"
-    done
-  done
-  for vip in 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do
-    reached "$1: outside reaches $vip" client-outside TCP $vip 80 "$BOTH"
-  done
-  for vip in 192.168.50.11 fd00:50::11; do
-    reached "$1: outside reaches the node port at $vip" client-outside TCP $vip 30080 "$BOTH"
-  done
-  for vip in 10.96.1.1 203.0.113.10 198.51.100.10; do
-    expect "$1: the node's own source for $vip is its address" "$(ask node-one $vip 80 4 | seen_as)" "192.168.50.11"
-  done
-  for vip in fd00:96::1 fd00:203::10 fd00:198::10; do
-    expect "$1: the node's own source for $vip is its address" "$(ask node-one $vip 80 4 | seen_as)" "fd00:50::11"
-  done
-}
 
 all_addresses "addresses"
 expect "S31: a named target port that differs per pod" "$(ipvs_service one 'TCP 10.96.1.1:80')" "TCP 10.96.1.1:80 rr
@@ -144,34 +122,3 @@ lacks "skiplbips leaves load balancer IPs out" has_service one TCP\ 198.51.100.5
 annotated 'kube-router.io/service.local: "true"' 'internalTrafficPolicy: Local'
 expect "service.local: external traffic stays local" "$(ipvs_service one 'TCP 198.51.100.50:80' | tail -n +2)" "10.244.1.5:8080 Masq 1"
 expect "service.local: internal traffic does not" "$(ipvs_service one 'TCP 10.96.5.1:80' | tail -n +2 | wc -l)" "2"
-
-$LAB delete - <<'YAML'
-{ apiVersion: v1, kind: Service, metadata: { name: annotated, namespace: default } }
----
-{ apiVersion: v1, kind: Service, metadata: { name: nodes, namespace: default } }
----
-{ apiVersion: v1, kind: Service, metadata: { name: labelled, namespace: default } }
-YAML
-settle
-
-# The same by routes: one a range, none for a range that holds what is not a VIP.
-timeouts() { $LAB exec "node-$1" ipvsadm -Ln --timeout | sed 's/.*: *//'; }
-before=$(timeouts one)
-$LAB agent flags one -- --vip-binding=route --service-tcp-timeout=5m --service-udp-timeout=1500ms
-$LAB agent restart one
-settle
-all_addresses "routes"
-expect "routes: no VIP is an address" "$(vips one)" ""
-expect "routes: one route a range" "$($LAB exec node-one sh -c 'ip route show table local dev kube-dummy-if; ip -6 route show table local dev kube-dummy-if' | awk '/^(local )?[0-9a-f.:]+\// && !/fe80/ { print ($1 == "local") ? $2 : $1 }' | sort)" "10.96.0.0/16
-198.51.100.0/24
-203.0.113.0/24
-fd00:198::/112
-fd00:203::/112
-fd00:96::/112"
-problem "routes: a range that holds nodes is not routed" '192\.168\.50\.0/24 is not bound as one route.*192\.168\.50\.11'
-expect "time-outs are set, and the others left" "$(timeouts one)" "300 $(echo "$before" | awk '{ print $2 }') 2"
-$LAB agent flags one -- --service-tcp-timeout=0s
-$LAB agent restart one
-settle
-all_addresses "addresses again"
-expect "time-outs that no flag sets come back" "$(timeouts one)" "$before"

@@ -49,3 +49,25 @@ ports: [{ name: http, protocol: TCP, port: ${4:-8080} }]
 endpoints: $3
 YAML
 }
+
+all_addresses() { # all_addresses HOW: every address answers, to whoever may ask
+  local vip from
+  for vip in 10.96.1.1 fd00:96::1 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do
+    for from in pod-default-client node-one; do
+      reached "$1: $from reaches $vip by TCP" $from TCP $vip 80 "$BOTH"
+      reached "$1: $from reaches $vip by UDP" $from UDP $vip 53 "$BOTH"
+    done
+  done
+  for vip in 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do
+    reached "$1: outside reaches $vip" client-outside TCP $vip 80 "$BOTH"
+  done
+  for vip in 192.168.50.11 fd00:50::11; do
+    reached "$1: outside reaches the node port at $vip" client-outside TCP $vip 30080 "$BOTH"
+  done
+  for vip in 10.96.1.1 203.0.113.10 198.51.100.10; do
+    expect "$1: the node's own source for $vip is its address" "$(ask node-one $vip 80 4 | seen_as)" "192.168.50.11"
+  done
+  for vip in fd00:96::1 fd00:203::10 fd00:198::10; do
+    expect "$1: the node's own source for $vip is its address" "$(ask node-one $vip 80 4 | seen_as)" "fd00:50::11"
+  done
+}

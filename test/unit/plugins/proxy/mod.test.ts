@@ -86,7 +86,7 @@ test("--vip-binding=auto serves the range by one route past 2,000 Services, and 
   cluster.put("services", ...many(2_000));
   cluster.sync();
   const { linux, settle, status } = await running([proxyPlugin], { cluster, options });
-  const range = "route local 10.96.0.0/12 dev kube-dummy-if table 255 src 192.168.1.10";
+  const range = "route local 10.96.0.0/12 dev lo table 255 src 192.168.1.10";
   expect(status().owned).toMatchObject({ address: 2_000, route: 2_000 });
   cluster.put("services", service("default/one-more", { clusterIPs: ["10.97.0.1"] }));
   await settle();
