@@ -21,7 +21,7 @@ import type {
   TableRef,
 } from "../dataplane/resource.ts";
 import { Tracker } from "../dataplane/tracker.ts";
-import type { Logger, Reconciler, RetirementRule } from "../plugin.ts";
+import type { Input, Logger, Reconciler, RetirementRule } from "../plugin.ts";
 import { retryDelay } from "./backoff.ts";
 import { type Clock, endsWithin } from "./clock.ts";
 import { type Kept, Retiring } from "./retiring.ts";
@@ -161,7 +161,7 @@ export class Engine {
     for (const input of reconciler.inputs) {
       this.#unsubscribe.push(input.subscribe((woken) => {
         units.mark(woken);
-        if (units.dirty) this.#wokenAt ??= input.receivedAt ?? this.#options.clock.now();
+        if (units.dirty) this.#wokenAt ??= this.#options.clock.now() - ageOf(input);
         this.#wake();
       }));
     }
@@ -642,6 +642,11 @@ export class Engine {
     }
     return undefined;
   }
+}
+
+/** Milliseconds since the cause of a wake reached this process. The engine's clock may count from elsewhere. */
+function ageOf({ receivedAt }: Input): number {
+  return receivedAt === undefined ? 0 : performance.now() - receivedAt;
 }
 
 function textOf(error: unknown): string {
