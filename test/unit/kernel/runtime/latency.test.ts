@@ -4,12 +4,12 @@ import { bench } from "../../../support/runtime.ts";
 
 test("a change is measured from its arrival, whatever the runtime's clock counts from", async () => {
   const wakes = new Set<(units: Iterable<string>) => void>();
-  let receivedAt: number | undefined;
+  const arrival: { at?: number } = {};
   const input: Input = {
     name: "changes",
     synced: true,
     get receivedAt() {
-      return receivedAt;
+      return arrival.at;
     },
     subscribe(wake) {
       wakes.add(wake);
@@ -37,7 +37,7 @@ test("a change is measured from its arrival, whatever the runtime's clock counts
   await settle();
   measured.length = 0;
 
-  receivedAt = performance.now() - 250;
+  arrival.at = performance.now() - 250;
   for (const wake of wakes) wake(["one"]);
   await settle();
   expect(measured).toHaveLength(1);
