@@ -83,6 +83,7 @@ export class Tracker<T> {
   want(unit: Unit, items: readonly T[], keys?: readonly string[]): void {
     const had = unit.slots.some(this.#isOwn);
     if (!had && items.length === 0) return;
+    if (had && keys !== undefined && this.#wantSame(unit, items, keys)) return;
     const now: Slot<T>[] = [];
     const seen = items.length > FEW ? new Set<Slot<T>>() : undefined;
     for (let i = 0; i < items.length; i++) {
@@ -104,6 +105,21 @@ export class Tracker<T> {
     if (before.length === now.length && before.every((slot) => kept.has(slot))) return;
     const others = unit.slots.filter((slot) => slot.tracker !== this);
     unit.slots = [...others, ...now as unknown as Slot[]];
+  }
+
+  /** Takes items whose keys are those that the unit wants already, in the same order; false where they are not. */
+  #wantSame(unit: Unit, items: readonly T[], keys: readonly string[]): boolean {
+    const first = unit.slots.findIndex(this.#isOwn);
+    for (let i = 0; i < keys.length; i++) {
+      const slot = unit.slots[first + i];
+      if (slot?.tracker !== this || slot.key !== keys[i]) return false;
+    }
+    // The slots of one kind stand together.
+    if (unit.slots[first + keys.length]?.tracker === this) return false;
+    for (let i = 0; i < items.length; i++) {
+      this.#claim(unit.slots[first + i] as unknown as Slot<T>, unit, items[i] as T);
+    }
+    return true;
   }
 
   readonly #isOwn = (slot: Slot): boolean => slot.tracker === this;

@@ -138,15 +138,17 @@ const NOTHING = {
 /** The addresses of the Service of the families that the node has, canonical, each once: the first kind wins. */
 function vipsOf(service: Service, context: ServiceContext, problems: string[]): readonly Vip[] {
   const { spec, status } = service;
-  const vips = new Map<string, Vip>();
+  // Lists instead of maps here and below: nearly all have one entry, and there are 10,000 Services to plan at the start.
+  const vips: Vip[] = [];
   const add = (kind: Vip["kind"], address: string): void => {
-    if (vips.has(address) || context.excluded.some((range) => contains(range, address))) return;
+    if (vips.some((vip) => vip.address === address)) return;
+    if (context.excluded.some((range) => contains(range, address))) return;
     if (kind !== "clusterIP" && context.otherNodes.includes(address)) return;
     const family = ipFamily(address);
     const node = context.families.find((f) => f.family === family);
     if (node === undefined) return;
     const own = address === node.address || context.ownAddresses.includes(address);
-    vips.set(address, { kind, family: node.family, address, node: node.address, own });
+    vips.push({ kind, family: node.family, address, node: node.address, own });
   };
   for (const address of canonical(spec.clusterIPs, "Cluster IP", "spec.clusterIPs", problems)) {
     add("clusterIP", address);
@@ -169,7 +171,7 @@ function vipsOf(service: Service, context: ServiceContext, problems: string[]): 
       add("loadBalancer", address);
     }
   }
-  return [...vips.values()];
+  return vips;
 }
 
 function canonical(
@@ -197,7 +199,7 @@ function frontendsOf(
   problems: string[],
 ): readonly Frontend[] {
   const { spec } = service;
-  const frontends = new Map<string, Frontend>();
+  const frontends: Frontend[] = [];
   const local: Scope = { node: context.node };
   // kube-router's annotation replaces both policies: it is about traffic from outside alone.
   const annotated = isOn(service, LOCAL_ANNOTATION, problems);
@@ -215,10 +217,10 @@ function frontendsOf(
     const backends = backendsOf(service, port.name, protocol, slices, context);
     const add = (kind: FrontendKind, family: Family, address: string, number: number): void => {
       const id = ipvsServiceId(family, protocol, address, number);
-      if (frontends.has(id.key)) return;
+      if (frontends.some((other) => other.id.key === id.key)) return;
       const scope = kind === "clusterIP" ? internal : external;
       const { endpoints, verdict } = backends(family, scope);
-      frontends.set(id.key, {
+      frontends.push({
         id,
         kind,
         family,
@@ -237,7 +239,7 @@ function frontendsOf(
       add("nodePort", family, address, port.nodePort);
     }
   }
-  return [...frontends.values()];
+  return frontends;
 }
 
 type Backends = Pick<Frontend, "endpoints" | "verdict">;
@@ -251,10 +253,9 @@ function backendsOf(
   context: ServiceContext,
 ): (family: Family, scope: Scope) => Backends {
   const found: { 4?: Candidates; 6?: Candidates } = {};
-  const chosen = new Map<string, Backends>();
+  const chosen: (Backends & { readonly family: Family; readonly scope: Scope })[] = [];
   return (family, scope) => {
-    const key = `${family} ${scope === "cluster" ? "" : scope.node}`;
-    const known = chosen.get(key);
+    const known = chosen.find((each) => each.family === family && each.scope === scope);
     if (known !== undefined) return known;
     const candidates = found[family] ??= findEndpoints(slices, {
       family,
@@ -265,8 +266,8 @@ function backendsOf(
     const endpoints = select(candidates, scope, context);
     const elsewhere = candidates.ready.length + candidates.draining.length > 0;
     const verdict = endpoints.length > 0 ? "serve" : elsewhere ? "drop" : "reject";
-    const backends = { endpoints, verdict } as const;
-    chosen.set(key, backends);
+    const backends = { family, scope, endpoints, verdict } as const;
+    chosen.push(backends);
     return backends;
   };
 }
