@@ -3,7 +3,6 @@
  * (d) start of the executable, (e) idling. Writes `agent.json` into OUT. SERVICES, RUNS, CHANGES and IDLE_SECONDS shorten it.
  */
 
-import { setPriority } from "node:os";
 import { join } from "node:path";
 import {
   agentLog,
@@ -153,8 +152,6 @@ for (const node of nodes) {
 }
 
 const pid = agentPid(last);
-// All share one processor: without this the agent's time would be that of the API server and of this script as well.
-setPriority(pid, -15);
 const single: Change[] = [];
 for (let i = 0; i < changes; i++) {
   // Spread over the table; each slice is changed at most a few times.
@@ -163,7 +160,6 @@ for (let i = 0; i < changes; i++) {
 say(`changes: ${single.map(({ agentMs }) => agentMs.toFixed(1)).join(" ")}`);
 const afterChanges = memoryMb(pid, "VmRSS");
 
-setPriority(pid, 0);
 const idlePercent = await idle(pid, idleSeconds);
 say(`idle: ${idlePercent.toFixed(2)} %`);
 

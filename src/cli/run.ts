@@ -1,6 +1,7 @@
 /** The command `run`: the agent itself, until SIGTERM. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { preferThisThread } from "../kernel/dataplane/linux/priority.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
@@ -28,6 +29,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
   const node = nodeName(flags, io.env);
   log.info("Starting routelet", { version: VERSION, node, flags: describeGiven(flags) });
   for (const warning of startWarnings(flags)) log.warn(warning);
+  preferThisThread();
 
   // What was opened, to be closed in the reverse order.
   const closers: (() => void | Promise<void>)[] = [];

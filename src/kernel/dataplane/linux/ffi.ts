@@ -20,6 +20,7 @@ const SYMBOLS = {
   getsockname: { args: ["i32", "buffer", "buffer"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   open: { args: ["buffer", "i32", "i32"], returns: "i32" },
+  sched_setscheduler: { args: ["i32", "i32", "buffer"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;
