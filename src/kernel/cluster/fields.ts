@@ -16,25 +16,52 @@ export function isRecord(value: unknown): value is Raw {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** One object with the path that leads to it. */
+/**
+ * One object and the way that leads to it. The path is made only where something is reported: 100,000 of these are made and
+ * thrown away while a large list is read.
+ */
 export interface Fields {
   readonly raw: Raw;
-  readonly path: string;
   readonly problem: Problem;
+  /** The object that this one is in; none for the outermost. */
+  readonly parent: Fields | undefined;
+  /** The field of `parent` that holds it, and its place there; -1: the field is it. */
+  readonly key: string;
+  readonly index: number;
 }
 
-export function fieldsOf(raw: unknown, problem: Problem, path = ""): Fields {
-  if (isRecord(raw)) return { raw, path, problem };
-  if (raw !== undefined && raw !== null) problem(path, `must be an object, not ${show(raw)}`);
-  return { raw: NOTHING, path, problem };
+/** The outermost object. */
+export function fieldsOf(raw: unknown, problem: Problem): Fields {
+  return child(raw, problem, undefined, "", -1);
+}
+
+function child(
+  raw: unknown,
+  problem: Problem,
+  parent: Fields | undefined,
+  key: string,
+  index: number,
+): Fields {
+  if (isRecord(raw)) return { raw, problem, parent, key, index };
+  if (raw !== undefined && raw !== null) {
+    problem(pathTo(parent, key, index), `must be an object, not ${show(raw)}`);
+  }
+  return { raw: NOTHING, problem, parent, key, index };
 }
 
 export function has({ raw }: Fields, key: string): boolean {
   return raw[key] !== undefined && raw[key] !== null;
 }
 
-export function pathOf({ path }: Fields, key: string): string {
-  return path === "" ? key : `${path}.${key}`;
+/** `spec.ports[0]`, or with a key `spec.ports[0].port`. */
+export function pathOf(fields: Fields, key = ""): string {
+  const own = pathTo(fields.parent, fields.key, fields.index);
+  return key === "" ? own : own === "" ? key : `${own}.${key}`;
+}
+
+function pathTo(parent: Fields | undefined, key: string, index: number): string {
+  const path = parent === undefined ? key : pathOf(parent, key);
+  return index < 0 ? path : `${path}[${index}]`;
 }
 
 function wrong(fields: Fields, key: string, wanted: string): undefined {
@@ -66,47 +93,52 @@ export function integerOrText(fields: Fields, key: string): number | string | un
 }
 
 export function object(fields: Fields, key: string): Fields {
-  return fieldsOf(fields.raw[key], fields.problem, pathOf(fields, key));
+  return child(fields.raw[key], fields.problem, fields, key, -1);
 }
 
-/** What `read` makes of each item; items of which it makes undefined are left out. */
-export function list<T>(
-  fields: Fields,
-  key: string,
-  read: (item: unknown, path: string) => T | undefined,
-): readonly T[] {
+const NOTHING_LISTED: readonly unknown[] = [];
+
+/** The items of a list, whatever they are. */
+function listed(fields: Fields, key: string): readonly unknown[] {
   const value = fields.raw[key];
-  if (!Array.isArray(value)) {
-    wrong(fields, key, "a list");
-    return NO_LIST;
-  }
-  if (value.length === 0) return NO_LIST;
-  const items: T[] = [];
-  for (let index = 0; index < value.length; index++) {
-    const item = read(value[index], `${pathOf(fields, key)}[${index}]`);
-    if (item !== undefined) items.push(item);
-  }
-  return items.length === 0 ? NO_LIST : items;
+  if (Array.isArray(value)) return value;
+  wrong(fields, key, "a list");
+  return NOTHING_LISTED;
 }
 
+/** The items of a list that are texts. */
 export function texts(fields: Fields, key: string): readonly string[] {
-  return list(fields, key, (item, path) => {
-    if (typeof item === "string") return shareText(item);
-    fields.problem(path, `must be a text, not ${show(item)}`);
-    return undefined;
-  });
+  const value = listed(fields, key);
+  const [first] = value;
+  // Nearly all have one; a list that grows takes room for three more.
+  if (value.length === 1 && typeof first === "string") return [shareText(first)];
+  const found: string[] = [];
+  for (let index = 0; index < value.length; index++) {
+    const item = value[index];
+    if (typeof item === "string") found.push(shareText(item));
+    else fields.problem(pathTo(fields, key, index), `must be a text, not ${show(item)}`);
+  }
+  return found.length === 0 ? NO_LIST : found;
 }
 
+/** What `read` makes of each item that is an object; those of which it makes undefined are left out. */
 export function records<T>(
   fields: Fields,
   key: string,
   read: (item: Fields) => T | undefined,
 ): readonly T[] {
-  return list(fields, key, (item, path) => {
-    if (isRecord(item)) return read({ raw: item, path, problem: fields.problem });
-    fields.problem(path, `must be an object, not ${show(item)}`);
-    return undefined;
-  });
+  const value = listed(fields, key);
+  const found: T[] = [];
+  for (let index = 0; index < value.length; index++) {
+    const raw = value[index];
+    if (!isRecord(raw)) {
+      fields.problem(pathTo(fields, key, index), `must be an object, not ${show(raw)}`);
+      continue;
+    }
+    const item = read({ raw, problem: fields.problem, parent: fields, key, index });
+    if (item !== undefined) found.push(item);
+  }
+  return found.length === 0 ? NO_LIST : found;
 }
 
 /** A map of texts. */
@@ -115,7 +147,8 @@ export function labels(
   key: string,
   keep: (name: string) => boolean = () => true,
 ): Readonly<Record<string, string>> {
-  const { raw, path, problem } = object(fields, key);
+  const held = object(fields, key);
+  const { raw, problem } = held;
   let found: Record<string, string> | undefined;
   for (const name in raw) {
     if (!keep(name)) continue;
@@ -125,7 +158,7 @@ export function labels(
       found ??= {};
       if (name === "__proto__") Object.defineProperty(found, name, { value, enumerable: true });
       else found[name] = shareText(value);
-    } else if (value !== null) problem(`${path}.${name}`, `must be a text, not ${show(value)}`);
+    } else if (value !== null) problem(pathOf(held, name), `must be a text, not ${show(value)}`);
   }
   return found ?? NO_LABELS;
 }

@@ -5,7 +5,6 @@
 
 import {
   type Fields,
-  fieldsOf,
   has,
   integer,
   integerOrText,
@@ -110,10 +109,10 @@ function trimPeer(fields: Fields): NetworkPolicyPeer {
   const namespaces = has(fields, "namespaceSelector");
   const block = has(fields, "ipBlock");
   if (!pods && !namespaces && !block) {
-    fields.problem(fields.path, "must have a podSelector, a namespaceSelector or an ipBlock");
+    fields.problem(pathOf(fields), "must have a podSelector, a namespaceSelector or an ipBlock");
   }
   if (block && (pods || namespaces)) {
-    fields.problem(fields.path, "must not have an ipBlock beside a selector");
+    fields.problem(pathOf(fields), "must not have an ipBlock beside a selector");
   }
   return {
     ...(pods ? { podSelector: trimSelector(fields, "podSelector") } : {}),
@@ -146,7 +145,7 @@ function trimPort(fields: Fields): NetworkPolicyPort {
 }
 
 function trimSelector(fields: Fields, key: string): LabelSelector {
-  const raw = fieldsOf(fields.raw[key], fields.problem, pathOf(fields, key));
+  const raw = object(fields, key);
   const matchLabels = labels(raw, "matchLabels");
   const matchExpressions = records(raw, "matchExpressions", trimRequirement);
   if (matchLabels === NO_LABELS && matchExpressions.length === 0) return EVERYTHING;
