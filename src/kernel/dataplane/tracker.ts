@@ -233,6 +233,12 @@ export class Tracker<T> {
     for (const key of keys) if (!before.has(key)) this.touch(key);
   }
 
+  /** All outcomes of the last `take` are in. */
+  release(): void {
+    this.#taken = [];
+    this.#takenSlots = [];
+  }
+
   /** The slot of an op. Outcomes come in the order of the ops, so it is nearly always the next one. */
   #slotOf(op: Op<T>): Slot<T> {
     for (let at = this.#nextTaken; at < this.#taken.length; at++) {

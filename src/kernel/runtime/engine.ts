@@ -587,6 +587,7 @@ export class Engine {
         open.stale = true;
       }
     }
+    open.tracker.release();
     const { log, observer } = this.#options;
     if (observer !== undefined) tally.observe(observer.ops.bind(observer));
     tally.log(log);

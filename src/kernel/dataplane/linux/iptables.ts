@@ -203,7 +203,11 @@ export function chainTable(
   return {
     resource: chainResource,
     list,
-    watch: (context) => watch.add(chainResource, owner, context, list),
+    watch(context) {
+      // Finding the tool takes several of its runs: while the cluster is listed, not afterwards. The first list tells of errors.
+      state.tool.found().catch(() => {});
+      return watch.add(chainResource, owner, context, list);
+    },
     apply: (ops) =>
       state.applying(() =>
         applyByTable(state, chainResource, ops, (op, saved, features) => {

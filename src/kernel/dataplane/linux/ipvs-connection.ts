@@ -75,7 +75,8 @@ export class IpvsConnection {
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     this.#pending++;
     const result = this.#last.then(work).finally(() => this.#pending--);
-    this.#last = result.catch(() => undefined);
+    // Not its value: the outcomes of 60,000 changes would stay in memory until the next ones.
+    this.#last = result.then(() => undefined, () => undefined);
     return result;
   }
 
