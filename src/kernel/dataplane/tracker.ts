@@ -177,10 +177,11 @@ export class Tracker<T> {
   /** Takes the ops that are due: creates and updates, or deletes. What is in order is forgotten. */
   take(verbs: "upserts" | "deletes"): Op<T>[] {
     const ops: Op<T>[] = [];
-    const slots: Slot<T>[] = [];
     const queue = this.#dirty;
     this.#dirty = [];
     let at = 0;
+    // Those of the ops are gathered at the front of the queue.
+    let taken = 0;
     try {
       for (; at < queue.length; at++) {
         const slot = queue[at] as Slot<T>;
@@ -196,7 +197,7 @@ export class Tracker<T> {
           this.#drifted.delete(slot);
         } else {
           ops.push(op);
-          slots.push(slot);
+          queue[taken++] = slot;
         }
         this.#forget(slot);
       }
@@ -204,8 +205,9 @@ export class Tracker<T> {
       // Something threw: the rest is still to be looked at.
       for (; at < queue.length; at++) this.#dirty.push(queue[at] as Slot<T>);
     }
+    queue.length = taken;
     this.#taken = ops;
-    this.#takenSlots = slots;
+    this.#takenSlots = queue;
     this.#nextTaken = 0;
     return ops;
   }

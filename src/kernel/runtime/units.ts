@@ -10,7 +10,6 @@ const NO_SLOTS: readonly Slot[] = [];
 /** A unit and what its last evaluation said. */
 export class UnitState implements Unit {
   readonly name: string;
-  rank: string;
   slots: readonly Slot[] = NO_SLOTS;
   reports: ReadonlySet<string> = NO_REPORTS;
   /** Text of what `desired` threw, while it does. */
@@ -18,11 +17,29 @@ export class UnitState implements Unit {
   /** The last time that all units were taken and this one was among them. */
   turn = 0;
   readonly #reconciler: Reconciler;
+  #rank: string | undefined;
 
-  constructor(reconciler: Reconciler, name: string, rank: string) {
+  constructor(reconciler: Reconciler, name: string) {
     this.#reconciler = reconciler;
     this.name = name;
-    this.rank = rank;
+  }
+
+  /** Made when two units want one key, which is rare. */
+  get rank(): string {
+    return this.#rank ??= this.#currentRank();
+  }
+
+  set rank(rank: string) {
+    this.#rank = rank;
+  }
+
+  /** The rank may have changed: where somebody has compared it, that is judged again. */
+  rerank(): void {
+    if (this.#rank !== undefined) rerank(this, this.#currentRank());
+  }
+
+  #currentRank(): string {
+    return this.#reconciler.rank?.(this.name) ?? this.name;
   }
 
   get label(): string {
@@ -93,13 +110,12 @@ export class Units {
   }
 
   #state(name: string): UnitState {
-    const rank = this.reconciler.rank?.(name) ?? name;
     const old = this.#units.get(name);
     if (old !== undefined) {
-      rerank(old, rank);
+      old.rerank();
       return old;
     }
-    const unit = new UnitState(this.reconciler, name, rank);
+    const unit = new UnitState(this.reconciler, name);
     this.#units.set(name, unit);
     return unit;
   }
