@@ -222,8 +222,7 @@ const TABLE = {
     bool,
     true,
     "Service proxy",
-    "Accept traffic to service addresses before the node's own firewall rules judge it",
-    LATER,
+    "Accept traffic to services before the node's own firewall rules judge it, and reject what else goes to their addresses",
   ),
   "masquerade-all": flag(
     bool,
@@ -236,7 +235,6 @@ const TABLE = {
     false,
     "Service proxy",
     "Let pods reach themselves by the service that they serve, for every service",
-    LATER,
   ),
   "nodeport-bindon-all-ip": flag(
     bool,

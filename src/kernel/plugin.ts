@@ -157,6 +157,7 @@ export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { Address } from "./dataplane/resources/address.ts";
 export type { Chain, FilterRule, Jump, Match, Target } from "./dataplane/resources/filter.ts";
+export type { BridgeHairpin } from "./dataplane/resources/hairpin.ts";
 export type { HealthCheck } from "./dataplane/resources/health-check.ts";
 export type { IpSet, IpSetMember } from "./dataplane/resources/ipset.ts";
 export type {

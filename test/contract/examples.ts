@@ -66,6 +66,8 @@ export function examples(world: WorldKind): readonly Example[] {
   const set = { name: "kube-router-svip", type: "hash:ip", family: 4 } as const;
   const nets = { name: "kube-router-nets", type: "hash:net", family: 4 } as const;
   const ports6 = { name: "inet6:kube-router-svip-prt", type: "hash:ip,port", family: 6 } as const;
+  const sources = { name: "kube-router-svip-src", type: "hash:ip,port,net", family: 4 } as const;
+  const pairs6 = { name: "inet6:kube-router-hairpin", type: "hash:ip,port,ip", family: 6 } as const;
   const service4 = { id: ipvsServiceId(4, "tcp", "10.96.0.1", 80), ...PLAIN };
   const service6 = { id: ipvsServiceId(6, "udp", "fd00::1", 53), ...PLAIN };
   const chain4 = {
@@ -177,6 +179,14 @@ export function examples(world: WorldKind): readonly Example[] {
       item: { ...set, name: "kube-router-alone" },
       changed: { ...set, name: "kube-router-alone", type: "hash:ip,port" },
       second: ports6,
+      watched: true,
+    }),
+    example(tables.ipsets, {
+      name: "ipset with options",
+      item: { ...set, name: "kube-router-options", timeout: 0 },
+      changed: { ...set, name: "kube-router-options", timeout: 0, maxElements: 100_000 },
+      second: { ...pairs6, name: "inet6:kube-router-options" },
+      watched: true,
     }),
     example(tables.ipsetMembers, {
       name: "member of a hash:ip set",
@@ -184,6 +194,7 @@ export function examples(world: WorldKind): readonly Example[] {
       item: { set: set.name, entry: "10.96.0.1" },
       second: { set: set.name, entry: "10.96.0.2" },
       orphan: true,
+      watched: true,
     }),
     example(tables.ipsetMembers, {
       name: "member of a hash:net set",
@@ -199,6 +210,23 @@ export function examples(world: WorldKind): readonly Example[] {
       item: { set: ports6.name, entry: "fd00::1,tcp:80" },
       second: { set: ports6.name, entry: "fd00::1,sctp:80" },
       orphan: true,
+      watched: true,
+    }),
+    example(tables.ipsetMembers, {
+      name: "member of a hash:ip,port,net set",
+      parents: [piece(tables.ipsets, sources)],
+      item: { set: sources.name, entry: "10.96.0.1,tcp:80,192.168.0.0/24" },
+      second: { set: sources.name, entry: "10.96.0.1,udp:53,192.168.0.7" },
+      orphan: true,
+      watched: true,
+    }),
+    example(tables.ipsetMembers, {
+      name: "member of an IPv6 hash:ip,port,ip set",
+      parents: [piece(tables.ipsets, pairs6)],
+      item: { set: pairs6.name, entry: "fd00::1,tcp:80,fd00::1" },
+      second: { set: pairs6.name, entry: "fd00::1,udp:53,fd00::2" },
+      orphan: true,
+      watched: true,
     }),
     example(tables.chains, {
       name: "chain",

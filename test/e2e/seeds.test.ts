@@ -13,6 +13,12 @@ const SEEDS = {
   "seed-scheduler": "the annotation changes the scheduler in place and connections go on",
   "seed-source-route": "a node calls a VIP with its own address as source",
   "seed-apiserver-vip": "the API server answers on its ClusterIP",
+  "seed-hairpin": "a pod reaches itself through its Service where it is asked for",
+  "seed-masquerade-all":
+    "pods see the node's address with --masquerade-all, and the client's without",
+  "seed-cleanup": "cleanup leaves Linux as it was, others' things included",
+  "seed-only-proxy": "the proxy alone touches only its part of Linux",
+  "seed-replace-kube-proxy": "it serves where kube-proxy was, and goes without a trace",
 };
 
 describe("first guide", () => {

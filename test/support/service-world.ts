@@ -2,7 +2,7 @@
 
 import { tables } from "../../src/kernel/dataplane/resources/mod.ts";
 import type { FakeDataplane } from "../../src/kernel/dataplane/fake.ts";
-import type { Plugin, Service } from "../../src/kernel/plugin.ts";
+import type { HostAddress, Plugin, Service } from "../../src/kernel/plugin.ts";
 import proxy from "../../src/plugins/proxy/mod.ts";
 import type { ProxyOptions } from "../../src/plugins/proxy/options.ts";
 import { type TestCluster, testCluster } from "./cluster.ts";
@@ -14,6 +14,8 @@ export const proxyPlugin = proxy as unknown as Plugin<never>;
 export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions {
   return {
     masqueradeAll: false,
+    ipvsPermitAll: true,
+    hairpinMode: false,
     nodeportBindonAllIp: false,
     vipBinding: "auto",
     serviceClusterIpRange: ["10.96.0.0/12"],
@@ -72,6 +74,11 @@ export function smallCluster(): TestCluster {
   return cluster;
 }
 
+/** The bridge that the pods of `smallCluster` hang on. */
+export const podBridge: readonly HostAddress[] = [
+  { link: "kube-bridge", family: 4, address: "10.244.1.1" },
+];
+
 function balanced(key: string, clusterIP: string, healthCheckNodePort: number): Service {
   return service(key, {
     type: "LoadBalancer",
@@ -90,14 +97,17 @@ export function changeCluster(cluster: TestCluster): void {
       metadata: { annotations: { "kube-router.io/service.scheduler": "lc" } },
       ports: [{ port: 8080, nodePort: 30081 }],
     }),
-    service("default/new", { clusterIPs: ["10.96.0.20"] }),
+    service("default/new", {
+      clusterIPs: ["10.96.0.20"],
+      metadata: { annotations: { "kube-router.io/service.hairpin": "" } },
+    }),
     balanced("default/lb2", "10.96.0.31", 32001),
   );
   cluster.remove("services", "default/dns");
   cluster.put(
     "endpointslices",
     slice("default/web-1", ["10.244.2.2", "10.244.3.2"]),
-    slice("default/new-1", ["10.244.1.9"]),
+    slice("default/new-1", [{ addresses: ["10.244.1.9"], nodeName: "node1" }]),
     slice("default/lb-1", [
       { addresses: ["10.244.1.7"], nodeName: "node1" },
       { addresses: ["10.244.1.8"], nodeName: "node1" },

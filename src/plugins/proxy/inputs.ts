@@ -57,3 +57,58 @@ export function derive<T>(name: string, inputs: readonly Input[], compute: () =>
     },
   };
 }
+
+/** What was computed of each object that matters, and wakes all units when such an object may have changed. */
+export interface Collected<T> extends Input {
+  /** By unit, in the units' order. Computes anew what was woken since the last call. */
+  values(): readonly (readonly [unit: string, value: T])[];
+}
+
+/**
+ * Gathers one value each of a few units out of many, for a state that belongs to all of them together, such as a chain.
+ *
+ * @param concerns whether a unit has a value at all; cheap, since it is asked at every change of any unit
+ */
+export function collect<T>(
+  name: string,
+  inputs: readonly Input[],
+  units: () => Iterable<string>,
+  concerns: (unit: string) => boolean,
+  compute: (unit: string) => T,
+): Collected<T> {
+  const listeners = new Set<() => void>();
+  const values = new Map<string, T>();
+  const stale = new Set<string>();
+  let all = true;
+  const mark = (woken: Iterable<string> | "all"): void => {
+    if (woken === "all") all = true;
+    else for (const unit of woken) if (values.has(unit) || concerns(unit)) stale.add(unit);
+    if (all || stale.size > 0) { for (const listener of listeners) listener(); }
+  };
+  for (const input of inputs) input.subscribe(mark);
+  return {
+    name,
+    get synced() {
+      return inputs.every((input) => input.synced);
+    },
+    values() {
+      if (all) values.clear();
+      for (const unit of all ? [...units()] : stale) {
+        if (concerns(unit)) values.set(unit, compute(unit));
+        else values.delete(unit);
+      }
+      all = false;
+      stale.clear();
+      return [...values].toSorted(([a], [b]) => a < b ? -1 : 1);
+    },
+    subscribe(wake) {
+      const listener = (): void => wake("all");
+      listeners.add(listener);
+      const unsubscribe = inputs.map((input) => input.subscribe(() => wake([])));
+      return () => {
+        listeners.delete(listener);
+        for (const end of unsubscribe) end();
+      };
+    },
+  };
+}

@@ -13,14 +13,16 @@ import type {
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
 import { externalRanges } from "./external-ranges.ts";
+import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { isProxied } from "./service-plan.ts";
-import { type ServiceContext, serviceItems, vipItems } from "./services.ts";
+import { firewallMembers } from "./service-firewall.ts";
+import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
+import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
@@ -42,6 +44,9 @@ const proxy: Plugin<ProxyOptions> = {
     "sysctls",
     "addresses",
     "routes",
+    "bridgeHairpins",
+    "ipsets",
+    "ipsetMembers",
     "chains",
     "jumps",
     "ipvsServices",
@@ -140,11 +145,25 @@ function setup(context: PluginContext<ProxyOptions>): void {
     },
   });
 
+  const slicesChanged = input(endpointslices, (slice) => serviceKeys(slice));
+  const parts = {
+    facts: shared,
+    services: servicesChanged,
+    slices: slicesChanged,
+    plan(unit: string): ServicePlan | undefined {
+      const service = services.get(unit);
+      if (service === undefined) return undefined;
+      return planService(service, endpointslices.by(BY_SERVICE, unit), shared.value.context);
+    },
+  };
+  reconcileFirewall(context, parts);
+  reconcileHairpin(context, parts);
+
   reconcile({
     name: "service",
     inputs: [
       servicesChanged,
-      input(endpointslices, (slice) => serviceKeys(slice)),
+      slicesChanged,
       shared,
       // Nothing depends on a pod, but without them a restart would not know their periods.
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
@@ -158,8 +177,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const service = services.get(unit);
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
-      const items = serviceItems(service, slices, shared.value.context);
-      for (const problem of items.problems) report(problem);
+      const plan = planService(service, slices, shared.value.context);
+      const items = itemsOf(plan, slices, shared.value.context);
+      const problems = [...items.problems];
+      for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);

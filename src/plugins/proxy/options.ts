@@ -6,6 +6,10 @@ export type VipBinding = "auto" | "address" | "route";
 export interface ProxyOptions {
   /** SNAT every connection to a VIP, so that pods see the node's address. */
   readonly masqueradeAll: boolean;
+  /** Accept traffic to Services before the node's own rules judge it, and reject what else goes to their addresses. */
+  readonly ipvsPermitAll: boolean;
+  /** Let every pod reach itself through its Services. */
+  readonly hairpinMode: boolean;
   /** NodePorts on every address of the host, not on the node's primary ones alone. */
   readonly nodeportBindonAllIp: boolean;
   readonly vipBinding: VipBinding;
@@ -33,6 +37,8 @@ export interface ProxyOptions {
 
 const FIELDS = [
   "masqueradeAll",
+  "ipvsPermitAll",
+  "hairpinMode",
   "nodeportBindonAllIp",
   "vipBinding",
   "serviceClusterIpRange",

@@ -1,7 +1,7 @@
 /** ipset messages over nfnetlink (linux/netfilter/ipset/ip_set.h): pure writing and reading. */
 
 import type { Family } from "../resource.ts";
-import type { IpSet, IpSetMember } from "../resources/ipset.ts";
+import { DEFAULT_MAX_ELEMENTS, type IpSet, type IpSetMember } from "../resources/ipset.ts";
 import { type AttributeReader, NLA_F_NET_BYTEORDER } from "./attribute.ts";
 import type { Refusal } from "./errno.ts";
 import type { MessageReader, MessageWriter } from "./message.ts";
@@ -15,6 +15,7 @@ const AF_INET6 = 10;
 
 export const IPSET_CMD_CREATE = 2;
 export const IPSET_CMD_DESTROY = 3;
+export const IPSET_CMD_SWAP = 6;
 export const IPSET_CMD_LIST = 7;
 export const IPSET_CMD_ADD = 9;
 export const IPSET_CMD_DEL = 10;
@@ -23,6 +24,7 @@ export const IPSET_CMD_TYPE = 13;
 const IPSET_ATTR_PROTOCOL = 1;
 const IPSET_ATTR_SETNAME = 2;
 const IPSET_ATTR_TYPENAME = 3;
+const IPSET_ATTR_SETNAME2 = IPSET_ATTR_TYPENAME;
 const IPSET_ATTR_REVISION = 4;
 const IPSET_ATTR_FAMILY = 5;
 const IPSET_ATTR_FLAGS = 6;
@@ -32,9 +34,14 @@ const IPSET_ATTR_LINENO = 9;
 const IPSET_ATTR_IP = 1;
 const IPSET_ATTR_CIDR = 3;
 const IPSET_ATTR_PORT = 4;
+const IPSET_ATTR_TIMEOUT = 6;
 const IPSET_ATTR_PROTO = 7;
 const IPSET_ATTR_CADT_FLAGS = 8;
 const IPSET_ATTR_MAXELEM = 19;
+const IPSET_ATTR_ELEMENTS = 24;
+/** These two stand in members, where the numbers mean other things than in heads. */
+const IPSET_ATTR_IP2 = 20;
+const IPSET_ATTR_CIDR2 = 21;
 const IPSET_ATTR_IPADDR_IPV4 = 1;
 const IPSET_ATTR_IPADDR_IPV6 = 2;
 export const IPSET_FLAG_LIST_HEADER = 1 << 2;
@@ -90,6 +97,9 @@ export function writeCreate(w: MessageWriter, set: IpSet, revision: number, flag
     if (set.maxElements !== undefined) {
       w.u32be(IPSET_ATTR_MAXELEM | NLA_F_NET_BYTEORDER, set.maxElements);
     }
+    if (set.timeout !== undefined) {
+      w.u32be(IPSET_ATTR_TIMEOUT | NLA_F_NET_BYTEORDER, set.timeout);
+    }
   });
   w.end();
 }
@@ -97,6 +107,14 @@ export function writeCreate(w: MessageWriter, set: IpSet, revision: number, flag
 export function writeDestroy(w: MessageWriter, name: string): void {
   beginIpset(w, IPSET_CMD_DESTROY, 4);
   w.string(IPSET_ATTR_SETNAME, name);
+  w.end();
+}
+
+/** Exchanges the contents of two sets of one type and family; what refers to either then refers to the other's. */
+export function writeSwap(w: MessageWriter, one: string, other: string): void {
+  beginIpset(w, IPSET_CMD_SWAP, 4);
+  w.string(IPSET_ATTR_SETNAME, one);
+  w.string(IPSET_ATTR_SETNAME2, other);
   w.end();
 }
 
@@ -133,31 +151,37 @@ export function writeMembers(
   w.end();
 }
 
-/** "10.0.0.1", "10.0.0.0/8", "10.0.0.1,tcp:80", "fd00::1,udp:53". */
+/** "10.0.0.1", "10.0.0.0/8", "10.0.0.1,tcp:80", "fd00::1,udp:53", "10.0.0.1,tcp:80,10.0.0.0/8". */
 function writeEntry(w: MessageWriter, member: IpSetMember): void {
-  const comma = member.entry.indexOf(",");
-  const net = comma < 0 ? member.entry : member.entry.slice(0, comma);
-  const slash = net.indexOf("/");
-  const address = slash < 0 ? net : net.slice(0, slash);
-  const ip = w.open(IPSET_ATTR_IP);
-  const kind = address.includes(":") ? IPSET_ATTR_IPADDR_IPV6 : IPSET_ATTR_IPADDR_IPV4;
-  w.address(kind | NLA_F_NET_BYTEORDER, address);
-  w.close(ip);
-  if (slash >= 0) w.u8(IPSET_ATTR_CIDR, Number(net.slice(slash + 1)));
-  if (comma >= 0) {
-    const [protocol = "", port = ""] = member.entry.slice(comma + 1).split(":");
+  const [first = "", service, second] = member.entry.split(",");
+  writeNet(w, first, IPSET_ATTR_IP, IPSET_ATTR_CIDR);
+  if (service !== undefined) {
+    const [protocol = "", port = ""] = service.split(":");
     w.u16be(IPSET_ATTR_PORT | NLA_F_NET_BYTEORDER, Number(port));
     w.u8(IPSET_ATTR_PROTO, PROTOCOLS[protocol] ?? Number(protocol));
   }
+  if (second !== undefined) writeNet(w, second, IPSET_ATTR_IP2, IPSET_ATTR_CIDR2);
   if (member.nomatch === true) {
     w.u32be(IPSET_ATTR_CADT_FLAGS | NLA_F_NET_BYTEORDER, IPSET_FLAG_NOMATCH);
   }
+}
+
+function writeNet(w: MessageWriter, net: string, address: number, prefix: number): void {
+  const slash = net.indexOf("/");
+  const text = slash < 0 ? net : net.slice(0, slash);
+  const ip = w.open(address);
+  const kind = text.includes(":") ? IPSET_ATTR_IPADDR_IPV6 : IPSET_ATTR_IPADDR_IPV4;
+  w.address(kind | NLA_F_NET_BYTEORDER, text);
+  w.close(ip);
+  if (slash >= 0) w.u8(prefix, Number(net.slice(slash + 1)));
 }
 
 /** One message of a list: a set, or a part of one. The head (type, family) is in the first part only. */
 export interface SetPart {
   readonly name: string;
   readonly head: IpSet | undefined;
+  /** Number of members as the head says it; Linux of before 4.16 does not. */
+  readonly count?: number;
   readonly members: readonly IpSetMember[];
 }
 
@@ -168,6 +192,8 @@ export function readList(message: MessageReader): SetPart | undefined {
   let type = "";
   let family: Family = 4;
   let maxElements: number | undefined;
+  let timeout: number | undefined;
+  let count: number | undefined;
   const members: IpSetMember[] = [];
   const a = message.attributes(NFGENMSG);
   while (a.next()) {
@@ -176,7 +202,11 @@ export function readList(message: MessageReader): SetPart | undefined {
     else if (a.type === IPSET_ATTR_FAMILY) family = a.u8() === AF_INET6 ? 6 : 4;
     else if (a.type === IPSET_ATTR_DATA) {
       a.nested((data) => {
-        while (data.next()) if (data.type === IPSET_ATTR_MAXELEM) maxElements = data.u32be();
+        while (data.next()) {
+          if (data.type === IPSET_ATTR_MAXELEM) maxElements = data.u32be();
+          else if (data.type === IPSET_ATTR_TIMEOUT) timeout = data.u32be();
+          else if (data.type === IPSET_ATTR_ELEMENTS) count = data.u32be();
+        }
       });
     } else if (a.type === IPSET_ATTR_ADT) {
       a.nested((all) => {
@@ -197,9 +227,11 @@ export function readList(message: MessageReader): SetPart | undefined {
     // A foreign set may be of any type; it is only ever printed.
     type: type as IpSet["type"],
     family,
-    ...(maxElements === undefined ? {} : { maxElements }),
+    // What is the same for nearly all sets is left out: an item is compared with one that a plugin wrote.
+    ...(maxElements === undefined || maxElements === DEFAULT_MAX_ELEMENTS ? {} : { maxElements }),
+    ...(timeout === undefined ? {} : { timeout }),
   };
-  return { name, head, members };
+  return { name, head, members, ...(count === undefined ? {} : { count }) };
 }
 
 function readEntry(a: AttributeReader, set: string): IpSetMember | undefined {
@@ -207,20 +239,28 @@ function readEntry(a: AttributeReader, set: string): IpSetMember | undefined {
   let prefix: number | undefined;
   let port: number | undefined;
   let protocol = 0;
+  let second = "";
+  let secondPrefix: number | undefined;
   let nomatch = false;
   while (a.next()) {
     if (a.type === IPSET_ATTR_IP) a.nested((ip) => address = ip.next() ? ip.address() : "");
     else if (a.type === IPSET_ATTR_CIDR) prefix = a.u8();
+    else if (a.type === IPSET_ATTR_IP2) a.nested((ip) => second = ip.next() ? ip.address() : "");
+    else if (a.type === IPSET_ATTR_CIDR2) secondPrefix = a.u8();
     else if (a.type === IPSET_ATTR_PORT) port = a.u16be();
     else if (a.type === IPSET_ATTR_PROTO) protocol = a.u8();
     else if (a.type === IPSET_ATTR_CADT_FLAGS) nomatch = (a.u32be() & IPSET_FLAG_NOMATCH) !== 0;
   }
   if (address === "") return undefined;
-  const whole = prefix === undefined || prefix === (address.includes(":") ? 128 : 32);
-  const entry = `${address}${whole ? "" : `/${prefix}`}${
-    port === undefined ? "" : `,${PROTOCOL_NAMES.get(protocol) ?? protocol}:${port}`
-  }`;
+  const service = port === undefined ? "" : `,${PROTOCOL_NAMES.get(protocol) ?? protocol}:${port}`;
+  const rest = second === "" ? "" : `,${netText(second, secondPrefix)}`;
+  const entry = `${netText(address, prefix)}${service}${rest}`;
   return { set, entry, ...(nomatch ? { nomatch } : {}) };
+}
+
+function netText(address: string, prefix: number | undefined): string {
+  const whole = prefix === undefined || prefix === (address.includes(":") ? 128 : 32);
+  return whole ? address : `${address}/${prefix}`;
 }
 
 /** ipset's own error numbers (from 4096 on) as Linux's, with their meaning. */

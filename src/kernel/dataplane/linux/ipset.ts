@@ -22,15 +22,17 @@ import {
   writeDestroy,
   writeList,
   writeMembers,
+  writeSwap,
   writeTypeQuery,
 } from "./ipset-codec.ts";
+import type { IpsetDrift } from "./ipset-drift.ts";
 import { ownsSet, setPattern } from "./ipset-names.ts";
 import { NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { GONE, guarded, outcomes, type Request, send } from "./rtnl.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
-/** Members of one message: at most 52 bytes each, and a nest of attributes is shorter than 64 KiB. */
-const MEMBERS = 1000;
+/** Members of one message: at most 84 bytes each (two IPv6 nets and a port), and a nest of attributes is shorter than 64 KiB. */
+const MEMBERS = 750;
 
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
@@ -38,8 +40,13 @@ export class IpsetState {
   readonly #revisions = new Map<string, number>();
   #socket: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
-  /** Told when a set was made anew, which loses its members. */
+  /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
+  /** Counts our own changes: what was read before one of them is old after it. */
+  generation = 0;
+  /** Called after our own changes. */
+  onApplied: (() => Promise<void>) | undefined;
+  #applying = 0;
 
   constructor(options: Pick<SocketOptions, "namespace"> = {}) {
     this.#options = options;
@@ -54,6 +61,24 @@ export class IpsetState {
   close(): void {
     this.#socket?.close();
     this.#socket = undefined;
+  }
+
+  /** Whether ops are being carried out now. */
+  get busy(): boolean {
+    return this.#applying > 0;
+  }
+
+  /** Runs `work`, which changes sets. */
+  async applying<R>(work: () => R | Promise<R>): Promise<R> {
+    this.#applying++;
+    this.generation++;
+    try {
+      const result = await work();
+      await this.onApplied?.();
+      return result;
+    } finally {
+      this.#applying--;
+    }
   }
 
   /** Sets by name, without members, or one set with them. @throws {KernelError} */
@@ -96,21 +121,80 @@ export class IpsetState {
   }
 }
 
-export function ipsetTable(state: IpsetState, owner: Owner): Table<IpSet> {
-  function request(op: Op<IpSet>, i: number): readonly Request[] {
+export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): Table<IpSet> {
+  function requests(
+    op: Op<IpSet>,
+    i: number,
+    copied: ReadonlyMap<Op<IpSet>, readonly IpSetMember[]>,
+  ): readonly Request[] {
     const { item } = op;
-    const destroy: Request = {
+    const destroy = (name: string): Request => ({
       op: i,
-      write: (w) => writeDestroy(w, item.name),
+      write: (w) => writeDestroy(w, name),
       harmless: GONE,
-    };
-    if (op.verb === "delete") return [destroy];
+    });
+    if (op.verb === "delete") return [destroy(item.name)];
     const revision = state.revision(item.type, item.family);
-    const create: Request = {
+    const create = (set: IpSet): Request => ({
       op: i,
-      write: (w) => writeCreate(w, item, revision, NLM_F_CREATE | NLM_F_EXCL),
-    };
-    return op.verb === "create" ? [create] : [destroy, create];
+      write: (w) => writeCreate(w, set, revision, NLM_F_CREATE | NLM_F_EXCL),
+    });
+    if (op.verb === "create") return [create(item)];
+    const members = copied.get(op);
+    if (members === undefined) return [destroy(item.name), create(item)];
+    // A set that rules refer to cannot be destroyed, but exchanged.
+    const name = `${item.name.slice(0, 27)}-new`;
+    return [
+      destroy(name),
+      create({ ...item, name }),
+      ...chunks(members).map((some): Request => ({
+        op: i,
+        write: (w) => writeMembers(w, IPSET_CMD_ADD, name, some),
+      })),
+      { op: i, write: (w) => writeSwap(w, name, item.name) },
+      destroy(name),
+    ];
+  }
+
+  /** The members of sets that get other options; a set of another type or family is made anew. */
+  async function copies(
+    ops: readonly Op<IpSet>[],
+  ): Promise<ReadonlyMap<Op<IpSet>, readonly IpSetMember[]>> {
+    const copied = new Map<Op<IpSet>, readonly IpSetMember[]>();
+    for (const op of ops) {
+      if (op.verb !== "update") continue;
+      const { item, have } = op;
+      if (item.type !== have.type || item.family !== have.family) continue;
+      copied.set(op, (await state.list(item.name)).flatMap(({ members }) => members));
+    }
+    return copied;
+  }
+
+  function carryOut(
+    ops: readonly Op<IpSet>[],
+    copied: ReadonlyMap<Op<IpSet>, readonly IpSetMember[]>,
+  ): readonly Outcome<IpSet>[] {
+    const all: Request[] = [];
+    const failed = new Map<number, KernelError>();
+    for (const [i, op] of ops.entries()) {
+      try {
+        all.push(...requests(op, i, copied));
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        failed.set(i, error);
+      }
+    }
+    const refusals = new Map<number, Refusal>();
+    for (const [i, refusal] of send(state.socket, "write ipset", all)) {
+      refusals.set(i, ipsetRefusal(refusal));
+    }
+    if (ops.some((op) => op.verb === "update")) {
+      queueMicrotask(() => state.emptied.forEach((tell) => tell()));
+    }
+    return outcomes("ipset", ops, setResource.key, refusals).map((outcome, i) => {
+      const error = failed.get(i);
+      return error === undefined ? outcome : { op: outcome.op, error };
+    });
   }
 
   return {
@@ -121,29 +205,11 @@ export function ipsetTable(state: IpsetState, owner: Owner): Table<IpSet> {
       );
     },
     apply: (ops) =>
-      Promise.resolve(guarded(ops, () => {
-        const refusals = new Map<number, Refusal>();
-        const requests: Request[] = [];
-        const failed = new Map<number, KernelError>();
-        for (const [i, op] of ops.entries()) {
-          try {
-            requests.push(...request(op, i));
-          } catch (error) {
-            if (!(error instanceof KernelError)) throw error;
-            failed.set(i, error);
-          }
-        }
-        for (const [i, refusal] of send(state.socket, "write ipset", requests)) {
-          refusals.set(i, ipsetRefusal(refusal));
-        }
-        if (ops.some((op) => op.verb === "update")) {
-          queueMicrotask(() => state.emptied.forEach((tell) => tell()));
-        }
-        return outcomes("ipset", ops, setResource.key, refusals).map((outcome, i) => {
-          const error = failed.get(i);
-          return error === undefined ? outcome : { op: outcome.op, error };
-        });
-      })),
+      state.applying(async () => {
+        const copied = await copies(ops);
+        return guarded(ops, () => carryOut(ops, copied));
+      }),
+    watch: (context) => drift.watchSets(owner, context),
     refuse: (item) =>
       !ownsSet(owner, item.name)
         ? `sets of "${owner.name}" are called ${setPattern(owner)}`
@@ -153,7 +219,11 @@ export function ipsetTable(state: IpsetState, owner: Owner): Table<IpSet> {
   };
 }
 
-export function ipsetMemberTable(state: IpsetState, owner: Owner): Table<IpSetMember> {
+export function ipsetMemberTable(
+  state: IpsetState,
+  drift: IpsetDrift,
+  owner: Owner,
+): Table<IpSetMember> {
   return {
     resource: memberResource,
     async list() {
@@ -166,11 +236,15 @@ export function ipsetMemberTable(state: IpsetState, owner: Owner): Table<IpSetMe
       }
       return items;
     },
-    apply: (ops) => Promise.resolve(guarded(ops, () => applyMembers(state.socket, ops))),
+    apply: (ops) => state.applying(() => guarded(ops, () => applyMembers(state.socket, ops))),
     watch(context) {
       const tell = () => context.drift("unknown");
       state.emptied.add(tell);
-      return () => state.emptied.delete(tell);
+      const stop = drift.watchMembers(owner, context);
+      return () => {
+        state.emptied.delete(tell);
+        stop();
+      };
     },
     refuse: (item) =>
       ownsSet(owner, item.set)
@@ -179,20 +253,26 @@ export function ipsetMemberTable(state: IpsetState, owner: Owner): Table<IpSetMe
   };
 }
 
+function chunks<T>(items: readonly T[]): readonly (readonly T[])[] {
+  const parts: T[][] = [];
+  for (let at = 0; at < items.length; at += MEMBERS) parts.push(items.slice(at, at + MEMBERS));
+  return parts;
+}
+
 function applyMembers(
   socket: NetlinkSocket,
   ops: readonly Op<IpSetMember>[],
 ): readonly Outcome<IpSetMember>[] {
   const refusals = new Map<number, Refusal>();
-  const chunks = chunked(ops);
+  const all = chunked(ops);
   // Removals go first: a full set makes room.
-  const refused = socket.pipeline("write ipset members", chunks.length, (w, i) => {
-    const chunk = chunks[i];
+  const refused = socket.pipeline("write ipset members", all.length, (w, i) => {
+    const chunk = all[i];
     if (chunk !== undefined) writeChunk(w, ops, chunk);
   });
   // Which member of a chunk Linux refused is not told: those chunks are sent again, member by member.
   const again = [...refused.keys()].flatMap((i) => {
-    const chunk = chunks[i];
+    const chunk = all[i];
     return chunk === undefined
       ? []
       : chunk.indexes.map((index) => ({ ...chunk, indexes: [index] }));
@@ -244,12 +324,10 @@ function chunked(ops: readonly Op<IpSetMember>[]): readonly Chunk[] {
     group.indexes.push(i);
     groups.set(name, group);
   }
-  const chunks: Chunk[] = [];
+  const found: Chunk[] = [];
   for (const [name, { set, indexes }] of [...groups].toSorted(([a], [b]) => a < b ? -1 : 1)) {
     const command = name.startsWith("0") ? IPSET_CMD_DEL : IPSET_CMD_ADD;
-    for (let at = 0; at < indexes.length; at += MEMBERS) {
-      chunks.push({ set, command, indexes: indexes.slice(at, at + MEMBERS) });
-    }
+    for (const part of chunks(indexes)) found.push({ set, command, indexes: part });
   }
-  return chunks;
+  return found;
 }

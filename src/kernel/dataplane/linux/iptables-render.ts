@@ -79,6 +79,12 @@ function matchWords(match: Match, protocol: string | undefined): string {
       return `-p ${match.protocol === "icmpv6" ? "ipv6-icmp" : match.protocol}`;
     case "ports":
       return portWords(match.side, match.ports.replaceAll("-", ":"), protocol);
+    case "icmp":
+      return protocol === "icmpv6"
+        ? `-m icmp6 --icmpv6-type ${match.type}`
+        : `-m icmp --icmp-type ${match.type}`;
+    case "state":
+      return `-m conntrack --ctstate ${match.states.join(",").toUpperCase()}`;
     case "set":
       return `-m set ${not}--match-set ${match.set} ${match.directions.join(",")}`;
     case "mark":

@@ -7,6 +7,8 @@ import type { Logger } from "../../observe/log.ts";
 import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
+import { hairpinTable } from "./hairpin.ts";
+import { IpsetDrift } from "./ipset-drift.ts";
 import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
@@ -54,6 +56,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const iptables = new IptablesState(new IptablesTool(namespace));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const ipsets = new IpsetState(inNamespace);
+  const ipsetDrift = new IpsetDrift(ipsets);
   const warnOfLedger = (message: string, fields: object): void =>
     options.log?.warn(message, fields);
   const ipvs = openIpvs({
@@ -82,8 +85,9 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "address": (owner) => addressTable(rtnl, monitor, owner),
     "route": (owner) => routeTable(rtnl, monitor, owner),
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
-    "ipset": (owner) => ipsetTable(ipsets, owner),
-    "ipset.member": (owner) => ipsetMemberTable(ipsets, owner),
+    "bridge.hairpin": (owner) => hairpinTable(rtnl, () => ledgerOf(owner, "hairpin")),
+    "ipset": (owner) => ipsetTable(ipsets, ipsetDrift, owner),
+    "ipset.member": (owner) => ipsetMemberTable(ipsets, ipsetDrift, owner),
     "chain": (owner) => chainTable(iptables, filterWatch, owner),
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
@@ -107,6 +111,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       monitor.close();
       filterWatch.close();
       rtnl.close();
+      ipsetDrift.close();
       ipsets.close();
       ipvs.close();
       checks.close();

@@ -7,12 +7,31 @@ import type { Family, Resource } from "../resource.ts";
 
 export type FilterTable = "filter" | "nat" | "mangle" | "raw";
 
+/** ICMP types as iptables and nft both name them. */
+export type IcmpType =
+  | "echo-request"
+  | "echo-reply"
+  | "destination-unreachable"
+  | "time-exceeded"
+  | "packet-too-big"
+  | "neighbor-solicitation"
+  | "neighbor-advertisement";
+
+export type ConnectionState = "new" | "established" | "related" | "invalid" | "untracked";
+
 /** One condition of a rule; all conditions of a rule must hold. */
 export type Match =
   | { readonly kind: "source" | "destination"; readonly prefix: string; readonly negate?: boolean }
   | { readonly kind: "input" | "output"; readonly link: string; readonly negate?: boolean }
   | { readonly kind: "protocol"; readonly protocol: "tcp" | "udp" | "sctp" | "icmp" | "icmpv6" }
   | { readonly kind: "ports"; readonly side: "source" | "destination"; readonly ports: string }
+  | {
+    /** Needs a match of protocol icmp or icmpv6 beside it. */
+    readonly kind: "icmp";
+    readonly type: IcmpType;
+  }
+  /** xt_conntrack: the packet's connection is in one of these states. */
+  | { readonly kind: "state"; readonly states: readonly ConnectionState[] }
   | {
     readonly kind: "set";
     readonly set: string;

@@ -3,6 +3,7 @@
 import type { TableRef } from "../resource.ts";
 import { type Address, address } from "./address.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
+import { type BridgeHairpin, bridgeHairpin } from "./hairpin.ts";
 import { type HealthCheck, healthCheck } from "./health-check.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
@@ -19,6 +20,7 @@ export interface Tables {
   readonly addresses: TableRef<Address>;
   readonly routes: TableRef<Route>;
   readonly rules: TableRef<Rule>;
+  readonly bridgeHairpins: TableRef<BridgeHairpin>;
   readonly ipsets: TableRef<IpSet>;
   readonly ipsetMembers: TableRef<IpSetMember>;
   readonly chains: TableRef<Chain>;
@@ -35,6 +37,7 @@ export const tables: Tables = {
   addresses: { resource: address },
   routes: { resource: route },
   rules: { resource: rule },
+  bridgeHairpins: { resource: bridgeHairpin },
   ipsets: { resource: ipset },
   ipsetMembers: { resource: ipsetMember },
   chains: { resource: chain },
@@ -56,6 +59,7 @@ export const creationOrder: readonly string[] = Object.values(tables).map((ref) 
 
 export type {
   Address,
+  BridgeHairpin,
   Chain,
   HealthCheck,
   IpSet,

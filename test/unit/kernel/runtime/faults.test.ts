@@ -12,6 +12,7 @@ import { type Bench, bench, running } from "../../../support/runtime.ts";
 import {
   changeCluster,
   foreignLines,
+  podBridge,
   PROXY_KINDS,
   proxyOptions,
   proxyPlugin,
@@ -22,7 +23,13 @@ import {
 const options = proxyOptions({ serviceTcpTimeout: 900_000 });
 
 function start(linux: FakeDataplane, given: Partial<Parameters<typeof bench>[1]> = {}) {
-  return running([proxyPlugin], { linux, cluster: smallCluster(), options, ...given });
+  return running([proxyPlugin], {
+    linux,
+    cluster: smallCluster(),
+    options,
+    host: podBridge,
+    ...given,
+  });
 }
 
 /** What Linux holds at the start of the story, after its change, and when it starts with that change. */

@@ -34,6 +34,19 @@ describe("a rule in the words of iptables-restore", () => {
     [{ kind: "output", link: "eth+", negate: true }, "! -o eth+"],
     [{ kind: "protocol", protocol: "icmpv6" }, "-p ipv6-icmp"],
     [
+      [{ kind: "icmp", type: "echo-request" }, { kind: "protocol", protocol: "icmp" }],
+      "-p icmp -m icmp --icmp-type echo-request",
+    ],
+    [
+      [{ kind: "protocol", protocol: "icmpv6" }, { kind: "icmp", type: "packet-too-big" }],
+      "-p ipv6-icmp -m icmp6 --icmpv6-type packet-too-big",
+    ],
+    [{ kind: "state", states: ["new"] }, "-m conntrack --ctstate NEW"],
+    [
+      { kind: "state", states: ["established", "related"] },
+      "-m conntrack --ctstate ESTABLISHED,RELATED",
+    ],
+    [
       [{ kind: "ports", side: "destination", ports: "80" }, { kind: "protocol", protocol: "udp" }],
       "-p udp -m udp --dport 80",
     ],

@@ -1,0 +1,96 @@
+/** When the service firewall and the hairpin rules are judged again. Pure functions beside this file say what they are. */
+
+import type { Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
+import { hairpinItems, hairpinPart, mayHairpin, podBridges } from "./hairpin.ts";
+import { collect, derive } from "./inputs.ts";
+import type { ProxyOptions } from "./options.ts";
+import { firewallRules, firewallSets, isLarge, localIps } from "./service-firewall.ts";
+import type { ServiceContext, ServicePlan } from "./service-plan.ts";
+
+/** What the firewall shares with the rest of the proxy. */
+export interface Shared {
+  readonly facts: Input & { readonly value: { readonly context: ServiceContext } };
+  readonly services: Input;
+  readonly slices: Input;
+  /** The plan of a Service, undefined where it is gone. */
+  plan(unit: string): ServicePlan | undefined;
+}
+
+export function reconcileFirewall(
+  { host, options, reconcile, stores, tables }: PluginContext<ProxyOptions>,
+  shared: Shared,
+): void {
+  const facts = derive("service firewall", [shared.facts, shared.services, host], () => {
+    const { families } = shared.facts.value.context;
+    return {
+      families,
+      large: isLarge(stores.services.size),
+      local: localIps(host.values(), families),
+    };
+  });
+  reconcile({
+    name: "service firewall",
+    inputs: [facts],
+    units: () => [""],
+    desired(_unit, { want }) {
+      const { families, large, local } = facts.value;
+      for (const set of firewallSets(families, large)) want(tables.ipsets, set);
+      for (const member of local) want(tables.ipsetMembers, member);
+      for (const family of families) {
+        const { chains, jumps } = firewallRules(family, options.ipvsPermitAll);
+        for (const chain of chains) want(tables.chains, chain);
+        for (const jump of jumps) want(tables.jumps, jump);
+      }
+    },
+  });
+}
+
+export function reconcileHairpin(
+  { host, node, options, reconcile, stores, tables }: PluginContext<ProxyOptions>,
+  { facts, services, slices, plan }: Shared,
+): void {
+  const always = options.hairpinMode;
+  const parts = collect(
+    "hairpin",
+    [services, slices, facts],
+    function* () {
+      for (const { metadata } of stores.services.values()) {
+        yield `${metadata.namespace}/${metadata.name}`;
+      }
+    },
+    (unit) => {
+      const service = stores.services.get(unit);
+      return service !== undefined && (always || mayHairpin(service));
+    },
+    (unit) => {
+      const found = plan(unit);
+      return found === undefined ? undefined : hairpinPart(found, node, always);
+    },
+  );
+  // VIPs come and go on the host all the time; only links that pods hang on matter.
+  const links = derive("pod links", [facts, host], () => {
+    const { families } = facts.value.context;
+    return { families, bridges: podBridges(families, host.values()) };
+  });
+  reconcile({
+    name: "hairpin",
+    inputs: [parts, links],
+    units: () => [""],
+    desired(_unit, { want, report }) {
+      const wantAll = <T>(table: TableRef<T>, items: readonly T[]): void => {
+        for (const item of items) want(table, item);
+      };
+      const found = parts.values();
+      for (const [unit, part] of found) {
+        for (const problem of part?.problems ?? []) report(`Service "${unit}": ${problem}`);
+      }
+      const list = found.flatMap(([, part]) => part ?? []);
+      const items = hairpinItems(list, node, links.value.families);
+      wantAll(tables.ipsets, items.sets);
+      wantAll(tables.ipsetMembers, items.members);
+      wantAll(tables.chains, items.chains);
+      wantAll(tables.jumps, items.jumps);
+      if (items.chains.length > 0) wantAll(tables.bridgeHairpins, links.value.bridges);
+    },
+  });
+}

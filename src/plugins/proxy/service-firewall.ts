@@ -1,0 +1,293 @@
+/**
+ * The service firewall. VIPs are addresses of the node: without it every program of the host that listens on all
+ * addresses could be reached by them. It also says no where IPVS cannot: at once where a Service has no endpoints,
+ * silently where a Local policy finds none here, and to clients that a load balancer's source ranges leave out.
+ *
+ * A handful of sets and rules for all Services, so that a change of one costs the set entries of that one. Names and
+ * the order of the accepting rules are kube-router's.
+ */
+
+import type { Family } from "../../kernel/ip.ts";
+import type {
+  Chain,
+  FilterRule,
+  HostAddress,
+  IpSet,
+  IpSetMember,
+  Jump,
+  Match,
+} from "../../kernel/plugin.ts";
+import type { NodeFamily } from "./node.ts";
+import type { Frontend, ServicePlan } from "./service-plan.ts";
+import { rangesOf } from "./source-ranges.ts";
+
+export const FIREWALL_CHAIN = "KUBE-ROUTER-SERVICES";
+/** Judges new connections, before any is accepted. */
+export const VERDICT_CHAIN = "KUBE-ROUTER-SVC-VERDICT";
+/** Drops what the node itself sends to a Local Service without endpoints here, before IPVS sees it. */
+export const LOCAL_OUT_CHAIN = "KUBE-ROUTER-SVC-OUT";
+
+/** Names of the sets; those of IPv6 have "inet6:" before them. */
+const SETS = {
+  /** The host's own addresses. */
+  localIps: { name: "kube-router-local-ips", type: "hash:ip" },
+  /** Addresses of Services, the node's own where there are NodePorts. */
+  vips: { name: "kube-router-svip", type: "hash:ip" },
+  /** All that is served. */
+  ports: { name: "kube-router-svip-prt", type: "hash:ip,port" },
+  /** Without any endpoint. */
+  reject: { name: "kube-router-svip-reject", type: "hash:ip,port" },
+  /** With none on this node, under a Local policy. */
+  drop: { name: "kube-router-svip-drop", type: "hash:ip,port" },
+  /** For some clients only, and for which. */
+  limited: { name: "kube-router-svip-limited", type: "hash:ip,port" },
+  sources: { name: "kube-router-svip-src", type: "hash:ip,port,net" },
+} as const satisfies Record<string, Pick<IpSet, "name" | "type">>;
+
+type SetKey = keyof typeof SETS;
+
+/**
+ * Members that the larger sets hold for up to this many Services. kube-router takes a set over only where this is
+ * Linux's own default, so that it is raised only where it must be.
+ */
+const SMALL_CLUSTER = 8_000;
+const LARGE_SET = 1_048_576;
+
+function setName(key: SetKey, family: Family): string {
+  return `${family === 6 ? "inet6:" : ""}${SETS[key].name}`;
+}
+
+/** Whether a cluster of this many Services needs larger sets than Linux makes. */
+export function isLarge(services: number): boolean {
+  return services > SMALL_CLUSTER;
+}
+
+/** The sets of the enabled families. */
+export function firewallSets(families: readonly NodeFamily[], large: boolean): readonly IpSet[] {
+  return families.flatMap(({ family }) =>
+    (Object.keys(SETS) as SetKey[]).map((key): IpSet => ({
+      name: setName(key, family),
+      type: SETS[key].type,
+      family,
+      // As kube-router makes them, so that it can go on with them.
+      timeout: 0,
+      ...(large && key !== "localIps" ? { maxElements: LARGE_SET } : {}),
+    }))
+  );
+}
+
+/**
+ * The host's own addresses, on which its programs stay reachable: not those of links that carry VIPs, pods or
+ * containers. The node's addresses are among them whatever their link is called, or the node could lock itself out.
+ */
+export function localIps(
+  host: readonly HostAddress[],
+  families: readonly NodeFamily[],
+): readonly IpSetMember[] {
+  return families.flatMap(({ family, address }) => {
+    const own = host.filter((each) =>
+      each.family === family && !/dummy|kube|docker/.test(each.link)
+    )
+      .map((each) => each.address);
+    return [...new Set([address, ...own])].toSorted().map((entry) => ({
+      set: setName("localIps", family),
+      entry,
+    }));
+  });
+}
+
+/** The set members of one Service. Problems are those of its source ranges. */
+export function firewallMembers(plan: ServicePlan, problems: string[]): readonly IpSetMember[] {
+  const members: IpSetMember[] = [];
+  const ranges = rangesOf(plan, problems);
+  for (const front of plan.frontends) {
+    const { family, address } = front;
+    const entry = portEntry(front);
+    const add = (key: SetKey, text: string): void => {
+      members.push({ set: setName(key, family), entry: text });
+    };
+    add("vips", address);
+    add("ports", entry);
+    if (front.verdict !== "serve") add(front.verdict, entry);
+    const limits = ranges?.of(front);
+    if (limits === undefined) continue;
+    add("limited", entry);
+    for (const range of limits) add("sources", `${entry},${range}`);
+  }
+  return members;
+}
+
+function portEntry({ address, protocol, port }: Frontend): string {
+  return `${address},${protocol}:${port}`;
+}
+
+export interface FirewallRules {
+  readonly chains: readonly Chain[];
+  readonly jumps: readonly Jump[];
+}
+
+/**
+ * Chains and jumps of one family.
+ *
+ * @param permitAll `--ipvs-permit-all`: whether traffic to Services is accepted before the node's own rules judge it,
+ *   and all else that goes to a VIP rejected
+ */
+export function firewallRules({ family }: NodeFamily, permitAll: boolean): FirewallRules {
+  const place = { family, table: "filter" } as const;
+  const toVip: Match = { kind: "set", set: setName("vips", family), directions: ["dst"] };
+  const isNew: Match = { kind: "state", states: ["new"] };
+  const services: Chain = {
+    ...place,
+    name: FIREWALL_CHAIN,
+    rules: permitAll
+      ? [
+        ...icmpRules(family),
+        { matches: [isNew], target: { kind: "jump", chain: VERDICT_CHAIN } },
+        ...acceptRules(family),
+      ]
+      : [],
+  };
+  const verdicts: Chain = { ...place, name: VERDICT_CHAIN, rules: verdictRules(family) };
+  const output: Chain = {
+    family,
+    table: "mangle",
+    name: LOCAL_OUT_CHAIN,
+    rules: [dropRule(family)],
+  };
+  const input: Jump = permitAll
+    ? {
+      ...place,
+      from: "INPUT",
+      to: FIREWALL_CHAIN,
+      matches: [toVip],
+      comment: "handle traffic to IPVS service IPs in custom chain",
+      first: true,
+    }
+    : {
+      ...place,
+      from: "INPUT",
+      to: VERDICT_CHAIN,
+      matches: [toVip, isNew],
+      comment: "judge new connections to services",
+      first: true,
+    };
+  const out: Jump = {
+    family,
+    table: "mangle",
+    from: "OUTPUT",
+    to: LOCAL_OUT_CHAIN,
+    matches: [toVip, isNew],
+    comment: "judge new connections of the node to services",
+  };
+  return { chains: [verdicts, services, output], jumps: [input, out] };
+}
+
+/** ICMP that must pass for PMTU discovery and neighbours, and so that VIPs answer a ping. */
+function icmpRules(family: Family): readonly FilterRule[] {
+  const rule = (
+    type: Extract<Match, { kind: "icmp" }>["type"],
+    words: string,
+  ): FilterRule => ({
+    matches: [
+      { kind: "protocol", protocol: family === 4 ? "icmp" : "icmpv6" },
+      { kind: "icmp", type },
+    ],
+    target: { kind: "accept" },
+    comment: `allow icmp ${words} messages`,
+  });
+  return [
+    { ...rule("echo-request", ""), comment: "allow icmp echo requests" },
+    rule("destination-unreachable", "destination unreachable"),
+    rule("time-exceeded", "time exceeded"),
+    ...(family === 4 ? [] : [
+      rule("neighbor-solicitation", "neighbor solicitation"),
+      rule("neighbor-advertisement", "neighbor advertisement"),
+      rule("echo-reply", "echo reply"),
+      // Without it a client behind a smaller MTU hangs; kube-router leaves it out.
+      rule("packet-too-big", "packet too big"),
+    ]),
+  ];
+}
+
+function acceptRules(family: Family): readonly FilterRule[] {
+  const elsewhere: Match = {
+    kind: "set",
+    set: setName("localIps", family),
+    directions: ["dst"],
+    negate: true,
+  };
+  const comment = "reject all unexpected traffic to service IPs";
+  return [
+    {
+      matches: [toPort("ports", family)],
+      target: { kind: "accept" },
+      comment: "allow input traffic to ipvs services",
+    },
+    // The port of a Service may go while connections to it drain.
+    {
+      matches: [{ kind: "state", states: ["established", "related"] }],
+      target: { kind: "return" },
+      comment: "connections that were let in may finish",
+    },
+    // Beside kube-router's rule, which alone would make most TCP clients wait.
+    { matches: [TCP, elsewhere], target: RESET, comment },
+    { matches: [elsewhere], target: unreachable(family), comment },
+  ];
+}
+
+const TCP: Match = { kind: "protocol", protocol: "tcp" };
+/** Linux sends one ICMP error a second to a client, and an IPv6 client waits for a second one; resets are not limited. */
+const RESET = { kind: "reject", with: "tcp-reset" } as const;
+
+/** What becomes of a new connection that may not go on. */
+function verdictRules(family: Family): readonly FilterRule[] {
+  const noEndpoints = toPort("reject", family);
+  const comment = "no endpoints";
+  return [
+    dropRule(family),
+    {
+      matches: [
+        toPort("limited", family),
+        {
+          kind: "set",
+          set: setName("sources", family),
+          directions: ["dst", "dst", "src"],
+          negate: true,
+        },
+      ],
+      target: { kind: "drop" },
+      comment: "not in loadBalancerSourceRanges",
+    },
+    { matches: [TCP, noEndpoints], target: RESET, comment },
+    // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C).
+    ...(family === 4
+      ? [
+        {
+          matches: [{ kind: "protocol", protocol: "sctp" }, noEndpoints],
+          target: { kind: "reject", with: "icmp-proto-unreachable" },
+          comment,
+        } as const,
+      ]
+      : []),
+    { matches: [noEndpoints], target: unreachable(family), comment },
+  ];
+}
+
+function dropRule(family: Family): FilterRule {
+  return {
+    matches: [toPort("drop", family)],
+    target: { kind: "drop" },
+    comment: "no endpoints on this node under a Local policy",
+  };
+}
+
+function toPort(key: SetKey, family: Family): Match {
+  return { kind: "set", set: setName(key, family), directions: ["dst", "dst"] };
+}
+
+function unreachable(family: Family): FilterRule["target"] {
+  return {
+    kind: "reject",
+    with: family === 4 ? "icmp-port-unreachable" : "icmp6-port-unreachable",
+  };
+}

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# No endpoints: refused at once. None on this node under a Local policy: dropped. Established connections are not judged.
+. "$(dirname "$0")/lib.sh"
+
+OUTSIDE="pod-default-client client-outside"
+ALL="$OUTSIDE node-one"
+
+service() { # service NAME NUMBER SELECTOR SPEC-LINE: a dual-stack Service with NodePort 30<NUMBER>
+  $LAB apply - <<YAML
+apiVersion: v1
+kind: Service
+metadata: { name: $1, namespace: default }
+spec:
+  type: NodePort
+  clusterIPs: [10.96.2.$2, "fd00:96::2:$2"]
+  selector: { app: $3 }
+  $4
+  ports:
+    - { name: http, port: 80, targetPort: 8080, nodePort: 30$2 }
+    - { name: dns, protocol: UDP, port: 53, targetPort: 5353, nodePort: 30$2 }
+    - { name: sctp, protocol: SCTP, port: 80, nodePort: 30$2 }
+YAML
+  settle
+}
+vips() { echo "10.96.2.$1 fd00:96::2:$1"; }
+NODE="192.168.50.11 fd00:50::11"
+
+# A program of the host on the ports: what has no endpoints must not end there.
+listen 80 30201 30202 30203
+
+service empty 201 nobody ""
+expect "no endpoints: TCP is reset at once at the cluster IPs" "$(results TCP 80 $OUTSIDE -- $(vips 201))" "$(every refused $OUTSIDE -- $(vips 201))"
+expect "and by the node itself over IPv4" "$(results TCP 80 node-one -- 10.96.2.201)" "node-one 10.96.2.201 refused"
+expect "and by the node itself over IPv6, at the second try" "$(results TCP 80 node-one -- fd00:96::2:201 | sed 's/ late//')" "node-one fd00:96::2:201 refused"
+expect "TCP is reset at once at the NodePort" "$(results TCP 30201 $OUTSIDE -- $NODE)" "$(every refused $OUTSIDE -- $NODE)"
+expect "UDP is refused at once" "$(results UDP 53 $ALL -- $(vips 201))" "$(every refused $ALL -- $(vips 201))"
+expect "UDP is refused at once at the NodePort" "$(results UDP 30201 $OUTSIDE -- $NODE)" "$(every refused $OUTSIDE -- $NODE)"
+# ENOPROTOOPT, which the probe calls an error: not a time-out.
+expect "SCTP is refused at once over IPv4" "$(results SCTP 80 $OUTSIDE -- 10.96.2.201)" "$(every error $OUTSIDE -- 10.96.2.201)"
+many=$(for i in $(seq 30); do echo '{"from":"client-outside","to":"10.96.2.201","port":80,"protocol":"TCP","timeoutMs":1500}'; done |
+  $LAB probe | jq -r 'select(.ms < 500) | .result' | sort | uniq -c | tr -s ' ')
+expect "thirty connections are all refused at once" "$many" " 30 refused"
+
+service far 202 far "internalTrafficPolicy: Local
+  externalTrafficPolicy: Local"
+$LAB apply - <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: { name: far, namespace: default, labels: { app: far } }
+spec:
+  nodeName: two
+  containers: [{ name: web, ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: UDP }] }]
+status: { phase: Running, podIPs: [{ ip: 10.244.2.44 }, { ip: "fd00:244:2::44" }] }
+YAML
+settle
+for protocol in TCP:80 UDP:53; do
+  expect "Local without endpoints here: ${protocol%:*} is dropped" "$(results ${protocol%:*} ${protocol#*:} $OUTSIDE -- $(vips 202))" "$(every timeout $OUTSIDE -- $(vips 202))"
+done
+expect "and from the node itself" "$(results TCP 80 node-one -- $(vips 202))" "$(every timeout node-one -- $(vips 202))"
+expect "and at the NodePort" "$(results TCP 30202 $OUTSIDE -- $NODE)" "$(every timeout $OUTSIDE -- $NODE)"
+expect "the sets say so" "$(members kube-router-svip-drop | grep -c 30202)" "3"
+
+# The two policies are apart (kube-router once mixed them).
+service inward 203 far "externalTrafficPolicy: Local"
+expect "external Local: the cluster IP is served" "$(results TCP 80 $OUTSIDE -- $(vips 203))" "$(every 'ok default/far' $OUTSIDE -- $(vips 203))"
+expect "external Local: the NodePort is dropped" "$(results TCP 30203 $OUTSIDE -- $NODE)" "$(every timeout $OUTSIDE -- $NODE)"
+
+# An endpoint here ends it, and its leaving brings it back; a connection that stands goes on.
+$LAB apply - <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: { name: near, namespace: default, labels: { app: far } }
+spec:
+  nodeName: one
+  containers: [{ name: web, ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: UDP }] }]
+status: { phase: Running, podIPs: [{ ip: 10.244.1.44 }, { ip: "fd00:244:1::44" }] }
+YAML
+settle
+expect "with an endpoint here it is served" "$(results TCP 80 $ALL -- $(vips 202))" "$(every 'ok default/near' $ALL -- $(vips 202))"
+expect "at the NodePort too" "$(results TCP 30202 $OUTSIDE -- $NODE)" "$(every 'ok default/near' $OUTSIDE -- $NODE)"
+expect "nothing is left in the set" "$(members kube-router-svip-drop | grep -c 10.96.2.202)" "0"
+$LAB delete - <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: { name: near, namespace: default }
+YAML
+settle
+expect "when it leaves, connections are dropped again" "$(results TCP 80 client-outside -- $(vips 202))" "$(every timeout client-outside -- $(vips 202))"
+
+# The verdicts do not hang on --ipvs-permit-all.
+$LAB agent flags one -- --ipvs-permit-all=false
+$LAB agent restart one
+settle
+expect "without --ipvs-permit-all no endpoints is refused at once" "$(results TCP 80 $OUTSIDE -- $(vips 201))" "$(every refused $OUTSIDE -- $(vips 201))"
+expect "and none here is dropped" "$(results TCP 80 $ALL -- $(vips 202))" "$(every timeout $ALL -- $(vips 202))"

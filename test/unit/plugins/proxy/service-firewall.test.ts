@@ -1,0 +1,116 @@
+import { describe, expect, test } from "bun:test";
+import type { FilterRule, HostAddress } from "../../../../src/kernel/plugin.ts";
+import {
+  firewallRules,
+  firewallSets,
+  isLarge,
+  localIps,
+} from "../../../../src/plugins/proxy/service-firewall.ts";
+
+const four = { family: 4, address: "192.168.1.10", podCIDRs: [] } as const;
+const six = { family: 6, address: "fd00::10", podCIDRs: [] } as const;
+
+describe("sets", () => {
+  test("are kube-router's, so that it can go on with them, and ours", () => {
+    expect(firewallSets([six], false).slice(0, 3)).toEqual([
+      { name: "inet6:kube-router-local-ips", type: "hash:ip", family: 6, timeout: 0 },
+      { name: "inet6:kube-router-svip", type: "hash:ip", family: 6, timeout: 0 },
+      { name: "inet6:kube-router-svip-prt", type: "hash:ip,port", family: 6, timeout: 0 },
+    ]);
+    expect(firewallSets([four, six], false).every(({ name }) => name.length <= 31)).toBe(true);
+    expect(firewallSets([], false)).toEqual([]);
+  });
+
+  test("are larger than Linux makes them only in a large cluster", () => {
+    expect([isLarge(8_000), isLarge(8_001)]).toEqual([false, true]);
+    const sizes = firewallSets([four], true).map(({ maxElements }) => maxElements);
+    expect(sizes).toEqual([undefined, ...Array(6).fill(1_048_576)]);
+  });
+});
+
+describe("local addresses", () => {
+  const host: readonly HostAddress[] = [
+    { link: "lo", family: 4, address: "127.0.0.1" },
+    { link: "eth0", family: 4, address: "192.168.1.10" },
+    { link: "eth0", family: 6, address: "fe80::1" },
+    { link: "kube-dummy-if", family: 4, address: "10.96.0.1" },
+    { link: "kube-bridge", family: 4, address: "10.244.1.1" },
+    { link: "docker0", family: 4, address: "172.17.0.1" },
+  ];
+  const entries = (...given: Parameters<typeof localIps>) =>
+    localIps(...given).map(({ set, entry }) => `${set} ${entry}`);
+
+  test("are those of the host's links, loopback and link-local ones too, but of links that carry VIPs or pods", () => {
+    expect(entries(host, [four, six])).toEqual([
+      "kube-router-local-ips 127.0.0.1",
+      "kube-router-local-ips 192.168.1.10",
+      "inet6:kube-router-local-ips fd00::10",
+      "inet6:kube-router-local-ips fe80::1",
+    ]);
+  });
+
+  test("always hold the node's own address, whatever its link is called", () => {
+    expect(entries([{ link: "kube-uplink", family: 4, address: "192.168.1.10" }], [four]))
+      .toEqual(["kube-router-local-ips 192.168.1.10"]);
+    expect(entries([], [four])).toEqual(["kube-router-local-ips 192.168.1.10"]);
+  });
+});
+
+describe("rules", () => {
+  const rulesOf = (chain: string, ...given: Parameters<typeof firewallRules>) =>
+    firewallRules(...given).chains.find(({ name }) => name === chain)?.rules ?? [];
+  const words = ({ target, comment }: FilterRule) => `${target.kind} ${comment ?? ""}`.trim();
+
+  test("accept ICMP, judge new connections, accept what is served and reject the rest, in this order", () => {
+    expect(rulesOf("KUBE-ROUTER-SERVICES", four, true).map(words)).toEqual([
+      "accept allow icmp echo requests",
+      "accept allow icmp destination unreachable messages",
+      "accept allow icmp time exceeded messages",
+      "jump",
+      "accept allow input traffic to ipvs services",
+      "return connections that were let in may finish",
+      "reject reject all unexpected traffic to service IPs",
+      "reject reject all unexpected traffic to service IPs",
+    ]);
+    expect(rulesOf("KUBE-ROUTER-SERVICES", six, true).map(words).slice(3, 7)).toEqual([
+      "accept allow icmp neighbor solicitation messages",
+      "accept allow icmp neighbor advertisement messages",
+      "accept allow icmp echo reply messages",
+      "accept allow icmp packet too big messages",
+    ]);
+  });
+
+  test("are few, whatever the number of Services, and alike for both families", () => {
+    for (const family of [four, six]) {
+      const { chains } = firewallRules(family, true);
+      expect(chains.flatMap(({ rules }) => rules).length).toBeLessThan(20);
+    }
+  });
+
+  test("of verdicts hold without --ipvs-permit-all, and nothing else does", () => {
+    const { chains, jumps } = firewallRules(four, false);
+    expect(chains.map(({ name, rules }) => [name, rules.length > 0])).toEqual([
+      ["KUBE-ROUTER-SVC-VERDICT", true],
+      ["KUBE-ROUTER-SERVICES", false],
+      ["KUBE-ROUTER-SVC-OUT", true],
+    ]);
+    expect(jumps.map(({ table, from, to }) => `${table} ${from} ${to}`)).toEqual([
+      "filter INPUT KUBE-ROUTER-SVC-VERDICT",
+      "mangle OUTPUT KUBE-ROUTER-SVC-OUT",
+    ]);
+  });
+
+  test("judge new connections only: those that stand may finish", () => {
+    for (const permitAll of [true, false]) {
+      const { chains, jumps } = firewallRules(four, permitAll);
+      const ways = [...jumps, ...chains.flatMap(({ rules }) => rules)].filter((way) =>
+        ("to" in way ? way.to : way.target.kind === "jump" ? way.target.chain : "")
+          .startsWith("KUBE-ROUTER-SVC-")
+      );
+      expect(ways.length).toBe(2);
+      for (const { matches } of ways) {
+        expect(matches).toContainEqual({ kind: "state", states: ["new"] });
+      }
+    }
+  });
+});
