@@ -20,7 +20,7 @@ import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { firewallMembers } from "./service-firewall.ts";
+import { drainingMembers, firewallMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
 import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
@@ -107,13 +107,18 @@ function setup(context: PluginContext<ProxyOptions>): void {
           gracePeriod: options.ipvsGracefulPeriod,
           podsAt: (address) => pods.by(BY_ADDRESS, address),
           // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
-          needs({ service: { address, family, fwmark } }) {
+          needs({ service }) {
+            const { address, family, fwmark } = service;
             const node = shared.value.context.families.find((f) => f.family === family);
             if (node === undefined || fwmark !== 0) return [];
             const items = vipItems(family, address, node.address);
             return [
               { table: tables.addresses as TableRef<unknown>, item: items.address },
               { table: tables.routes as TableRef<unknown>, item: items.route },
+              ...drainingMembers(service).map((item) => ({
+                table: tables.ipsetMembers as TableRef<unknown>,
+                item,
+              })),
             ];
           },
         }),

@@ -117,7 +117,20 @@ export function firewallMembers(plan: ServicePlan, problems: string[]): readonly
   return members;
 }
 
-function portEntry({ address, protocol, port }: Frontend): string {
+/** The set members that let a Service be reached that is gone, while its connections drain. */
+export function drainingMembers(
+  service: Pick<Frontend, "family" | "address" | "protocol" | "port">,
+): readonly IpSetMember[] {
+  const { family, address } = service;
+  return [
+    { set: setName("vips", family), entry: address },
+    { set: setName("ports", family), entry: portEntry(service) },
+  ];
+}
+
+function portEntry(
+  { address, protocol, port }: Pick<Frontend, "address" | "protocol" | "port">,
+): string {
   return `${address},${protocol}:${port}`;
 }
 
