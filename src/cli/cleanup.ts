@@ -22,7 +22,11 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     format: flags.logFormat,
     write: (line) => io.stderr(line),
   });
-  const dataplane = openLinux({ runtimeDirectory: flags.runtimeDir, log });
+  const dataplane = openLinux({
+    runtimeDirectory: flags.runtimeDir,
+    runtimeEndpoint: flags.runtimeEndpoint,
+    log,
+  });
   try {
     const { removed, failed } = await removeAll(dataplane, OWNERS);
     if (flags.output === "json") {

@@ -297,9 +297,9 @@ const TABLE = {
     text,
     "",
     "Service proxy",
-    "Socket of the container runtime (CRI), for direct server return",
+    "Socket of the container runtime (CRI) that is asked for pods' network namespaces, for direct server return; " +
+      "without it they are found by their addresses",
     {
-      ...LATER,
       check: (value) =>
         value === "" || /^unix:\/\/\/./.test(value)
           ? undefined

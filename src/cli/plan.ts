@@ -47,7 +47,11 @@ export async function plan(given: Flags, io: Io): Promise<number> {
   try {
     const source = await openSource(flags, node, log);
     closers.push(() => source.stop());
-    const dataplane = openLinux({ runtimeDirectory: flags.runtimeDir, log });
+    const dataplane = openLinux({
+      runtimeDirectory: flags.runtimeDir,
+      runtimeEndpoint: flags.runtimeEndpoint,
+      log,
+    });
     closers.push(() => dataplane.close());
     const host = hostAddresses();
     closers.push(() => host.stop());

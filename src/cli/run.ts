@@ -65,6 +65,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     closers.push(() => source.stop());
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
+      runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
       proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });

@@ -119,6 +119,8 @@ export interface HostAddress {
   readonly link: string;
   readonly family: 4 | 6;
   readonly address: string;
+  /** Bytes of the link's MTU; absent where the address is link-local or the link's is not known. */
+  readonly mtu?: number;
 }
 
 /** The host's own addresses. */
@@ -169,6 +171,7 @@ export type {
 export { ipvsFwmarkId, ipvsServiceId } from "./dataplane/resources/ipvs.ts";
 export type { IpvsTimeout } from "./dataplane/resources/ipvs-timeout.ts";
 export type { Link } from "./dataplane/resources/link.ts";
+export type { PodAddress, PodLink } from "./dataplane/resources/pod.ts";
 export type { NextHop, Route } from "./dataplane/resources/route.ts";
 export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";

@@ -3,7 +3,7 @@
 import type { TableRef } from "../../src/kernel/dataplane/resource.ts";
 import { ipvsServiceId } from "../../src/kernel/dataplane/resources/ipvs.ts";
 import { type Route, tables } from "../../src/kernel/dataplane/resources/mod.ts";
-import { NODE, type WorldKind } from "./world.ts";
+import { NODE, POD, type WorldKind } from "./world.ts";
 
 /** An item with its table. */
 export interface Piece<T = unknown> {
@@ -63,6 +63,28 @@ export function examples(world: WorldKind): readonly Example[] {
   const onLink = [piece(tables.links, link)];
   const vip4 = { family: 4, address: "10.96.0.1", prefix: 32, link: LINK } as const;
   const vip6 = { family: 6, address: "fd00::1", prefix: 128, link: LINK } as const;
+  const tunnel4 = {
+    pod: POD[4],
+    name: "kube-tunnel-if",
+    type: "ipip",
+    up: true,
+    reversePath: "loose",
+  } as const;
+  const tunnel6 = { pod: POD[6], name: "kube-tunnel-v6", type: "ip6tnl", up: true } as const;
+  const inPod4 = {
+    pod: POD[4],
+    link: tunnel4.name,
+    family: 4,
+    address: "203.0.113.10",
+    prefix: 32,
+  } as const;
+  const inPod6 = {
+    pod: POD[6],
+    link: tunnel6.name,
+    family: 6,
+    address: "fd00:33::10",
+    prefix: 128,
+  } as const;
   const set = { name: "kube-router-svip", type: "hash:ip", family: 4 } as const;
   const nets = { name: "kube-router-nets", type: "hash:net", family: 4 } as const;
   const ports6 = { name: "inet6:kube-router-svip-prt", type: "hash:ip,port", family: 6 } as const;
@@ -174,6 +196,28 @@ export function examples(world: WorldKind): readonly Example[] {
       beside: true,
       watched: true,
     }),
+    example(tables.podLinks, {
+      name: "tunnel in a pod",
+      item: tunnel4,
+      changed: { ...tunnel4, up: false },
+      second: tunnel6,
+      foreign: tunnel4,
+    }),
+    example(tables.podAddresses, {
+      name: "IPv4 address in a pod",
+      parents: [piece(tables.podLinks, tunnel4)],
+      item: inPod4,
+      second: { ...inPod4, address: "203.0.113.11" },
+      orphan: true,
+      watched: true,
+    }),
+    example(tables.podAddresses, {
+      name: "IPv6 address in a pod",
+      parents: [piece(tables.podLinks, tunnel6)],
+      item: inPod6,
+      second: { ...inPod6, address: "fd00:33::11" },
+      orphan: true,
+    }),
     example(tables.ipsets, {
       name: "ipset",
       item: { ...set, name: "kube-router-alone" },
@@ -231,7 +275,7 @@ export function examples(world: WorldKind): readonly Example[] {
     example(tables.chains, {
       name: "chain",
       item: chain4,
-      changed: { ...chain4, rules: [...chain4.rules, MASQUERADE] },
+      changed: { ...chain4, rules: [...chain4.rules, ACCEPT] },
       second: chain6,
       watched: true,
     }),
@@ -269,7 +313,8 @@ export function examples(world: WorldKind): readonly Example[] {
 }
 
 const PLAIN = { scheduler: "rr", schedulerFlags: 0, persistence: 0 } as const;
-const MASQUERADE = { matches: [], target: { kind: "masquerade", fullyRandom: true } } as const;
+/** Valid below every base chain: Linux refuses to masquerade what is reached from OUTPUT. */
+const ACCEPT = { matches: [], target: { kind: "accept" } } as const;
 
 function destination(service: ReturnType<typeof ipvsServiceId>, address: string) {
   return { service, address, port: 8080, weight: 1, method: "masq" } as const;

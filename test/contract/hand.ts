@@ -9,6 +9,8 @@ import type {
   IpvsService,
   Jump,
   Link,
+  PodAddress,
+  PodLink,
   Route,
   Rule,
   Sysctl,
@@ -17,11 +19,11 @@ import type { Hand } from "./world.ts";
 
 type Run = (...argv: readonly string[]) => void;
 
-export function hand(run: Run): Hand {
+export function hand(onNode: Run, inPod: Run): Hand {
   const act = (verb: "add" | "del", kind: string, item: unknown): void => {
     const words = commands[kind];
     if (words === undefined) throw new Error(`No tool for kind "${kind}"`);
-    words(run, verb, item);
+    words(kind.startsWith("pod.") ? inPod : onNode, verb, item);
   };
   return {
     add: (kind, item) => act("add", kind, item),
@@ -38,6 +40,14 @@ const commands: Readonly<Record<string, (run: Run, verb: "add" | "del", item: un
     const { family, address, prefix, link } = item as Address;
     const quick = verb === "add" && family === 6 ? ["nodad"] : [];
     run("ip", `-${family}`, "addr", verb, `${address}/${prefix}`, "dev", link, ...quick);
+  },
+  "pod.link"(run, verb, item) {
+    const { name, type, pod } = item as PodLink;
+    run("ip", "link", verb, name, "type", type, ...(verb === "add" ? ["local", pod] : []));
+  },
+  "pod.address"(run, verb, item) {
+    const { family, address, prefix, link } = item as PodAddress;
+    run("ip", `-${family}`, "addr", verb, `${address}/${prefix}`, "dev", link);
   },
   route(run, verb, item) {
     const { family, type, destination, table, metric, nextHops, source } = item as Route;

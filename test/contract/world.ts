@@ -42,6 +42,9 @@ export interface WorldKind {
 /** The node's own addresses in every world. */
 export const NODE = { 4: "192.0.2.1", 6: "2001:db8::1" } as const;
 
+/** The addresses of a pod in every world. */
+export const POD = { 4: "10.1.0.7", 6: "fd00:1::7" } as const;
+
 export const fakeWorld: WorldKind = {
   name: "the fake",
   link: "dummy",
@@ -73,6 +76,10 @@ function run(...argv: readonly string[]): { readonly ok: boolean; readonly text:
 
 let namespaces = 0;
 
+function podOf(netns: string): string {
+  return `${netns}-pod`;
+}
+
 function makeNamespace(link: string): string {
   const name = `routelet-${process.pid}-${++namespaces}`;
   const made = run("ip", "netns", "add", name);
@@ -83,6 +90,15 @@ function makeNamespace(link: string): string {
   ip("link", "set", "node0", "up");
   ip("addr", "add", `${NODE[4]}/24`, "dev", "node0");
   ip("-6", "addr", "add", `${NODE[6]}/64`, "dev", "node0", "nodad");
+  const pod = podOf(name);
+  run("ip", "netns", "add", pod);
+  const inPod = (...argv: readonly string[]) => run("ip", "-n", pod, ...argv);
+  inPod("link", "add", "eth0", "type", link);
+  inPod("link", "set", "eth0", "up");
+  inPod("addr", "add", `${POD[4]}/24`, "dev", "eth0");
+  inPod("-6", "addr", "add", `${POD[6]}/64`, "dev", "eth0", "nodad");
+  // As some distributions have it: a tunnel of ours must let answers pass nevertheless.
+  run("ip", "netns", "exec", pod, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1");
   return name;
 }
 
@@ -95,6 +111,7 @@ function survey(): {
   const all = (reason: string) => {
     for (const kind of ["link", "address", "route", "rule", "sysctl"]) lacks.set(kind, reason);
     for (const kind of ["ipset", "ipset.member", "chain", "jump"]) lacks.set(kind, reason);
+    for (const kind of ["pod.link", "pod.address"]) lacks.set(kind, reason);
     for (const kind of ["ipvs.service", "ipvs.destination"]) lacks.set(kind, reason);
   };
   if (process.getuid?.() !== 0) {
@@ -108,6 +125,13 @@ function survey(): {
   }
   const inside = (...argv: readonly string[]) => run("ip", "netns", "exec", name, ...argv).ok;
   const dummy = run("ip", "-n", name, "link", "add", "t0", "type", "dummy").ok;
+  // With a local end: the one without exists in every namespace already.
+  const tunnels = [["ipip", POD[4]], ["ip6tnl", POD[6]]].every(([type = "", local = ""]) =>
+    run("ip", "-n", name, "link", "add", `${type}-try`, "type", type, "local", local).ok
+  );
+  for (const kind of tunnels ? [] : ["pod.link", "pod.address"]) {
+    lacks.set(kind, "this machine's Linux lacks ipip or ip6_tunnel");
+  }
   run("modprobe", "ip_vs");
   if (!existsSync("/proc/net/ip_vs")) {
     for (const kind of ["ipvs.service", "ipvs.destination"]) {
@@ -128,6 +152,14 @@ function survey(): {
   return { link: dummy ? "dummy" : "bridge", lacks };
 }
 
+function runner(netns: string): (...argv: readonly string[]) => string {
+  return (...argv) => {
+    const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
+    if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
+    return text;
+  };
+}
+
 const found = survey();
 
 export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
@@ -139,15 +171,11 @@ export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
     const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
     const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
     const opened: Dataplane[] = [open()];
-    const inside = (...argv: readonly string[]): string => {
-      const { ok, text } = run("ip", "netns", "exec", netns, ...argv);
-      if (!ok) throw new Error(`Cannot run "${argv.join(" ")}": ${text}`);
-      return text;
-    };
+    const inside = runner(netns);
     return {
       dataplane: opened[0] as Dataplane,
       run: inside,
-      hand: hand(inside),
+      hand: hand(inside, runner(podOf(netns))),
       reopen() {
         const again = open();
         opened.push(again);
@@ -156,6 +184,7 @@ export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
       async close() {
         for (const dataplane of opened) await dataplane.close();
         run("ip", "netns", "del", netns);
+        run("ip", "netns", "del", podOf(netns));
         rmSync(runtimeDirectory, { recursive: true, force: true });
       },
     };

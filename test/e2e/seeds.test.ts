@@ -33,3 +33,13 @@ describe("first guide", () => {
     });
   }
 });
+
+test("seed-dsr: external IPs reach pods by tunnels, and pods answer clients themselves", async () => {
+  const lab = await passLab({
+    topology: join(import.meta.dir, "seeds/dsr/topology.yaml"),
+    script: join(import.meta.dir, "seeds/seed-dsr.sh"),
+    timeout: 280,
+  });
+  expect(lab.stdout).toContain("ok   each node cleaned its own pods");
+  expect(lab.stdout).not.toContain("FAIL");
+});

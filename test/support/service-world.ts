@@ -34,7 +34,7 @@ export function proxyOptions(changes: Partial<ProxyOptions> = {}): ProxyOptions 
   };
 }
 
-/** A dual-stack node with two Services: one with a NodePort and affinity, one plain. */
+/** A dual-stack node with three Services: one with a NodePort and affinity, one plain, one with direct server return. */
 export function smallCluster(): TestCluster {
   const cluster = testCluster();
   cluster.put(
@@ -54,6 +54,12 @@ export function smallCluster(): TestCluster {
       sessionAffinity: "ClientIP",
       ports: [{ nodePort: 30080 }],
     }),
+    service("default/direct", {
+      metadata: { annotations: { "kube-router.io/service.dsr": "tunnel" } },
+      clusterIPs: ["10.96.0.30", "fd00:96::30"],
+      externalIPs: ["203.0.113.10", "fd00:33::10"],
+      ports: [{ port: 8080 }],
+    }),
     service("default/dns", {
       clusterIPs: ["10.96.0.10"],
       ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
@@ -66,6 +72,10 @@ export function smallCluster(): TestCluster {
     slice("default/lb-1", [{ addresses: ["10.244.1.7"], nodeName: "node1" }]),
     slice("default/web-1", ["10.244.1.2", "10.244.2.2"]),
     slice("default/web-2", ["fd00:1::2"], { addressType: "IPv6" }),
+    slice("default/direct-1", [{ addresses: ["10.244.1.4"], nodeName: "node1" }]),
+    slice("default/direct-2", [{ addresses: ["fd00:1::4"], nodeName: "node1" }], {
+      addressType: "IPv6",
+    }),
     slice("default/dns-1", ["10.244.1.3"], {
       ports: [{ name: "dns", port: 53 }, { name: "dns-udp", protocol: "UDP", port: 53 }],
     }),
@@ -101,6 +111,12 @@ export function changeCluster(cluster: TestCluster): void {
       clusterIPs: ["10.96.0.20"],
       metadata: { annotations: { "kube-router.io/service.hairpin": "" } },
     }),
+    service("default/direct", {
+      metadata: { annotations: { "kube-router.io/service.dsr": "tunnel" } },
+      clusterIPs: ["10.96.0.30"],
+      externalIPs: ["203.0.113.11"],
+      ports: [{ port: 8080 }],
+    }),
     balanced("default/lb2", "10.96.0.31", 32001),
   );
   cluster.remove("services", "default/dns");
@@ -108,6 +124,7 @@ export function changeCluster(cluster: TestCluster): void {
     "endpointslices",
     slice("default/web-1", ["10.244.2.2", "10.244.3.2"]),
     slice("default/new-1", [{ addresses: ["10.244.1.9"], nodeName: "node1" }]),
+    slice("default/direct-1", [{ addresses: ["10.244.1.5"], nodeName: "node1" }]),
     slice("default/lb-1", [
       { addresses: ["10.244.1.7"], nodeName: "node1" },
       { addresses: ["10.244.1.8"], nodeName: "node1" },

@@ -9,6 +9,7 @@ import type { Chain, FilterRule, Jump, Match, Target } from "./resources/filter.
 import type { IpSet, IpSetMember } from "./resources/ipset.ts";
 import type { IpvsDestination } from "./resources/ipvs.ts";
 import type { Link } from "./resources/link.ts";
+import { type PodAddress, podAddress, type PodLink, podLink } from "./resources/pod.ts";
 import type { Route } from "./resources/route.ts";
 import { route } from "./resources/route.ts";
 
@@ -38,6 +39,10 @@ export function refusal(world: FakeWorld, kind: string, item: unknown): string |
   switch (kind) {
     case "address":
       return world.get("link", (item as Address).link) === undefined ? "ENODEV" : undefined;
+    case "pod.address":
+      return world.get("pod.link", podAddress.parent?.(item as PodAddress) ?? "") === undefined
+        ? "ENODEV"
+        : undefined;
     case "route":
       return (item as Route).nextHops.some((hop) =>
           hop.link !== undefined && hop.link !== "lo" && world.get("link", hop.link) === undefined
@@ -95,6 +100,14 @@ export function fallout(world: FakeWorld, gone: FakeEntry): readonly FakeEntry[]
           (item) => (item as Route).nextHops.some((hop) => hop.link === name),
         ),
       ];
+    }
+    case "pod.link": {
+      const key = podLink.key(gone.item as PodLink);
+      return filter(
+        world,
+        "pod.address",
+        (item) => podAddress.parent?.(item as PodAddress) === key,
+      );
     }
     case "address": {
       const made = localRoute(gone.item as Address);

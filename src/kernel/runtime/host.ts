@@ -1,5 +1,6 @@
 /** The host's own addresses, as plugins see them. */
 
+import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import type { HostAddress, HostAddresses } from "../plugin.ts";
 
@@ -42,11 +43,28 @@ export function hostAddresses(): HostAddresses & { stop(): void } {
 }
 
 function read(): readonly HostAddress[] {
-  return Object.entries(networkInterfaces()).flatMap(([link, addresses]) =>
-    (addresses ?? []).map(({ address, family }): HostAddress => ({
+  return Object.entries(networkInterfaces()).flatMap(([link, addresses]) => {
+    // A node has a link for each pod, with a link-local address at most: their files are not read.
+    const mtu = addresses?.some(isGlobal) === true ? mtuOf(link) : undefined;
+    return (addresses ?? []).map(({ address, family }): HostAddress => ({
       link,
       family: family === "IPv4" ? 4 : 6,
       address,
-    }))
-  );
+      ...(mtu === undefined ? {} : { mtu }),
+    }));
+  });
+}
+
+function isGlobal({ address, internal }: { address: string; internal: boolean }): boolean {
+  return !internal && !address.startsWith("fe80:");
+}
+
+/** The kernel's view of this network namespace is what /sys was mounted in: that of the agent. */
+function mtuOf(link: string): number | undefined {
+  try {
+    const mtu = Number(readFileSync(`/sys/class/net/${link}/mtu`, "utf8"));
+    return Number.isInteger(mtu) && mtu > 0 ? mtu : undefined;
+  } catch {
+    return undefined;
+  }
 }

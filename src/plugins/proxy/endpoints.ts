@@ -89,15 +89,21 @@ export function matchingEndpoints(
       for (const endpoint of slice.endpoints) {
         const group = groupOf(endpoint);
         if (group === undefined) continue;
-        // The addresses of one endpoint are fungible: the first is enough.
-        const address = canonicalIp(endpoint.addresses[0] ?? "");
-        // An IPv4-mapped IPv6 address is an IPv4 one, which a slice of IPv6 cannot mean.
-        if (address === undefined || address.includes(":") !== (query.family === 6)) continue;
+        const address = canonicalEndpoint(endpoint, query.family);
+        if (address === undefined) continue;
         (group === "ready" ? ready : draining).push({ address, port, of: endpoint });
       }
     }
   }
   return { ready: inOrder(ready), draining: inOrder(draining) };
+}
+
+/** The address of an endpoint of that family, canonical; undefined where it has none. */
+export function canonicalEndpoint(endpoint: SliceEndpoint, family: Family): string | undefined {
+  // The addresses of one endpoint are fungible: the first is enough.
+  const address = canonicalIp(endpoint.addresses[0] ?? "");
+  // An IPv4-mapped IPv6 address is an IPv4 one, which a slice of IPv6 cannot mean.
+  return address?.includes(":") === (family === 6) ? address : undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
 import { release } from "node:os";
-import { parseCidr } from "../../kernel/ip.ts";
+import { contains, parseCidr } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   HostAddress,
@@ -12,6 +12,8 @@ import type {
   TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
+import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
+import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
@@ -47,6 +49,9 @@ const proxy: Plugin<ProxyOptions> = {
     "bridgeHairpins",
     "ipsets",
     "ipsetMembers",
+    "rules",
+    "podLinks",
+    "podAddresses",
     "chains",
     "jumps",
     "ipvsServices",
@@ -64,6 +69,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const { host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
+  indexDsr(services);
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const ranges = externalRanges(options);
@@ -83,9 +89,16 @@ function setup(context: PluginContext<ProxyOptions>): void {
     const counts = { cluster: services.size, external: external() };
     return kinds = routedKinds(options.vipBinding, counts, kinds);
   });
-  const shared = derive("node", [facts, binding], () => {
+  const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
+  const shared = derive("node", [facts, binding, direct], () => {
     const { obstacles, ...known } = facts.value;
-    const { routed, problems } = bindRanges(ranges, binding.value, ({ text }) => obstacles[text]);
+    const { routed, problems } = bindRanges(
+      ranges,
+      binding.value,
+      (range) =>
+        obstacles[range.text] ?? direct.value.filter((each) => contains(range, each))
+          .map((each) => `direct server return of "${each}"`)[0],
+    );
     const context: ServiceContext = {
       node,
       ...known,
@@ -97,6 +110,17 @@ function setup(context: PluginContext<ProxyOptions>): void {
     return { context, problems };
   });
 
+  // The older Service wins an address and port that two of them want.
+  const rank = (unit: string): string =>
+    `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`;
+  const dsr = dsrInput({
+    services,
+    nodes: stores.nodes,
+    host,
+    shared,
+    input,
+    rank: (service) => rank(serviceKey(service)),
+  });
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
@@ -172,20 +196,22 @@ function setup(context: PluginContext<ProxyOptions>): void {
       shared,
       // Nothing depends on a pod, but without them a restart would not know their periods.
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
+      dsr,
     ],
     *units() {
       for (const service of services.values()) yield serviceKey(service);
     },
-    // The older Service wins an address and port that two of them want.
-    rank: (unit) => `${services.get(unit)?.metadata.creationTimestamp ?? "9999"} ${unit}`,
+    rank,
     desired(unit, { want, report }) {
       const service = services.get(unit);
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
       const plan = planService(service, slices, shared.value.context);
-      const items = itemsOf(plan, slices, shared.value.context);
+      const marked = dsr.of(unit);
+      const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
       for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      wantsDsr(service, problems);
       for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
       for (const item of items.routes) want(tables.routes, item);
@@ -193,6 +219,18 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
       const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
       if (check !== undefined) want(tables.healthChecks, check);
+      if (marked === undefined) return;
+      const direct = dsrItems(plan, slices, marked, dsr.context);
+      for (const problem of direct.problems) report(problem);
+      for (const item of direct.sysctls) want(tables.sysctls, item);
+      for (const item of direct.routes) want(tables.routes, item);
+      for (const item of direct.rules) want(tables.rules, item);
+      for (const item of direct.podLinks) want(tables.podLinks, item);
+      for (const item of direct.podAddresses) want(tables.podAddresses, item);
+      for (const item of direct.chains) want(tables.chains, item);
+      for (const item of direct.jumps) want(tables.jumps, item);
+      for (const item of direct.services) want(tables.ipvsServices, item);
+      for (const item of direct.destinations) want(tables.ipvsDestinations, item);
     },
   });
 }

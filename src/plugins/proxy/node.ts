@@ -89,7 +89,7 @@ export function nodeFacts(
 }
 
 /** Canonical addresses, internal before external; names are no addresses. */
-function addressesOf(node: Node): readonly string[] {
+export function addressesOf(node: Node): readonly string[] {
   return ["InternalIP", "ExternalIP"].flatMap((type) =>
     node.status.addresses.filter((a) => a.type === type)
       .flatMap((a) => canonicalIp(a.address) ?? [])

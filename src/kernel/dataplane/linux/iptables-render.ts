@@ -85,6 +85,8 @@ function matchWords(match: Match, protocol: string | undefined): string {
         : `-m icmp --icmp-type ${match.type}`;
     case "state":
       return `-m conntrack --ctstate ${match.states.join(",").toUpperCase()}`;
+    case "tcpFlags":
+      return `-m tcp --tcp-flags ${match.mask} ${match.set}`;
     case "set":
       return `-m set ${not}--match-set ${match.set} ${match.directions.join(",")}`;
     case "mark":
@@ -131,6 +133,8 @@ function targetWords(target: Target, features: Features): string {
       return `-j SNAT --to-source ${target.to}${random}`;
     case "masquerade":
       return `-j MASQUERADE${random}`;
+    case "tcpmss":
+      return `-j TCPMSS --set-mss ${target.mss}`;
     case "mark":
       return `-j MARK --set-xmark ${hex(target.set)}/${hex(target.mask ?? 0xffffffff)}`;
   }
@@ -157,6 +161,8 @@ export function unsafe(
         return [match.link];
       case "ports":
         return [match.ports.replaceAll(":", "")];
+      case "tcpFlags":
+        return [match.mask, match.set];
       case "set":
         return [match.set.replace(/^inet6:/, "")];
       case "ipvs":

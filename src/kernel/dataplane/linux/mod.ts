@@ -9,6 +9,7 @@ import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
 import { hairpinTable } from "./hairpin.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
+import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
@@ -21,6 +22,8 @@ import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
 import { Monitor } from "./monitor.ts";
+import { podAddressTable, podLinkTable } from "./pod.ts";
+import { PodNamespaces } from "./pod-namespaces.ts";
 import { routeTable } from "./route.ts";
 import { Rtnl } from "./rtnl.ts";
 import { ruleTable } from "./rule.ts";
@@ -35,6 +38,8 @@ export interface LinuxOptions {
   readonly proxyHealthy?: () => boolean;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
+  /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
+  readonly runtimeEndpoint?: string;
 }
 
 /** Linux, for all owners. */
@@ -66,6 +71,12 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     ...(options.log === undefined ? {} : { log: options.log }),
   });
   const modules = new Modules(namespace);
+  const pods = new PodNamespaces({
+    ...inNamespace,
+    ...(options.runtimeEndpoint === undefined || options.runtimeEndpoint === ""
+      ? {}
+      : { source: criSource(options.runtimeEndpoint) }),
+  });
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers: Ledger[] = [];
   const ledgerOf = (owner: Owner, kind: string): Ledger => {
@@ -88,6 +99,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "bridge.hairpin": (owner) => hairpinTable(rtnl, () => ledgerOf(owner, "hairpin")),
     "ipset": (owner) => ipsetTable(ipsets, ipsetDrift, owner),
     "ipset.member": (owner) => ipsetMemberTable(ipsets, ipsetDrift, owner),
+    "pod.link": (owner) => podLinkTable(pods, owner),
+    "pod.address": (owner) => podAddressTable(pods, owner),
     "chain": (owner) => chainTable(iptables, filterWatch, owner),
     "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),

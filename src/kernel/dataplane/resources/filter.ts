@@ -25,6 +25,8 @@ export type Match =
   | { readonly kind: "input" | "output"; readonly link: string; readonly negate?: boolean }
   | { readonly kind: "protocol"; readonly protocol: "tcp" | "udp" | "sctp" | "icmp" | "icmpv6" }
   | { readonly kind: "ports"; readonly side: "source" | "destination"; readonly ports: string }
+  /** TCP segments of which, among the flags in `mask`, just those in `set` are set; both in Linux's order. */
+  | { readonly kind: "tcpFlags"; readonly mask: string; readonly set: string }
   | {
     /** Needs a match of protocol icmp or icmpv6 beside it. */
     readonly kind: "icmp";
@@ -55,7 +57,9 @@ export type Target =
   | { readonly kind: "jump"; readonly chain: string }
   | { readonly kind: "snat"; readonly to: string; readonly fullyRandom?: boolean }
   | { readonly kind: "masquerade"; readonly fullyRandom?: boolean }
-  | { readonly kind: "mark"; readonly set: number; readonly mask?: number };
+  | { readonly kind: "mark"; readonly set: number; readonly mask?: number }
+  /** Lowers the MSS option of a SYN to at most `mss` bytes. */
+  | { readonly kind: "tcpmss"; readonly mss: number };
 
 export interface FilterRule {
   readonly matches: readonly Match[];

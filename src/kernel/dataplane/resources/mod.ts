@@ -9,6 +9,7 @@ import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
 import { type IpvsDestination, ipvsDestination, type IpvsService, ipvsService } from "./ipvs.ts";
 import { type IpvsTimeout, ipvsTimeout } from "./ipvs-timeout.ts";
 import { type Link, link } from "./link.ts";
+import { type PodAddress, podAddress, type PodLink, podLink } from "./pod.ts";
 import { type Route, route } from "./route.ts";
 import { type Rule, rule } from "./rule.ts";
 import { type Sysctl, sysctl } from "./sysctl.ts";
@@ -21,6 +22,8 @@ export interface Tables {
   readonly routes: TableRef<Route>;
   readonly rules: TableRef<Rule>;
   readonly bridgeHairpins: TableRef<BridgeHairpin>;
+  readonly podLinks: TableRef<PodLink>;
+  readonly podAddresses: TableRef<PodAddress>;
   readonly ipsets: TableRef<IpSet>;
   readonly ipsetMembers: TableRef<IpSetMember>;
   readonly chains: TableRef<Chain>;
@@ -38,6 +41,8 @@ export const tables: Tables = {
   routes: { resource: route },
   rules: { resource: rule },
   bridgeHairpins: { resource: bridgeHairpin },
+  podLinks: { resource: podLink },
+  podAddresses: { resource: podAddress },
   ipsets: { resource: ipset },
   ipsetMembers: { resource: ipsetMember },
   chains: { resource: chain },
@@ -69,6 +74,8 @@ export type {
   IpvsTimeout,
   Jump,
   Link,
+  PodAddress,
+  PodLink,
   Route,
   Rule,
   Sysctl,

@@ -20,7 +20,10 @@ import {
   smallCluster,
 } from "../../../support/service-world.ts";
 
-const options = proxyOptions({ serviceTcpTimeout: 900_000 });
+const options = proxyOptions({
+  serviceTcpTimeout: 900_000,
+  serviceExternalIpRange: ["203.0.113.0/24", "fd00:33::/64"],
+});
 
 function start(linux: FakeDataplane, given: Partial<Parameters<typeof bench>[1]> = {}) {
   return running([proxyPlugin], {

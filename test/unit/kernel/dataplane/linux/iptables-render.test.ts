@@ -59,6 +59,10 @@ describe("a rule in the words of iptables-restore", () => {
       "-m set ! --match-set inet6:kube-router-svip dst,dst",
     ],
     [{ kind: "mark", mark: 0x10000, mask: 0x10000 }, "-m mark --mark 0x10000/0x10000"],
+    [
+      [{ kind: "tcpFlags", mask: "SYN,RST", set: "SYN" }, { kind: "protocol", protocol: "tcp" }],
+      "-p tcp -m tcp --tcp-flags SYN,RST SYN",
+    ],
     [{ kind: "mark", mark: 16051 }, "-m mark --mark 0x3eb3"],
     [
       { kind: "ipvs", direction: "original", method: "masq", vaddr: "10.0.0.1", vport: 80 },
@@ -86,6 +90,7 @@ describe("a rule in the words of iptables-restore", () => {
       "-j SNAT --to-source 192.0.2.1 --random-fully",
     ],
     [{ kind: "masquerade" }, "-j MASQUERADE"],
+    [{ kind: "tcpmss", mss: 1440 }, "-j TCPMSS --set-mss 1440"],
     [{ kind: "mark", set: 0x20000, mask: 0x20000 }, "-j MARK --set-xmark 0x20000/0x20000"],
   ];
   for (const [target, words] of targets) {

@@ -1,0 +1,189 @@
+/** Which Services are reached by marks, kept up to date: the part of direct server return that depends on all of them. */
+
+import { canonicalIp, type Family } from "../../kernel/ip.ts";
+import type {
+  HostAddresses,
+  Input,
+  Node,
+  PluginContext,
+  Service,
+  Store,
+} from "../../kernel/plugin.ts";
+import { type DsrContext, type MarkedFrontend, type MarkedService, wantsDsr } from "./dsr.ts";
+import { assignMarks, markKey } from "./dsr-marks.ts";
+import type { Derived } from "./inputs.ts";
+import { addressesOf } from "./node.ts";
+import { type Frontend, planService, type ServiceContext } from "./service-plan.ts";
+
+const BY_WISH = "direct server return";
+const BY_ADDRESS = "external address";
+
+/** Wakes the Services whose marks, or whose way to them, changed. */
+export interface DsrInput extends Input {
+  /** What a Service ("namespace/name") has of marks; undefined for nearly all. */
+  of(key: string): MarkedService | undefined;
+  readonly context: DsrContext;
+}
+
+export interface DsrSources {
+  readonly services: Store<Service>;
+  readonly nodes: Store<Node>;
+  readonly host: HostAddresses;
+  readonly shared: Derived<{ readonly context: ServiceContext }>;
+  readonly input: PluginContext<unknown>["input"];
+  /** Which Service wins: the lower text. */
+  readonly rank: (service: Service) => string;
+}
+
+/** Makes the indexes that the functions below need. */
+export function indexDsr(services: Store<Service>): void {
+  services.addIndex(BY_WISH, (service) => wantsDsr(service) ? [""] : []);
+  services.addIndex(BY_ADDRESS, externalAddresses);
+}
+
+/** The external and load balancer IPs of Services with direct server return, allowed or not. */
+export function dsrAddresses(services: Store<Service>): readonly string[] {
+  return [...new Set(services.by(BY_WISH, "").flatMap(externalAddresses))].toSorted();
+}
+
+function externalAddresses({ spec, status }: Service): readonly string[] {
+  const ingress = status.loadBalancer.ingress;
+  if (spec.externalIPs.length === 0 && ingress.length === 0) return [];
+  const texts = [...spec.externalIPs, ...ingress.map(({ ip }) => ip ?? "")];
+  return [...new Set(texts.flatMap((text) => canonicalIp(text) ?? []))];
+}
+
+/** A Service that takes part: its frontends that are reached by marks. */
+interface Participant {
+  readonly key: string;
+  readonly tunnel: boolean;
+  readonly frontends: readonly Frontend[];
+}
+
+/**
+ * The Services that are reached by marks: those that ask for direct server return, and those that share an address with
+ * one of them, since such an address is not the node's. Marks are given in the order of `rank`, so that they are
+ * the same after a restart and a new Service never takes that of an older one.
+ */
+export function markedServices(
+  services: Store<Service>,
+  context: ServiceContext,
+  rank: (service: Service) => string,
+): ReadonlyMap<string, MarkedService> {
+  const wishing = services.by(BY_WISH, "");
+  if (wishing.length === 0) return new Map();
+  const vips = new Set(
+    wishing.flatMap((service) =>
+      planService(service, [], context).vips
+        // An address of the host stays one: its Service is served by NAT.
+        .filter(({ kind, own }) => kind !== "clusterIP" && !own).map(({ address }) => address)
+    ),
+  );
+  const sharing = [...vips].flatMap((address) => services.by(BY_ADDRESS, address));
+  const participants = [...new Set(sharing)]
+    .map((service) => ({ service, rank: rank(service) }))
+    .toSorted((a, b) => a.rank < b.rank ? -1 : 1)
+    .map(({ service }): Participant => ({
+      key: keyOf(service),
+      tunnel: wantsDsr(service),
+      frontends: planService(service, [], context).frontends
+        .filter(({ kind, address }) => kind !== "nodePort" && vips.has(address)),
+    }));
+  const marks = assignMarks(participants.flatMap(({ frontends }) => frontends.map(markKey)));
+  const holders = new Set<string>();
+  const result = new Map<string, MarkedService>();
+  for (const { key, tunnel, frontends } of participants) {
+    const its = new Map<string, MarkedFrontend>();
+    for (const front of frontends) {
+      const mark = marks.get(markKey(front));
+      if (mark === undefined) continue;
+      its.set(front.id.key, { mark, held: !holders.has(front.id.key) });
+      holders.add(front.id.key);
+    }
+    if (its.size > 0) result.set(key, { tunnel, frontends: its });
+  }
+  return result;
+}
+
+function keyOf({ metadata }: Service): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
+
+/** Computes it anew when a Service with an external address, a node or the host changes; free where nobody asks for it. */
+export function dsrInput(sources: DsrSources): DsrInput {
+  const { services, nodes, host, shared, rank } = sources;
+  const wakers = new Set<(units: Iterable<string>) => void>();
+  let marked: ReadonlyMap<string, MarkedService> = new Map();
+  let context = contextOf([], host, shared.value.context);
+  let contextText = "";
+  let leaveHost: (() => void) | undefined;
+
+  function update(): void {
+    const before = marked;
+    marked = markedServices(services, shared.value.context, rank);
+    // The host's links are looked at only while that serves somebody.
+    if (marked.size > 0) leaveHost ??= host.subscribe(update);
+    else {
+      leaveHost?.();
+      leaveHost = undefined;
+    }
+    if (marked.size === 0 && before.size === 0) return;
+    context = contextOf([...nodes.values()], host, shared.value.context);
+    const text = JSON.stringify({ ...context, nodeAddresses: [...context.nodeAddresses] });
+    const all = text !== contextText;
+    contextText = text;
+    const keys = [...new Set([...before.keys(), ...marked.keys()])]
+      .filter((key) => all || textOf(before.get(key)) !== textOf(marked.get(key)));
+    if (keys.length > 0) { for (const wake of wakers) wake(keys); }
+  }
+
+  const external = sources.input(
+    services,
+    (service) => externalAddresses(service).length > 0 ? [keyOf(service)] : [],
+  );
+  external.subscribe((units) => {
+    if (units === "all" || [...units].length > 0) update();
+  });
+  sources.input(nodes, () => "all").subscribe(() => {
+    if (marked.size > 0) update();
+  });
+  shared.subscribe((units) => {
+    if (units === "all") update();
+  });
+  update();
+  return {
+    name: "direct server return",
+    get synced() {
+      return shared.synced && services.synced && nodes.synced;
+    },
+    subscribe(wake) {
+      const waker = (units: Iterable<string>): void => wake(units);
+      wakers.add(waker);
+      return () => {
+        wakers.delete(waker);
+        if (wakers.size === 0) leaveHost?.();
+      };
+    },
+    of: (key) => marked.get(key),
+    get context() {
+      return context;
+    },
+  };
+}
+
+function textOf(service: MarkedService | undefined): string {
+  return service === undefined ? "" : JSON.stringify([service.tunnel, ...service.frontends]);
+}
+
+function contextOf(
+  nodes: readonly Node[],
+  host: HostAddresses,
+  { node, families }: ServiceContext,
+): DsrContext {
+  const mtu: Partial<Record<Family, number>> = {};
+  for (const { family, address } of families) {
+    const found = host.values().find((each) => canonicalIp(each.address) === address)?.mtu;
+    if (found !== undefined) mtu[family] = found;
+  }
+  return { node, families, mtu, nodeAddresses: new Set(nodes.flatMap(addressesOf).toSorted()) };
+}

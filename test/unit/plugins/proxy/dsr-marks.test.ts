@@ -1,0 +1,55 @@
+import { describe, expect, test } from "bun:test";
+import { assignMarks, fnv1a32, markKey } from "../../../../src/plugins/proxy/dsr-marks.ts";
+
+describe("marks are those of kube-router", () => {
+  const cases = [
+    ["1.1.1.1-tcp-8080", 0xf049cce2, 3298],
+    ["1.1.1.1-tcp-9090", 0xf49757fa, 6138],
+    ["2.2.2.2-tcp-9090", 0xdb89e6d2, 9938],
+    ["147.160.180.44-tcp-8080", 0x39177d48, 15688],
+    ["147.160.180.44-udp-80", 0xc5883d48, 15688],
+    ["203.0.113.10-tcp-80", 0xefac3eb3, 16051],
+    ["203.0.113.10-udp-53", 0x55137b27, 15143],
+    ["2001:db8::1-tcp-443", 0x6ef663a9, 9129],
+  ] as const;
+  for (const [key, hash, mark] of cases) {
+    test(`${key} is ${mark}`, () => {
+      expect(fnv1a32(key)).toBe(hash);
+      expect([...assignMarks([key])]).toEqual([[key, mark]]);
+    });
+  }
+
+  test("with a number appended where the mark is taken", () => {
+    const suffixed = ["1.1.1.1-tcp-8080", "2.2.2.2-tcp-9090", "2001:db8::1-tcp-443"];
+    expect(suffixed.map((key) => fnv1a32(`${key}-1`) & 0x3fff)).toEqual([16004, 10708, 1607]);
+    const [first, second] = ["147.160.180.44-tcp-8080", "147.160.180.44-udp-80"] as const;
+    expect([...assignMarks([first, second])]).toEqual([[first, 15688], [second, 842]]);
+    expect([...assignMarks([second, first])]).toEqual([[second, 15688], [first, 842]]);
+  });
+
+  test("a key is an address, a protocol and a port", () => {
+    const front = { address: "2001:db8::1", protocol: "tcp", port: 443 };
+    expect(markKey(front)).toBe("2001:db8::1-tcp-443");
+  });
+});
+
+describe("marks", () => {
+  test("a key that is given twice has one mark", () => {
+    expect(assignMarks(["a", "b", "a"]).size).toBe(2);
+  });
+
+  test("0, which means none, is never given", () => {
+    const zero = Array.from({ length: 200_000 }, (_, i) => `10.0.0.1-tcp-${i}`)
+      .find((key) => (fnv1a32(key) & 0x3fff) === 0);
+    if (zero === undefined) throw new Error("No key with the mark 0 was found");
+    expect(assignMarks([zero]).get(zero)).toBe(fnv1a32(`${zero}-1`) & 0x3fff);
+  });
+
+  test("are unique until all 16,383 are taken, and then there is none", () => {
+    const keys = Array.from({ length: 16_500 }, (_, i) => `key${i}`);
+    const marks = assignMarks(keys);
+    expect(marks.size).toBeGreaterThan(16_300);
+    expect(new Set(marks.values()).size).toBe(marks.size);
+    expect([...marks.values()].every((mark) => mark > 0 && mark <= 0x3fff)).toBe(true);
+  });
+});
