@@ -65,7 +65,9 @@ async function world(
       ),
     rules: async () => {
       const chains = await made.linux.open(tables.chains, { name: "proxy", protocol: 201 }).list();
-      return chains.filter(({ item }) => item.table === "mangle").flatMap(({ item }) => item.rules);
+      return chains.filter(({ item }) => item.name.includes("DSR")).flatMap(({ item }) =>
+        item.rules
+      );
     },
     problems: () => made.status().problems.map(({ reason }) => reason),
   };
@@ -81,6 +83,8 @@ describe("the worked example", () => {
       "rule ipv4 32764: from all fwmark 0x3eb3 lookup 78",
       "link kube-tunnel-if type ipip local 10.244.1.5 up rp_filter loose in pod 10.244.1.5",
       "address 203.0.113.10/32 dev kube-tunnel-if in pod 10.244.1.5",
+      "ipset kube-router-svip member 203.0.113.10",
+      "ipset kube-router-svip-prt member 203.0.113.10,tcp:80",
       "chain ipv4 mangle KUBE-ROUTER-DSR-41D689BB with 2 rules",
       "jump ipv4 mangle OUTPUT -> KUBE-ROUTER-DSR-41D689BB",
       "jump ipv4 mangle PREROUTING -> KUBE-ROUTER-DSR-41D689BB",
@@ -177,6 +181,8 @@ describe("nothing is left", () => {
     expect(made.traces()).toEqual([
       "address 203.0.113.10/32 dev kube-dummy-if",
       "route local 203.0.113.10/32 dev kube-dummy-if table 255 src 192.0.2.11",
+      "ipset kube-router-svip member 203.0.113.10",
+      "ipset kube-router-svip-prt member 203.0.113.10,tcp:80",
       "ipvs service tcp 203.0.113.10:80 rr",
       "ipvs destination tcp 203.0.113.10:80 -> 10.244.1.5:80 masq weight 1",
       "ipvs destination tcp 203.0.113.10:80 -> 10.244.2.7:80 masq weight 1",
