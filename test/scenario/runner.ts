@@ -126,7 +126,8 @@ function scenario(variant: Variant): (command: Command) => Promise<void> {
   const expectation = async ({ words, body }: Command): Promise<void> => {
     const { runtime, status, settle, takeLog } = started();
     await settle();
-    const [, what, argument = ""] = words;
+    const [, what, ...rest] = words;
+    const argument = rest.join(" ");
     switch (what) {
       case "linux":
         expect(linux.dump().split("\n").filter((line) => line !== "" && line.startsWith(argument)))
