@@ -62,8 +62,8 @@ on_nodes() { # on_nodes: what direct server return leaves on nodes; nothing when
     $LAB exec node-$node ip -6 rule | grep 'lookup 78'
     $LAB exec node-$node ip route show table 78 2>/dev/null
     $LAB exec node-$node ip -6 route show table 78 2>/dev/null
-    $LAB exec node-$node iptables-save -t mangle | grep KUBE-ROUTER
-    $LAB exec node-$node ip6tables-save -t mangle | grep KUBE-ROUTER
+    $LAB exec node-$node iptables-save -t mangle | grep KUBE-ROUTER-DSR
+    $LAB exec node-$node ip6tables-save -t mangle | grep KUBE-ROUTER-DSR
   done
 }
 
@@ -259,6 +259,9 @@ for node in node1 node2; do
   $LAB run $node -- cleanup >"$LAB_OUT/cleanup-$node.txt" || fail "cleanup of $node" "$(cat "$LAB_OUT/cleanup-$node.txt")"
 done
 nowhere "cleaned up"
+for node in node1 node2; do
+  expect "cleaned up, $node has no chain of ours" "$($LAB exec node-$node sh -c 'iptables-save; ip6tables-save' | grep KUBE-ROUTER)" ""
+done
 grep -q -- "- link kube-tunnel-if type ipip local 172.20.166.10 " "$LAB_OUT/cleanup-node1.txt" ||
   fail "the cleanup names the tunnel" "$(cat "$LAB_OUT/cleanup-node1.txt")"
 grep -q "in pod 172.20.104.10" "$LAB_OUT/cleanup-node1.txt" && fail "node1 leaves node2's pods alone" "$(cat "$LAB_OUT/cleanup-node1.txt")"
