@@ -24,7 +24,10 @@ export interface NodeFamily {
 }
 
 /** Facts of the families that are enabled and that the node has an address of (kube-router mixes these up: trap T4). */
-export function nodeFamilies(node: Node | undefined, options: ProxyOptions): readonly NodeFamily[] {
+export function nodeFamilies(
+  node: Node | undefined,
+  options: Pick<ProxyOptions, "enableIpv4" | "enableIpv6">,
+): readonly NodeFamily[] {
   if (node === undefined) return [];
   const addresses = addressesOf(node);
   const cidrs = podCIDRsOf(node);
@@ -35,6 +38,47 @@ export function nodeFamilies(node: Node | undefined, options: ProxyOptions): rea
       if (address === undefined) return [];
       return [{ family, address, podCIDRs: cidrs.filter((c) => parseCidr(c)?.family === family) }];
     });
+}
+
+/** The Node of this host, and what is wrong with it. */
+export interface OwnNode {
+  /** As it was last seen with an address of an enabled family; undefined before the first time. */
+  readonly node: Node | undefined;
+  readonly problems: readonly string[];
+}
+
+/**
+ * Looks for the Node of this host and remembers it: a Node that is gone for a moment, or whose kubelet has cleared its
+ * addresses, must not take all Services out of Linux. This memory is the exception to "state decides", and lasts as
+ * long as the process.
+ */
+export function ownNode(
+  name: string,
+  options: Pick<ProxyOptions, "enableIpv4" | "enableIpv6">,
+): (nodes: Iterable<Node>) => OwnNode {
+  let last: Node | undefined;
+  return (nodes) => {
+    const now = [...nodes].find(({ metadata }) => metadata.name === name);
+    if (now !== undefined && nodeFamilies(now, options).length > 0) {
+      last = now;
+      return { node: now, problems: [] };
+    }
+    const kept = last === undefined
+      ? ""
+      : `; what was last known of it, address ${
+        nodeFamilies(last, options).map(({ address }) => address).join(" and ")
+      }, stays in use`;
+    const fault = now === undefined
+      ? `Node "${name}" not found${kept}; if that is not this node's name, correct --hostname-override, ` +
+        "or NODE_NAME, or the host's name"
+      : `Node "${name}" has no ${enabledText(options)} address in status.addresses${kept}; ` +
+        "its kubelet or cloud controller has to set one";
+    return { node: last, problems: [fault] };
+  };
+}
+
+function enabledText({ enableIpv4, enableIpv6 }: Parameters<typeof ownNode>[1]): string {
+  return [...(enableIpv4 ? ["IPv4"] : []), ...(enableIpv6 ? ["IPv6"] : [])].join(" or ");
 }
 
 /** What is known of the nodes and of this host, as far as Services depend on it. */
@@ -50,28 +94,35 @@ export interface NodeFacts {
 
 const ZONE = "topology.kubernetes.io/zone";
 
-/** Everything at once, since one change of a node may bear on all of it. */
+/**
+ * Everything at once, since one change of a node may bear on all of it.
+ *
+ * @param self the Node of this host, which `nodes` may lack or hold in another state
+ */
 export function nodeFacts(
-  name: string,
+  self: Node | undefined,
   nodes: readonly Node[],
   host: readonly HostAddress[],
   options: ProxyOptions,
   ranges: ExternalRanges,
 ): NodeFacts {
-  const self = nodes.find((node) => node.metadata.name === name);
   const zone = self?.metadata.labels[ZONE];
   const own = [
     ...(self === undefined ? [] : addressesOf(self)),
     // Addresses on our own link are VIPs.
     ...host.filter(({ link }) => link !== VIP_LINK).flatMap((h) => canonicalIp(h.address) ?? []),
   ];
-  const others = nodes.filter((node) => node !== self).flatMap(addressesOf);
+  const otherNodes = nodes.filter(({ metadata }) => metadata.name !== self?.metadata.name);
+  const others = otherNodes.flatMap(addressesOf);
   const external = [...ranges.external, ...ranges.loadBalancer];
   const mayBeExternal = (address: string): boolean =>
     !ranges.strict || external.some((range) => contains(range, address));
   const around = {
     addresses: [...own, ...others],
-    networks: [...nodes.flatMap(podCIDRsOf), ...options.excludedCidrs]
+    networks: [
+      ...[...otherNodes, ...self === undefined ? [] : [self]].flatMap(podCIDRsOf),
+      ...options.excludedCidrs,
+    ]
       .flatMap((text) => parseCidr(text) ?? []),
   };
   return {

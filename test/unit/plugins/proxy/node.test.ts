@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { externalRanges } from "../../../../src/plugins/proxy/external-ranges.ts";
-import { nodeFacts, nodeFamilies } from "../../../../src/plugins/proxy/node.ts";
+import { nodeFacts, nodeFamilies, ownNode } from "../../../../src/plugins/proxy/node.ts";
 import { node, type NodeChanges } from "../../../support/objects.ts";
 import { proxyOptions } from "../../../support/service-world.ts";
 
@@ -76,6 +76,47 @@ describe("pod CIDRs", () => {
   });
 });
 
+describe("the Node of this host", () => {
+  const good = node("node1", { addresses: [internal("10.0.0.1")] });
+  const other = node("node2", { addresses: [internal("10.0.0.2")] });
+  const own = () => ownNode("node1", proxyOptions({ enableIpv6: false }));
+
+  test("is named while it has never been seen, with the flag that corrects its name", () => {
+    expect(own()([other])).toEqual({
+      node: undefined,
+      problems: [
+        "Node \"node1\" not found; if that is not this node's name, correct --hostname-override, or NODE_NAME, or the host's name",
+      ],
+    });
+  });
+
+  test("is of no use without an address of an enabled family", () => {
+    const look = own();
+    for (const addresses of [[], [internal("fd00::1")], [{ type: "Hostname", address: "x" }]]) {
+      expect(look([node("node1", { addresses })])).toEqual({
+        node: undefined,
+        problems: [
+          'Node "node1" has no IPv4 address in status.addresses; its kubelet or cloud controller has to set one',
+        ],
+      });
+    }
+  });
+
+  test("is remembered when it goes or loses its addresses, which is said, and followed when it is back", () => {
+    const look = own();
+    expect(look([other, good])).toEqual({ node: good, problems: [] });
+    expect(look([other]).node).toBe(good);
+    expect(look([other]).problems).toEqual([
+      expect.stringMatching(/^Node "node1" not found; .* address 10\.0\.0\.1, stays in use; /),
+    ]);
+    const empty = look([node("node1", { addresses: [] })]);
+    expect(empty.node).toBe(good);
+    expect(empty.problems).toHaveLength(1);
+    const moved = node("node1", { addresses: [internal("10.0.0.9")] });
+    expect(look([moved])).toEqual({ node: moved, problems: [] });
+  });
+});
+
 describe("facts", () => {
   const strict = proxyOptions({
     serviceExternalIpRange: ["203.0.113.0/24", "192.168.1.0/24"],
@@ -95,7 +136,7 @@ describe("facts", () => {
     { link: "kube-dummy-if", family: 4, address: "203.0.113.8" },
   ] as const;
   const facts = (options = strict, all = nodes) =>
-    nodeFacts("node1", all, host, options, externalRanges(options));
+    nodeFacts(all[0], all, host, options, externalRanges(options));
 
   test("name the zone, and the addresses that an external IP may meet: not VIPs on our own link", () => {
     expect(facts()).toMatchObject({
@@ -103,7 +144,8 @@ describe("facts", () => {
       ownAddresses: ["192.168.1.10", "203.0.113.7"],
       otherNodes: ["192.168.1.11"],
     });
-    expect(facts(strict, [])).toMatchObject({ families: [], otherNodes: [] });
+    expect(nodeFacts(undefined, [], host, strict, externalRanges(strict)))
+      .toMatchObject({ families: [], otherNodes: [] });
     const loose = { ...strict, strictExternalIpValidation: false };
     expect(facts(loose).ownAddresses).toContain("10.9.9.9");
   });
