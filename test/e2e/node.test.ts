@@ -7,6 +7,7 @@ import { passLab } from "./lab.ts";
 const FOLDER = join(import.meta.dir, "input");
 
 const SCENARIOS = {
+  "foreign-link": "puts nothing onto a link of kube-router, says so, and heals when that is gone",
   "node-gone":
     "waits for a Node that it has never seen, and goes on by what it knows of one that is gone",
 };

@@ -490,11 +490,12 @@ export class Engine {
     this.#reason = reason;
   }
 
-  /** A failed op of a kind that the whole plugin stands on. */
+  /** What the whole plugin stands on and cannot have: a failed op, or something of others in its place. */
   #foundationFailure(): string | undefined {
     for (const { tracker, failures } of this.#tables) {
       if (tracker.resource.foundation !== true) continue;
       for (const { error } of failures.values()) return error.message;
+      for (const { foreign, reason } of tracker.conflicts) if (foreign === true) return reason;
     }
     return undefined;
   }
