@@ -61,7 +61,7 @@ export function ownNode(
     const now = [...nodes].find(({ metadata }) => metadata.name === name);
     if (now !== undefined && nodeFamilies(now, options).length > 0) {
       last = now;
-      return { node: now, problems: [] };
+      return { node: now, problems: podCIDRProblems(now) };
     }
     const kept = last === undefined
       ? ""
@@ -147,13 +147,39 @@ export function addressesOf(node: Node): readonly string[] {
   );
 }
 
-/** From kube-router's annotations, else from the spec; either of the two annotations is enough (trap T33). */
-function podCIDRsOf(node: Node): readonly string[] {
-  const { annotations } = node.metadata;
-  const annotated = [
-    ...(annotations["kube-router.io/pod-cidrs"] ?? "").split(","),
-    annotations["kube-router.io/pod-cidr"] ?? "",
-  ].map((text) => text.trim()).filter((text) => text !== "");
-  const given = annotated.length > 0 ? annotated : node.spec.podCIDRs;
-  return [...new Set(given.flatMap((text) => canonicalCidr(text) ?? []))];
+const POD_CIDRS = ["kube-router.io/pod-cidrs", "kube-router.io/pod-cidr"] as const;
+
+/**
+ * From kube-router's annotations, else from the spec; either of the two annotations is enough (trap T33). What is no CIDR
+ * costs itself; annotations without a single one count as absent.
+ */
+function podCIDRsOf({ metadata, spec }: Node): readonly string[] {
+  const good = (texts: readonly string[]): readonly string[] =>
+    texts.flatMap((text) => canonicalCidr(text) ?? []);
+  const annotated = good(POD_CIDRS.flatMap((name) => items(metadata.annotations[name])));
+  return [...new Set(annotated.length > 0 ? annotated : good(spec.podCIDRs))];
+}
+
+function items(list = ""): readonly string[] {
+  return list.split(",").map((text) => text.trim()).filter((text) => text !== "");
+}
+
+/** What is wrong with a Node's pod CIDRs: each text that is none, and what is done without it. */
+export function podCIDRProblems(node: Node): readonly string[] {
+  const { metadata: { name, annotations }, spec } = node;
+  const used = podCIDRsOf(node);
+  const instead = used.length > 0
+    ? `${used.join(", ")} is taken`
+    : "none is known, and all traffic to Services gets the node's address as its source";
+  const sources = [
+    ...POD_CIDRS.map((key) => [`annotation ${key}`, items(annotations[key])] as const),
+    ["spec.podCIDRs", spec.podCIDRs] as const,
+  ];
+  return sources.flatMap(([where, texts]) => {
+    const bad = texts.filter((text) => canonicalCidr(text) === undefined);
+    if (bad.length === 0) return [];
+    const list = bad.map((text) => `"${text}"`).join(", ");
+    const remedy = `correct it to CIDRs such as "10.244.1.0/24"`;
+    return [`Node "${name}": ${where} holds ${list}, which is no CIDR; ${instead}; ${remedy}`];
+  });
 }

@@ -76,6 +76,43 @@ describe("pod CIDRs", () => {
   });
 });
 
+describe("a pod CIDR that is none", () => {
+  const problems = (annotations: Record<string, string>, podCIDRs = ["10.244.1.0/24"]) => {
+    const addresses = [internal("10.0.0.1")];
+    const one = node("node1", { addresses, podCIDRs, metadata: { annotations } });
+    return ownNode("node1", proxyOptions())([one]).problems;
+  };
+  const ANNOTATION = "kube-router.io/pod-cidr";
+
+  test("is reported on the Node, and the spec's is taken in place of an annotation without any", () => {
+    expect(problems({ [ANNOTATION]: "10.1.0.0" })).toEqual([
+      `Node "node1": annotation ${ANNOTATION} holds "10.1.0.0", which is no CIDR; 10.244.1.0/24 is taken; ` +
+      'correct it to CIDRs such as "10.244.1.0/24"',
+    ]);
+    const annotations = { [ANNOTATION]: "10.1.0.0" };
+    expect(families({ podCIDRs: ["10.244.1.0/24"], metadata: { annotations } })[0]?.podCIDRs)
+      .toEqual(["10.244.1.0/24"]);
+  });
+
+  test("is passed over beside others", () => {
+    expect(problems({ [`${ANNOTATION}s`]: "10.1.0.0/24,10.2.0.0/33, x" })).toEqual([
+      expect.stringMatching(/holds "10\.2\.0\.0\/33", "x", .* 10\.1\.0\.0\/24 is taken; /),
+    ]);
+  });
+
+  test("and no other: then all is masqueraded, which is said", () => {
+    expect(problems({ [ANNOTATION]: "10.1.0.0" }, [])).toEqual([
+      expect.stringContaining("none is known, and all traffic to Services gets the node's address"),
+    ]);
+    expect(problems({}, ["10.244.1.0"])).toEqual([expect.stringContaining("spec.podCIDRs holds")]);
+  });
+
+  test("is none where nothing is given", () => {
+    expect(problems({}, [])).toEqual([]);
+    expect(problems({ [ANNOTATION]: "" })).toEqual([]);
+  });
+});
+
 describe("the Node of this host", () => {
   const good = node("node1", { addresses: [internal("10.0.0.1")] });
   const other = node("node2", { addresses: [internal("10.0.0.2")] });
