@@ -56,7 +56,7 @@ export function statusText(status: AgentStatus, now: number): string {
       "  ",
       " ",
     ),
-    ...waitingFor.map((cause) => `  waiting for ${cause}`),
+    ...waitingFor.map((cause) => `  - ${cause}`),
   ];
   if (source !== undefined) {
     lines.push(`source  ${source.from}: ${source.connected ? "connected" : "not connected"}`);

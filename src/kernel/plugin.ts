@@ -108,6 +108,11 @@ export interface StoreLike<T> {
 export interface Input {
   readonly name: string;
   readonly synced: boolean;
+  /**
+   * What it lacks beyond the first lists to be synced, with the remedy: shown as what the plugin waits for. Absent: nothing,
+   * or only those lists, of which the source tells.
+   */
+  readonly waitsFor?: string | undefined;
   /** When the cause of the last wake reached this process, by `performance.now()`; only for measuring. */
   readonly receivedAt?: number | undefined;
   /** Calls `wake` with the units that may have changed. An event wakes; state decides. */

@@ -12,6 +12,8 @@ export interface Conflict {
   readonly kind: string;
   readonly key: string;
   readonly reason: string;
+  /** Linux holds what is not ours there; else two units of the plugin want the key. */
+  readonly foreign?: true;
 }
 
 /** What to do about one key: an op, a conflict, or nothing. */
@@ -47,9 +49,10 @@ export function decide<T>(
     conflict: {
       kind: resource.kind,
       key: resource.key(want),
-      reason: `Linux holds ${
-        resource.describe(have.item)
-      }, which is not ours; remove it, or stop wanting it`,
+      reason: `Linux holds ${resource.describe(have.item)}, which is not ours; ${
+        resource.remedy?.(have.item) ?? "remove it when nobody else needs it"
+      }`,
+      foreign: true,
     },
   };
 }

@@ -33,9 +33,13 @@ export interface Resource<T> {
    * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.
    */
   retire?(have: T): T;
+  /** What a user does about an item that stands at a wanted key and is not ours. Absent: "remove it". */
+  remedy?(have: T): string;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
+  /** Set where an item may as well stand on a parent that the plugin does not want: a route on anybody's link. */
+  readonly parentMayBeOthers?: boolean;
 }
 
 /** What a plugin holds: enough to want items, not to write them. */

@@ -401,6 +401,7 @@ export class Tracker<T> {
   #heldBack(slot: Slot<T>, item: T): boolean {
     if (this.#parent === undefined || this.resource.parent === undefined) return false;
     const key = this.resource.parent(item);
+    if (this.#standsAlone(key)) return false;
     if (this.#parent.#slots.get(key)?.owned === true) return false;
     if (this.#waitsFor.get(slot) === key) return true;
     this.#stopWaiting(slot);
@@ -409,6 +410,12 @@ export class Tracker<T> {
     if (others === undefined) this.#waiting.set(key, new Set([slot]));
     else others.add(slot);
     return true;
+  }
+
+  /** Whether a parent is none of the plugin's business. */
+  #standsAlone(parent: string): boolean {
+    if (this.resource.parentMayBeOthers !== true || this.#parent === undefined) return false;
+    return this.#parent.#slots.get(parent)?.unit === undefined;
   }
 
   #stopWaiting(slot: Slot<T>): void {
@@ -434,19 +441,23 @@ export class Tracker<T> {
   /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */
   #orphaned({ key, item }: Slot<T>): Conflict | undefined {
     if (this.#parent === undefined || item === undefined) return undefined;
+    if (this.resource.parentMayBeOthers === true) return undefined;
     const parent = this.resource.parent?.(item) ?? "";
     if (this.#parent.holder(parent) !== undefined) return undefined;
     const { kind } = this.#parent.resource;
     return {
       kind: this.resource.kind,
       key,
-      reason: `its ${kind} "${parent}" is not ours; want that as well, or stop wanting this`,
+      reason:
+        `its ${kind} "${parent}" is not one that the plugin wants; it has to want both, or neither`,
     };
   }
 
   #foreignParent(item: T): boolean {
     if (this.#parent === undefined || this.resource.parent === undefined) return false;
-    const parent = this.#parent.#slots.get(this.resource.parent(item));
+    const key = this.resource.parent(item);
+    const parent = this.#parent.#slots.get(key);
+    if (this.#standsAlone(key)) return false;
     return parent?.have !== undefined && !parent.owned;
   }
 
@@ -523,6 +534,8 @@ export class Tracker<T> {
     }
     this.contest(slot);
     if (this.resource.exclusive === true) this.#dirtyChildren(unit);
+    // Nobody wants it any more: others' is as good.
+    if (slot.unit === undefined) { for (const child of this.#children) child.#release(slot.key); }
   }
 
   /** The holder of an exclusive key may have changed: what hangs below it must be judged again. */

@@ -93,6 +93,8 @@ const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBU
 const LOGGED_WARNINGS = 20;
 /** Milliseconds that a round may take to end when the agent stops. */
 const STOP_TIMEOUT = 5_000;
+/** Milliseconds after which the log says what is waited for. */
+const WAIT_TOLD = 3_000;
 const LISTED_PROBLEMS = 100;
 const NO_KEYS: ReadonlySet<string> = new Set();
 
@@ -109,6 +111,9 @@ export class Engine {
   /** A round runs, its first synchronous part included. */
   #busy = false;
   #cancelTimer: (() => void) | undefined;
+  /** What the log says, or is about to say, that is waited for. */
+  #toldWait: string | undefined;
+  #cancelWait: (() => void) | undefined;
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
@@ -217,6 +222,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
+    this.#cancelWait?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
     const { clock, log } = this.#options;
@@ -236,9 +242,17 @@ export class Engine {
     return this.#phase;
   }
 
-  /** Why the plugin is degraded as a whole, while it is. */
+  /** Why the plugin is degraded as a whole, while it is; or what it waits for besides first lists. */
   get reason(): string | undefined {
-    return this.#reason;
+    return this.#phase === "waiting" ? this.waitsFor : this.#reason;
+  }
+
+  /** What its inputs lack besides first lists, with the remedy. */
+  get waitsFor(): string | undefined {
+    const texts = this.#units.flatMap(({ reconciler }) =>
+      reconciler.inputs.flatMap((input) => input.synced ? [] : input.waitsFor ?? [])
+    );
+    return texts.length === 0 ? undefined : [...new Set(texts)].join("; ");
   }
 
   /** What this plugin wants at `key`. */
@@ -270,10 +284,11 @@ export class Engine {
 
   status(): PluginStatus {
     const problems = this.#problems();
+    const { reason } = this;
     return {
       name: this.#options.owner.name,
       phase: this.#phase,
-      ...(this.#reason === undefined ? {} : { reason: this.#reason }),
+      ...(reason === undefined ? {} : { reason }),
       owned: Object.fromEntries(
         this.#tables.map((open) => [open.tracker.resource.kind, open.tracker.owned()]),
       ),
@@ -373,12 +388,24 @@ export class Engine {
   }
 
   #wake(): void {
-    if (!this.#started || this.#stopped || this.#busy || !this.#synced()) return;
+    if (!this.#started || this.#stopped || this.#busy) return;
+    if (!this.#synced()) return this.#tellWait();
     const { minInterval } = this.#options;
     const backoff = this.#failedRounds === 0 ? 0 : retryDelay(this.#failedRounds);
     // The interval holds for retries and read-backs too, so that no mistake makes rounds run hot.
     const at = this.#due() ? -Infinity : this.#nextWork();
     this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
+  }
+
+  /** Says in the log what is waited for, where that takes more than a moment. Sources tell of missing lists. */
+  #tellWait(): void {
+    const { clock, log } = this.#options;
+    const reason = this.waitsFor;
+    if (reason === this.#toldWait) return;
+    this.#cancelWait?.();
+    this.#toldWait = reason;
+    if (reason === undefined) return;
+    this.#cancelWait = clock.after(WAIT_TOLD, () => log.warn("Plugin waits", { reason }));
   }
 
   /** When the next retry, look at what retires, or full read-back is due. */
@@ -416,6 +443,7 @@ export class Engine {
     this.#wokenAt = undefined;
     if (this.#phase === "waiting") {
       this.#phase = "starting";
+      this.#cancelWait?.();
       observer?.begin?.();
     }
     observer?.roundStarts?.();
@@ -462,11 +490,12 @@ export class Engine {
     this.#reason = reason;
   }
 
-  /** A failed op of a kind that the whole plugin stands on. */
+  /** What the whole plugin stands on and cannot have: a failed op, or something of others in its place. */
   #foundationFailure(): string | undefined {
     for (const { tracker, failures } of this.#tables) {
       if (tracker.resource.foundation !== true) continue;
       for (const { error } of failures.values()) return error.message;
+      for (const { foreign, reason } of tracker.conflicts) if (foreign === true) return reason;
     }
     return undefined;
   }

@@ -158,10 +158,8 @@ export class Runtime {
   waitingFor(): readonly string[] {
     const causes = [...this.#missingLists()];
     for (const host of this.#hosts) {
-      const phase = phaseOf(host);
-      if (phase === "ready") continue;
-      const reason = host.failure ?? host.engine?.reason;
-      causes.push(`plugin ${host.name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`);
+      const cause = this.#causeOf(host, causes.length > 0);
+      if (cause !== undefined) causes.push(cause);
     }
     return causes;
   }
@@ -183,6 +181,26 @@ export class Runtime {
       causes.push(`the node is about to be removed: it has the taint ${LEAVING_TAINT}`);
     }
     return causes;
+  }
+
+  /** Why a plugin is not ready, if it is not. */
+  #causeOf(host: Host, listsMissing: boolean): string | undefined {
+    const { name, engine, failure } = host;
+    const phase = phaseOf(host);
+    const reason = failure ?? engine?.reason;
+    switch (phase) {
+      case "ready":
+        return undefined;
+      case "waiting":
+        if (reason !== undefined) return `plugin ${name} waits: ${reason}`;
+        if (engine === undefined) return `plugin ${name} is being set up`;
+        // What it waits for is said already.
+        return listsMissing ? undefined : `plugin ${name} has not begun its first round`;
+      case "starting":
+        return `plugin ${name} is in its first round`;
+      default:
+        return `plugin ${name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`;
+    }
   }
 
   #missingLists(): readonly string[] {
@@ -222,17 +240,19 @@ export class Runtime {
   /**
    * Resolves when every watched kind has its first list.
    *
-   * @throws {Error} after `ms`, naming what is missing
+   * @throws {Error} after `ms`, naming what is missing; or where the lists hold less than a plugin needs
    */
   async synced(ms: number): Promise<void> {
     const clock = this.#options.clock ?? systemClock;
     const deadline = clock.now() + ms;
     while (this.#missingLists().length > 0) {
       if (clock.now() >= deadline) {
-        throw new Error(`After ${ms} ms still missing: ${this.#missingLists().join(", ")}`);
+        throw new Error(`Waited ${ms / 1000} s for ${this.#missingLists().join(", and for ")}`);
       }
       await new Promise<void>((resolve) => clock.after(10, resolve));
     }
+    const waits = this.#hosts.flatMap(({ engine }) => engine?.waitsFor ?? []);
+    if (waits.length > 0) throw new Error(waits.join("; "));
   }
 
   /** What each plugin would do to Linux now. The stores must be synced. */

@@ -156,6 +156,9 @@ export function dsrInput(sources: DsrSources): DsrInput {
     get synced() {
       return shared.synced && services.synced && nodes.synced;
     },
+    get waitsFor() {
+      return shared.waitsFor;
+    },
     subscribe(wake) {
       const waker = (units: Iterable<string>): void => wake(units);
       wakers.add(waker);
@@ -185,5 +188,7 @@ function contextOf(
     const found = host.values().find((each) => canonicalIp(each.address) === address)?.mtu;
     if (found !== undefined) mtu[family] = found;
   }
-  return { node, families, mtu, nodeAddresses: new Set(nodes.flatMap(addressesOf).toSorted()) };
+  // Its own Node may be missing for a while.
+  const addresses = [...nodes.flatMap(addressesOf), ...families.map(({ address }) => address)];
+  return { node, families, mtu, nodeAddresses: new Set(addresses.toSorted()) };
 }

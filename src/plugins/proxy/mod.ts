@@ -20,7 +20,7 @@ import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundatio
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
-import { nodeFacts } from "./node.ts";
+import { nodeFacts, ownNode } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -78,10 +78,25 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
     !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
   const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
-  const facts = derive("nodes", sources, () => ({
-    ...nodeFacts(node, [...stores.nodes.values()], host.values(), options, ranges),
-    extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
-  }));
+  const own = ownNode(node, options);
+  const facts = derive(
+    "nodes",
+    sources,
+    () => {
+      const nodes = [...stores.nodes.values()];
+      const self = own(nodes);
+      return {
+        problems: self.problems,
+        known: {
+          ...nodeFacts(self.node, nodes, host.values(), options, ranges),
+          extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
+        },
+      };
+    },
+    // Without an address of the node nothing can be served: before the first one Linux stays as it is.
+    ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+  );
+  const nodeProblems = derive("the node's problems", [facts], () => facts.value.problems);
 
   const external = tally(services, externalCount);
   let kinds: RoutedKinds | undefined;
@@ -91,7 +106,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
   });
   const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
   const shared = derive("node", [facts, binding, direct], () => {
-    const { obstacles, ...known } = facts.value;
+    const { obstacles, ...known } = facts.value.known;
     const { routed, problems } = bindRanges(
       ranges,
       binding.value,
@@ -151,17 +166,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
 
   reconcile({
     name: "node",
-    inputs: [shared],
+    inputs: [shared, nodeProblems],
     units: () => [""],
     desired(_unit, { want, report }) {
       const { context: { families, routedRanges }, problems } = shared.value;
-      for (const problem of problems) report(problem);
-      if (families.length === 0) {
-        report(
-          `Node "${node}" has no address of an enabled family in status.addresses; no Service can be served ` +
-            "until it has one, or --hostname-override names another Node",
-        );
-      }
+      for (const problem of [...nodeProblems.value, ...problems]) report(problem);
       want(tables.links, vipLink);
       for (const sysctl of sysctls(families, release())) want(tables.sysctls, sysctl);
       for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);

@@ -44,7 +44,7 @@ const ANSWER: AgentStatus = {
 
 test("statusText() says what a person asks first", () => {
   expect(statusText(ANSWER, NOW)).toBe(`routelet 0.1.0 on node1: not ready
-  waiting for plugin proxy is degraded: no ip_vs
+  - plugin proxy is degraded: no ip_vs
 source  https://10.0.0.1:6443: connected
   KIND      OBJECTS  STATE   LAST EVENT
   services  12       synced  3 s ago

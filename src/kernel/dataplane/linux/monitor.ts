@@ -276,7 +276,6 @@ export class Monitor {
     const gone = message.type === RTM_DELLINK;
     if (gone) this.#links.delete(info.index);
     else this.#links.set(info.index, info);
-    this.#rtnl.forgetLinks();
     for (const watch of this.#watches.links) {
       const actual = linkItem(info, watch.owner);
       // A renamed link leaves its old key.

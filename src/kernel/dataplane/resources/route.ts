@@ -46,4 +46,7 @@ export const route: Resource<Route> = {
     `route ${r.type} ${r.destination}${hopsText(r)} table ${r.table}${
       r.source === undefined ? "" : ` src ${r.source}`
     }${r.metric === 0 ? "" : ` metric ${r.metric}`}`,
+  parentKind: "link",
+  parent: (r) => r.nextHops[0]?.link ?? "",
+  parentMayBeOthers: true,
 };

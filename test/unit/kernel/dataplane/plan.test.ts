@@ -35,8 +35,11 @@ describe("decide", () => {
           kind: "route",
           key: routeKind.key(want),
           reason:
-            `Linux holds ${routeKind.describe(other)}, which is not ours; remove it, or stop ` +
-            "wanting it",
+            `Linux holds ${
+              routeKind.describe(other)
+            }, which is not ours; remove it when nobody else ` +
+            "needs it",
+          foreign: true,
         },
       });
     }

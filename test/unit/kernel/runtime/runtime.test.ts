@@ -190,7 +190,7 @@ describe("order", () => {
     const { runtime, cluster, started, settle } = await beside(slow.plugin);
     cluster.sync();
     expect(runtime.ready).toBe(false);
-    expect(runtime.waitingFor()).toEqual(["plugin slow is waiting"]);
+    expect(runtime.waitingFor()).toEqual(["plugin slow is being set up"]);
     expect(runtime.status().applied).toEqual({});
     go?.();
     await started;
@@ -295,7 +295,7 @@ describe("stores", () => {
   test("what is applied is the version that the stores had when all was carried out", async () => {
     const { runtime, cluster, clock, settle, linux } = await running([vips()]);
     expect(runtime.status().applied).toEqual({});
-    expect(runtime.waitingFor()).toEqual(["first list of services", "plugin vips is waiting"]);
+    expect(runtime.waitingFor()).toEqual(["first list of services"]);
     cluster.put("services", service("default/a"));
     cluster.sync();
     const first = cluster.version;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Ledger, openLedger } from "../../../../../src/kernel/dataplane/linux/ledger.ts";
 import { sysctlTable } from "../../../../../src/kernel/dataplane/linux/sysctl.ts";
-import type { Op } from "../../../../../src/kernel/dataplane/resource.ts";
+import type { Drift, Op } from "../../../../../src/kernel/dataplane/resource.ts";
 import type { Sysctl } from "../../../../../src/kernel/dataplane/resources/sysctl.ts";
 
 const owner = { name: "proxy", protocol: 201 };
@@ -14,6 +14,7 @@ const ledgers: Ledger[] = [];
 function open() {
   return sysctlTable({
     root: join(folder, "sys"),
+    periodMs: 1,
     ledger: () => {
       const ledger = openLedger(join(folder, "run"), owner.name, "sysctl");
       ledgers.push(ledger);
@@ -95,6 +96,45 @@ describe("a sysctl", () => {
     mkdirSync(join(folder, "sys/net/folder"));
     const [outcome] = await open().apply([create({ path: "net/folder", value: "1" })]);
     expect(outcome?.error?.message).toStartWith('Cannot create sysctl "net/folder": EISDIR');
+  });
+
+  /** What a table reports whose owner believes in `items`, once `path` is among it. */
+  async function drift(table: ReturnType<typeof open>, items: readonly Sysctl[], path: string) {
+    const actual = new Map(items.map((each) => [each.path, { item: each, owned: true }]));
+    let stop: (() => void) | undefined;
+    const changes = await new Promise<readonly Drift<Sysctl>[]>((resolve) => {
+      stop = table.watch?.({
+        actual,
+        drift(found) {
+          if (found !== "unknown" && found.some(({ key }) => key === path)) resolve(found);
+        },
+      });
+    });
+    stop?.();
+    return changes;
+  }
+
+  test("that somebody changes is noticed, and others are not read", async () => {
+    const table = open();
+    for (const name of ["y", "z"]) writeFileSync(join(folder, "sys/net", name), "0\n");
+    const other: Sysctl = { path: "net/y", value: "1" };
+    await table.apply([create(item), create(other)]);
+    writeFileSync(file(), "5\n");
+    writeFileSync(join(folder, "sys/net/z"), "5\n");
+    expect(await drift(table, [item, other], "net/x")).toEqual([
+      { key: "net/x", actual: { item: { path: "net/x", value: "5" }, owned: true } },
+    ]);
+  });
+
+  test("that is missing, or was left as it is on purpose, is no drift", async () => {
+    const table = open();
+    const careful: Sysctl = { path: "net/z", value: "2", onlyFrom: "1" };
+    writeFileSync(join(folder, "sys/net/z"), "0\n");
+    const absent: Sysctl = { path: "net/absent", value: "1" };
+    await table.apply([create(item), create(absent), create(careful)]);
+    writeFileSync(file(), "5\n");
+    const changes = await drift(table, [absent, careful, item], "net/x");
+    expect(changes.map(({ key }) => key)).toEqual(["net/x"]);
   });
 
   test("outside of /proc/sys is refused", () => {
