@@ -28,6 +28,8 @@ export interface Resource<T> {
   readonly exclusive?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
+  readonly inProcess?: boolean;
   /**
    * The form in which an item of ours is kept for a while after nobody wants it any more: it goes on with what it has begun
    * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.

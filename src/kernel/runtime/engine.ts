@@ -304,7 +304,10 @@ export class Engine {
     const plans: TablePlan[] = [];
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
-      const difference = plan(tracker.resource, tracker.allDesired(), list);
+      const found = plan(tracker.resource, tracker.allDesired(), list);
+      const difference = tracker.resource.inProcess === true
+        ? { ...found, upserts: [], deletes: [] }
+        : found;
       tracker.take("upserts");
       plans.push({
         ...difference,
