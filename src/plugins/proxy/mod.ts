@@ -6,13 +6,14 @@ import type {
   EndpointSlice,
   HostAddress,
   IpvsService,
+  IpvsServiceId,
   Plugin,
   PluginContext,
   Service,
   TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
-import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
+import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
@@ -65,8 +66,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
-  serviceMetrics(context);
-  const { host, input, node, options, reconcile, retire, stores, tables } = context;
+  const { holder, host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
   indexDsr(services);
@@ -121,28 +121,42 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
+  serviceMetrics(context, dsr.behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
+    const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      const unit = holder(tables.ipvsServices, key);
+      return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
+    };
     retire(
       tables.ipvsDestinations,
       (destination, service) =>
         retirementOf(destination, service as IpvsService | undefined, {
           gracePeriod: options.ipvsGracefulPeriod,
           podsAt: (address) => pods.by(BY_ADDRESS, address),
-          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
-          needs({ service }) {
+          behind: (service) => front(service)?.protocol,
+          needs({ service, address: pod }) {
             const { address, family, fwmark } = service;
+            const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
+              items.map((item) => ({ table: table as TableRef<unknown>, item }));
+            if (fwmark !== 0) {
+              const vip = front(service)?.address;
+              if (vip === undefined) return [];
+              const inPod = podItems(pod, family, vip);
+              return [
+                ...wishes(tables.podLinks, inPod.link),
+                ...wishes(tables.podAddresses, inPod.address),
+              ];
+            }
+            // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
-            if (node === undefined || fwmark !== 0) return [];
+            if (node === undefined) return [];
             const items = vipItems(family, address, node.address);
             return [
-              { table: tables.addresses as TableRef<unknown>, item: items.address },
-              { table: tables.routes as TableRef<unknown>, item: items.route },
-              ...drainingMembers(service).map((item) => ({
-                table: tables.ipsetMembers as TableRef<unknown>,
-                item,
-              })),
+              ...wishes(tables.addresses, items.address),
+              ...wishes(tables.routes, items.route),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
             ];
           },
         }),
