@@ -38,6 +38,12 @@ export interface Resource<T> {
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
+  /**
+   * A kind, and the key of it that an item judges, such as the virtual service whose clients a firewall entry refuses. Only the
+   * unit that holds that key may want the item, and only while Linux holds nothing of others there.
+   */
+  readonly subjectKind?: string;
+  subject?(item: T): string | undefined;
 }
 
 /** What a plugin holds: enough to want items, not to write them. */

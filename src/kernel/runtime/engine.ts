@@ -145,6 +145,10 @@ export class Engine {
         unwatch: undefined,
       };
     });
+    for (const { tracker } of this.#tables) {
+      const subjects = byKind.get(tracker.resource.subjectKind ?? "");
+      if (subjects !== undefined) tracker.judge(subjects);
+    }
     this.#evaluation = new Evaluation({
       plugin: options.owner.name,
       tables: this.#tables,

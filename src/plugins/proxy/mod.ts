@@ -2,15 +2,16 @@
 
 import { release } from "node:os";
 import { contains, parseCidr } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  HostAddress,
-  IpvsService,
-  IpvsServiceId,
-  Plugin,
-  PluginContext,
-  Service,
-  TableRef,
+import {
+  type EndpointSlice,
+  type HostAddress,
+  ipvsFwmarkId,
+  type IpvsService,
+  type IpvsServiceId,
+  type Plugin,
+  type PluginContext,
+  type Service,
+  type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
 import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
@@ -224,7 +225,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      const members = firewallMembers(plan, problems, ({ id, family }) => {
+        const mark = marked?.frontends.get(id.key)?.mark;
+        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+      });
+      for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);
