@@ -28,6 +28,8 @@ export interface Resource<T> {
   readonly exclusive?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
+  readonly inProcess?: boolean;
   /**
    * The form in which an item of ours is kept for a while after nobody wants it any more: it goes on with what it has begun
    * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.
@@ -40,6 +42,12 @@ export interface Resource<T> {
   parent?(item: T): string;
   /** Set where an item may as well stand on a parent that the plugin does not want: a route on anybody's link. */
   readonly parentMayBeOthers?: boolean;
+  /**
+   * A kind, and the key of it that an item judges, such as the virtual service whose clients a firewall entry refuses. Only the
+   * unit that holds that key may want the item, and only while Linux holds nothing of others there.
+   */
+  readonly subjectKind?: string;
+  subject?(item: T): string | undefined;
 }
 
 /** What a plugin holds: enough to want items, not to write them. */

@@ -30,6 +30,9 @@ export class Tracker<T> {
   readonly #drifted = new Set<Slot<T>>();
   readonly #children: Tracker<unknown>[] = [];
   readonly #parent: Tracker<unknown> | undefined;
+  /** The tracker of `resource.subjectKind`, and those whose subjects are here. */
+  #subjects: Tracker<unknown> | undefined;
+  readonly #judges: Tracker<unknown>[] = [];
   /** Keys that are held back, by parent, and the parent that each of them waits for. */
   readonly #waiting = new Map<string, Set<Slot<T>>>();
   readonly #waitsFor = new Map<Slot<T>, string>();
@@ -49,6 +52,12 @@ export class Tracker<T> {
       this.#parent = parent;
       parent.#children.push(this as Tracker<unknown>);
     }
+  }
+
+  /** Says where the keys are that items of this kind judge. */
+  judge(subjects: Tracker<unknown>): void {
+    this.#subjects = subjects;
+    subjects.#judges.push(this as Tracker<unknown>);
   }
 
   /** Linux as it is believed to be now. Live view; what it hands out is made when asked for. */
@@ -315,7 +324,11 @@ export class Tracker<T> {
   /** The claims of a slot, or their order, may have changed. */
   contest(slot: Slot<T>): void {
     this.#mark(slot);
-    if (this.resource.exclusive !== true) return;
+    if (this.resource.exclusive === true) this.#reassess(slot);
+  }
+
+  /** What hangs below a key, or judges it, may be wanted by others now. */
+  #reassess(slot: Slot<T>): void {
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== undefined) this.#dirtyChildren(c.unit);
     }
@@ -362,11 +375,13 @@ export class Tracker<T> {
 
   #hold(slot: Slot<T>, have: T | undefined, owned: boolean): void {
     const changed = slot.owned !== owned || (slot.have === undefined) !== (have === undefined);
+    const foreign = slot.have !== undefined && !slot.owned;
     if (slot.owned !== owned) this.#owned += owned ? 1 : -1;
     slot.have = have;
     slot.owned = owned;
     if (!changed) return;
     for (const child of this.#children) child.#release(slot.key);
+    if (foreign !== (have !== undefined && !owned)) this.#reassess(slot);
   }
 
   #same(one: T, other: T): boolean {
@@ -496,15 +511,28 @@ export class Tracker<T> {
       if (this.#hangsOnHolder && this.resource.parent !== undefined) {
         if (this.#parent?.holder(this.resource.parent(c.item)) !== c.unit) continue;
       }
+      if (!this.#mayJudge(c.unit, c.item)) continue;
       if (best?.unit === undefined || c.unit.rank < best.unit.rank) best = c;
     }
     return best;
   }
 
+  #mayJudge(unit: Unit, item: T): boolean {
+    const key = this.resource.subject?.(item);
+    const subjects = this.#subjects;
+    if (key === undefined || subjects === undefined) return true;
+    const subject = subjects.#slots.get(key);
+    if (subject === undefined || (subject.have !== undefined && !subject.owned)) return false;
+    return subjects.#winner(subject)?.unit === unit;
+  }
+
   #claim(slot: Slot<T>, unit: Unit, item: T): void {
+    const { subject } = this.resource;
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== unit) continue;
-      if (c.item !== undefined && this.#same(item, c.item)) return;
+      const same = c.item !== undefined && this.#same(item, c.item) &&
+        subject?.(item) === subject?.(c.item);
+      if (same) return;
       c.item = item;
       this.#mark(slot);
       return;
@@ -540,9 +568,9 @@ export class Tracker<T> {
 
   /** The holder of an exclusive key may have changed: what hangs below it must be judged again. */
   #dirtyChildren(unit: Unit): void {
-    for (const child of this.#children) {
+    for (const other of [...this.#children, ...this.#judges]) {
       for (const slot of unit.slots) {
-        if (slot.tracker === child) child.#mark(slot);
+        if (slot.tracker === other) other.#mark(slot);
       }
     }
   }

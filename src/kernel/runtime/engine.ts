@@ -150,6 +150,10 @@ export class Engine {
         unwatch: undefined,
       };
     });
+    for (const { tracker } of this.#tables) {
+      const subjects = byKind.get(tracker.resource.subjectKind ?? "");
+      if (subjects !== undefined) tracker.judge(subjects);
+    }
     this.#evaluation = new Evaluation({
       plugin: options.owner.name,
       tables: this.#tables,
@@ -319,7 +323,10 @@ export class Engine {
     const plans: TablePlan[] = [];
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
-      const difference = plan(tracker.resource, tracker.allDesired(), list);
+      const found = plan(tracker.resource, tracker.allDesired(), list);
+      const difference = tracker.resource.inProcess === true
+        ? { ...found, upserts: [], deletes: [] }
+        : found;
       tracker.take("upserts");
       plans.push({
         ...difference,

@@ -2,17 +2,19 @@
 
 import { release } from "node:os";
 import { contains, parseCidr } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  HostAddress,
-  IpvsService,
-  Plugin,
-  PluginContext,
-  Service,
-  TableRef,
+import {
+  type EndpointSlice,
+  type HostAddress,
+  ipvsFwmarkId,
+  type IpvsService,
+  type IpvsServiceId,
+  type Plugin,
+  type PluginContext,
+  type Service,
+  type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
-import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
+import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
@@ -65,8 +67,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
-  serviceMetrics(context);
-  const { host, input, node, options, reconcile, retire, stores, tables } = context;
+  const { holder, host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
   indexDsr(services);
@@ -136,28 +137,42 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
+  serviceMetrics(context, dsr.behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
+    const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      const unit = holder(tables.ipvsServices, key);
+      return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
+    };
     retire(
       tables.ipvsDestinations,
       (destination, service) =>
         retirementOf(destination, service as IpvsService | undefined, {
           gracePeriod: options.ipvsGracefulPeriod,
           podsAt: (address) => pods.by(BY_ADDRESS, address),
-          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
-          needs({ service }) {
+          behind: (service) => front(service)?.protocol,
+          needs({ service, address: pod }) {
             const { address, family, fwmark } = service;
+            const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
+              items.map((item) => ({ table: table as TableRef<unknown>, item }));
+            if (fwmark !== 0) {
+              const vip = front(service)?.address;
+              if (vip === undefined) return [];
+              const inPod = podItems(pod, family, vip);
+              return [
+                ...wishes(tables.podLinks, inPod.link),
+                ...wishes(tables.podAddresses, inPod.address),
+              ];
+            }
+            // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
-            if (node === undefined || fwmark !== 0) return [];
+            if (node === undefined) return [];
             const items = vipItems(family, address, node.address);
             return [
-              { table: tables.addresses as TableRef<unknown>, item: items.address },
-              { table: tables.routes as TableRef<unknown>, item: items.route },
-              ...drainingMembers(service).map((item) => ({
-                table: tables.ipsetMembers as TableRef<unknown>,
-                item,
-              })),
+              ...wishes(tables.addresses, items.address),
+              ...wishes(tables.routes, items.route),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
             ];
           },
         }),
@@ -219,7 +234,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      const members = firewallMembers(plan, problems, ({ id, family }) => {
+        const mark = marked?.frontends.get(id.key)?.mark;
+        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+      });
+      for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);

@@ -1,5 +1,6 @@
 /**
- * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core.
+ * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core,
+ * and once a second where it costs more.
  *
  * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
  * number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
@@ -15,6 +16,8 @@ import { ownsSet } from "./ipset-names.ts";
 import { compared } from "./iptables-watch.ts";
 
 const PERIOD_MS = 500;
+/** A look never waits longer, whatever the one before it cost: on a busy machine its time is mostly others'. */
+const LONGEST_MS = 1000;
 /** Shares of a core that the heads, and the comparing of whole sets in turn, may take, and both at once after a quiet time. */
 const HEADS_SHARE = 0.0025;
 const SCRUB_SHARE = 0.001;
@@ -110,7 +113,7 @@ export class IpsetDrift {
       this.#failing = true;
     }
     if (this.#timer === undefined || this.#closed) return;
-    this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / HEADS_SHARE : 0));
+    this.#schedule(pauseBefore(this.#credit));
   }
 
   /** Before the first list, and where nobody has sets, there is nothing to look at. */
@@ -204,6 +207,11 @@ export class IpsetDrift {
     if (changes.length > 0) watcher.context.drift(changes);
     return changes.length > 0;
   }
+}
+
+/** Milliseconds until the next look, by the credit that is left for looks: ms of a core. */
+export function pauseBefore(credit: number): number {
+  return Math.min(LONGEST_MS, Math.max(PERIOD_MS, -credit / HEADS_SHARE));
 }
 
 function countsOf(heads: readonly SetPart[]): Map<string, number> {
