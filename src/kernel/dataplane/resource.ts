@@ -35,6 +35,8 @@ export interface Resource<T> {
   retire?(have: T): T;
   /** What a user does about an item that stands at a wanted key and is not ours. Absent: "remove it". */
   remedy?(have: T): string;
+  /** Whether Linux made an item by itself beside one of ours: nobody has ever wanted it. */
+  isLitter?(have: T): boolean;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;

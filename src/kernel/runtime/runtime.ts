@@ -156,7 +156,12 @@ export class Runtime {
 
   /** Why the agent is not ready, one text for each cause. */
   waitingFor(): readonly string[] {
-    const causes = [...this.#missingLists()];
+    const causes = [
+      ...this.#missingLists(),
+      ...(this.#options.source.unread ?? []).map((text) =>
+        `${text}; it was never read since the start, and what an earlier run made of it stays in Linux`
+      ),
+    ];
     for (const host of this.#hosts) {
       const cause = this.#causeOf(host, causes.length > 0);
       if (cause !== undefined) causes.push(cause);
@@ -298,6 +303,7 @@ export class Runtime {
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
         fullInterval: this.#options.fullInterval,
+        incomplete: () => (this.#options.source.unread?.length ?? 0) > 0,
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
