@@ -342,7 +342,7 @@ export class Engine {
     for (const units of this.#units) {
       for (const unit of units.values()) {
         for (const reason of unit.reports) {
-          problems.push({ type: "reported", subject: unit.label, reason });
+          problems.push({ type: "problem", subject: unit.label, reason });
         }
         if (unit.failure !== undefined) {
           problems.push({ type: "failed", subject: unit.label, reason: unit.failure });

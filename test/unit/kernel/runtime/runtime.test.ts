@@ -295,7 +295,7 @@ describe("stores", () => {
   test("what is applied is the version that the stores had when all was carried out", async () => {
     const { runtime, cluster, clock, settle, linux } = await running([vips()]);
     expect(runtime.status().applied).toEqual({});
-    expect(runtime.waitingFor()).toEqual(["first list of services"]);
+    expect(runtime.waitingFor()).toEqual(["no list of services yet"]);
     cluster.put("services", service("default/a"));
     cluster.sync();
     const first = cluster.version;
