@@ -35,8 +35,12 @@ export interface Resource<T> {
    * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.
    */
   retire?(have: T): T;
+  /** What stands there when an item of ours is removed, where that is not nothing: "back to 0". */
+  after?(have: T): string | undefined;
   /** What a user does about an item that stands at a wanted key and is not ours. Absent: "remove it". */
   remedy?(have: T): string;
+  /** Whether Linux made an item by itself beside one of ours: nobody has ever wanted it. */
+  isLitter?(have: T): boolean;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
@@ -66,6 +70,12 @@ export type Op<T> =
   | { readonly verb: "create"; readonly item: T }
   | { readonly verb: "update"; readonly item: T; readonly have: T }
   | { readonly verb: "delete"; readonly item: T };
+
+/** The item of an op on one line; of a deletion with what stands there afterwards. */
+export function described<T>(resource: Resource<T>, { verb, item }: Op<T>): string {
+  const after = verb === "delete" ? resource.after?.(item) : undefined;
+  return `${resource.describe(item)}${after === undefined ? "" : ` (${after})`}`;
+}
 
 /** What became of one op. */
 export interface Outcome<T> {

@@ -32,6 +32,8 @@ export class Slot<T = unknown> implements Claim<T> {
   owned = false;
   /** Its tracker has it among those to look at. */
   dirty = false;
+  /** Somebody has wanted it since the start. */
+  wasWanted = false;
   unit: Unit | undefined = undefined;
   item: T | undefined = undefined;
   next: Claim<T> | undefined = undefined;

@@ -44,6 +44,11 @@ export class Tracker<T> {
   #kept: ReadonlySet<string> = NO_KEYS;
   #listed = false;
   #owned = 0;
+  /**
+   * Set while objects are missing of which an earlier run may have known: what is ours in Linux and was never wanted since
+   * the start stays. Keys must be looked at again (`replaceActual`) when it ends.
+   */
+  keepsUnknown = false;
 
   /** @param parent the tracker of `resource.parentKind`, if there is one */
   constructor(resource: Resource<T>, parent?: Tracker<unknown>) {
@@ -392,6 +397,7 @@ export class Tracker<T> {
     const winner = this.#winner(slot);
     const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
     const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
+    if (this.#isUnknown(slot, decision)) return undefined;
     const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
     const held = upsert && this.#heldBack(slot, decision.op.item);
     if (!held) this.#stopWaiting(slot);
@@ -401,6 +407,18 @@ export class Tracker<T> {
         (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot.key, conflict);
     return held ? undefined : decision;
+  }
+
+  #isUnknown(slot: Slot<T>, decision: Decision<T>): boolean {
+    if (!this.keepsUnknown || slot.wasWanted) return false;
+    return decision !== undefined && "op" in decision && decision.op.verb === "delete" &&
+      this.resource.isLitter?.(decision.op.item) !== true;
+  }
+
+  /** Whether the deletion of a key is not to be planned now. */
+  keeps(op: Op<T>): boolean {
+    const slot = this.#slots.get(this.resource.key(op.item));
+    return slot !== undefined && this.#isUnknown(slot, { op });
   }
 
   #note(key: string, conflict: Conflict | undefined): void {
@@ -528,6 +546,7 @@ export class Tracker<T> {
 
   #claim(slot: Slot<T>, unit: Unit, item: T): void {
     const { subject } = this.resource;
+    slot.wasWanted = true;
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== unit) continue;
       const same = c.item !== undefined && this.#same(item, c.item) &&

@@ -58,6 +58,8 @@ export interface EngineOptions {
   readonly fullInterval: number;
   /** Another plugin that wants this key, if one does, and what it wants there. */
   readonly heldElsewhere: (kind: string, key: string) => Holder | undefined;
+  /** Whether objects are missing of which an earlier run may have known: what it left in Linux is not removed then. */
+  readonly incomplete: () => boolean;
   /** Called when something that `status` or `settled` say may have changed. */
   readonly onChange: () => void;
 }
@@ -117,6 +119,8 @@ export class Engine {
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
+  /** What an earlier run left stays for now. */
+  #keepsUnknown = false;
   /** When the first change arrived that no round has taken up. */
   #wokenAt: number | undefined;
   #failedRounds = 0;
@@ -311,6 +315,7 @@ export class Engine {
    * @throws {KernelError} when Linux cannot be read
    */
   async preview(): Promise<readonly TablePlan[]> {
+    this.#noteIncomplete();
     this.#evaluate();
     const lists: (readonly Actual<unknown>[])[] = [];
     for (const { table, tracker } of this.#tables) {
@@ -330,6 +335,7 @@ export class Engine {
       tracker.take("upserts");
       plans.push({
         ...difference,
+        deletes: difference.deletes.filter((op) => !tracker.keeps(op)),
         conflicts: [...tracker.conflicts],
         resource: tracker.resource,
       });
@@ -343,7 +349,7 @@ export class Engine {
     for (const units of this.#units) {
       for (const unit of units.values()) {
         for (const reason of unit.reports) {
-          problems.push({ type: "reported", subject: unit.label, reason });
+          problems.push({ type: "problem", subject: unit.label, reason });
         }
         if (unit.failure !== undefined) {
           problems.push({ type: "failed", subject: unit.label, reason: unit.failure });
@@ -391,6 +397,7 @@ export class Engine {
   /** Whether there is work that does not wait for a retry. */
   #due(): boolean {
     return this.#units.some((units) => units.dirty) ||
+      this.#keepsUnknown && !this.#options.incomplete() ||
       this.#tables.some((open) => open.stale || open.tracker.pending > 0);
   }
 
@@ -460,6 +467,7 @@ export class Engine {
         for (const open of this.#tables) open.stale = true;
         for (const units of this.#units) units.mark("all");
       }
+      this.#noteIncomplete();
       this.#retry(start);
       await this.#list();
       this.#evaluate();
@@ -487,6 +495,15 @@ export class Engine {
     const sinceEvent = woken === undefined ? {} : { sinceEvent: this.#lastEnd - woken };
     observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
     log.debug("Round done", { ms: this.#lastRoundMs, ...sinceEvent, ok });
+  }
+
+  #noteIncomplete(): void {
+    const before = this.#keepsUnknown;
+    this.#keepsUnknown = this.#options.incomplete();
+    for (const open of this.#tables) {
+      open.tracker.keepsUnknown = this.#keepsUnknown;
+      if (before && !this.#keepsUnknown) open.stale = true;
+    }
   }
 
   #judge(reason: string | undefined): void {

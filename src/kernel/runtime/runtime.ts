@@ -3,7 +3,7 @@
  * fails is named and degraded; the others go on.
  */
 
-import type { ClusterSource, KindName, SourceState } from "../cluster/store.ts";
+import type { ClusterSource, KindName, KindState, SourceState } from "../cluster/store.ts";
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import type { TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
@@ -156,7 +156,12 @@ export class Runtime {
 
   /** Why the agent is not ready, one text for each cause. */
   waitingFor(): readonly string[] {
-    const causes = [...this.#missingLists()];
+    const causes = [
+      ...this.#missingLists(),
+      ...(this.#options.source.unread ?? []).map((text) =>
+        `${text}; it was never read since the start, and what an earlier run made of it stays in Linux`
+      ),
+    ];
     for (const host of this.#hosts) {
       const cause = this.#causeOf(host, causes.length > 0);
       if (cause !== undefined) causes.push(cause);
@@ -203,12 +208,15 @@ export class Runtime {
     }
   }
 
-  #missingLists(): readonly string[] {
+  #missing(): readonly KindState[] {
     return this.#options.source.state.kinds
-      .filter((state) => !state.synced && this.#watched.has(state.kind))
-      .map(({ kind, lastError }) =>
-        `first list of ${kind}${lastError === undefined ? "" : `: ${lastError}`}`
-      );
+      .filter((state) => !state.synced && this.#watched.has(state.kind));
+  }
+
+  #missingLists(): readonly string[] {
+    return this.#missing().map(({ kind, lastError }) =>
+      `no list of ${kind} yet${lastError === undefined ? "" : `: ${lastError}`}`
+    );
   }
 
   status(): RuntimeStatus {
@@ -247,7 +255,14 @@ export class Runtime {
     const deadline = clock.now() + ms;
     while (this.#missingLists().length > 0) {
       if (clock.now() >= deadline) {
-        throw new Error(`Waited ${ms / 1000} s for ${this.#missingLists().join(", and for ")}`);
+        const missing = this.#missing();
+        // The reason of one is, but for the kind's name, that of all.
+        const reason = missing.find(({ lastError }) => lastError !== undefined)?.lastError;
+        throw new Error(
+          `No list of ${missing.map(({ kind }) => kind).join(", ")} came within ${ms / 1000} s${
+            reason === undefined ? "" : `: ${reason}`
+          }`,
+        );
       }
       await new Promise<void>((resolve) => clock.after(10, resolve));
     }
@@ -298,6 +313,7 @@ export class Runtime {
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
         fullInterval: this.#options.fullInterval,
+        incomplete: () => (this.#options.source.unread?.length ?? 0) > 0,
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();

@@ -81,6 +81,31 @@ cp "$HERE/services.yaml" "$CLUSTER/zz-copy.yaml"
 says "an object that is there twice is told of" 'WARN +Object is in the manifests twice: the first is taken .*file=zz-copy.yaml line=1 object="services default/web" first=services.yaml:1'
 rm "$CLUSTER/zz-copy.yaml"
 
+# A file that is broken when the agent starts: what an earlier run made of it stays, all else is served and changed.
+stop
+rm "$CLUSTER/more.yaml"
+sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+cp "$HERE/services.yaml" "$CLUSTER/new.yaml" && sed -i 's/name: web,/name: fresh,/; s/name: other,/name: fresh-too,/; s/10.96.1.1/10.96.1.5/; s/10.96.1.2/10.96.1.6/; /nodePort/s/, nodePort: 30081//' "$CLUSTER/new.yaml"
+agent --manifests "$CLUSTER"
+within 10 "what is in order is served" goes_to "TCP 10.96.1.5:80" "10.244.1.5:8080 10.244.1.6:8080 "
+served "and so is what an earlier run made of the broken file" 10.96.1.1 80 "$BOTH"
+expect "what it made of a file that is gone stays meanwhile" "$(destinations 'TCP 10.96.1.3:80')" "10.244.1.5:8080 10.244.1.6:8080 "
+has "the node is not ready" "$(ask_health readyz)" '^- services.yaml:[34]: .*; it was never read since the start, and what an earlier run made of it stays in Linux$'
+rm "$CLUSTER/new.yaml"
+within 5 "what this run made goes as ever" goes_to "TCP 10.96.1.5:80" ""
+expect "plan agrees" "$(routelet plan 2>/dev/null)" ""
+cp "$HERE/services.yaml" "$CLUSTER/services.yaml"
+within 5 "when the file is in order what nobody wants goes" goes_to "TCP 10.96.1.3:80" ""
+served "and its own objects are served" 10.96.1.1 80 "$BOTH"
+within 5 "and the node is ready" is_ready
+cat >"$CLUSTER/more.yaml" <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: more, namespace: default }
+spec: { clusterIP: 10.96.1.3, selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }
+YAML
+within 5 "and files come as before" goes_to "TCP 10.96.1.3:80" "10.244.1.5:8080 10.244.1.6:8080 "
+
 # Files go, and the folder itself.
 rm "$CLUSTER/more.yaml"
 within 5 "a file that is removed takes its objects along" goes_to "TCP 10.96.1.3:80" ""

@@ -130,7 +130,8 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
         try {
           const now = inside(() => readValue(file(path)));
           const value = now ?? ("absent" in mark ? mark.absent : "");
-          return { item: { path, value }, owned: true };
+          const was = "was" in mark ? mark.was : value;
+          return { item: { path, value, was }, owned: true };
         } catch (error) {
           throw wrapped("list sysctl", { path, value: "" }, error);
         }

@@ -532,7 +532,7 @@ describe("a unit that throws", () => {
     }));
     const { status } = await serving({ linux, dataplane });
     expect(status().problems[0]).toEqual({
-      type: "reported",
+      type: "problem",
       subject: "unit web",
       reason: `Refused ipvs service ${SERVICE} rr: its name is odd`,
     });
@@ -547,9 +547,9 @@ describe("a unit that throws", () => {
     await settle();
     toy.wake(["web"]);
     await settle();
-    expect(takeLog()).toEqual(["warn Object ignored"]);
+    expect(takeLog()).toEqual(["warn Object has a problem"]);
     expect(status().problems).toEqual([
-      { type: "reported", subject: "unit web", reason: "the port is odd" },
+      { type: "problem", subject: "unit web", reason: "the port is odd" },
     ]);
     toy.interfere(undefined);
     toy.wake(["web"]);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Ledger, openLedger } from "../../../../../src/kernel/dataplane/linux/ledger.ts";
 import { sysctlTable } from "../../../../../src/kernel/dataplane/linux/sysctl.ts";
-import type { Drift, Op } from "../../../../../src/kernel/dataplane/resource.ts";
+import { described, type Drift, type Op } from "../../../../../src/kernel/dataplane/resource.ts";
 import type { Sysctl } from "../../../../../src/kernel/dataplane/resources/sysctl.ts";
 
 const owner = { name: "proxy", protocol: 201 };
@@ -52,7 +52,20 @@ describe("a sysctl", () => {
   test("is marked before it is written: after a death between the two it is ours and unchanged", async () => {
     await open().apply([create(item)]);
     writeFileSync(file(), "0\n");
-    expect(await open().list()).toEqual([{ item: { path: "net/x", value: "0" }, owned: true }]);
+    expect(await open().list()).toEqual([
+      { item: { path: "net/x", value: "0", was: "0" }, owned: true },
+    ]);
+  });
+
+  test("says what it goes back to, where that is known", async () => {
+    await open().apply([create(item)]);
+    const [have] = await open().list();
+    if (have === undefined) throw new Error("not listed");
+    const removal = (sysctl: Sysctl) => described(open().resource, remove(sysctl));
+    expect(removal(have.item)).toBe("sysctl net/x = 1 (back to 0)");
+    expect(removal({ ...have.item, was: "1" })).toBe("sysctl net/x = 1 (as before)");
+    expect(removal(item)).toBe("sysctl net/x = 1 (back to its value of before)");
+    expect(described(open().resource, create(item))).toBe("sysctl net/x = 1");
   });
 
   test("that this Linux lacks is a note, and no plan asks for it again", async () => {
@@ -60,7 +73,7 @@ describe("a sysctl", () => {
     const [outcome] = await open().apply([create(absent)]);
     expect(outcome?.error).toBeUndefined();
     expect(outcome?.note).toBe("this Linux has no such sysctl");
-    expect(await open().list()).toEqual([{ item: absent, owned: true }]);
+    expect(await open().list()).toEqual([{ item: { ...absent, was: "1" }, owned: true }]);
     writeFileSync(join(folder, "sys/net/y"), "0\n");
     expect((await open().list())[0]?.item.value).toBe("0");
   });
