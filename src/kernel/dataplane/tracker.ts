@@ -186,7 +186,7 @@ export class Tracker<T> {
       for (; at < queue.length; at++) {
         const slot = queue[at] as Slot<T>;
         const decision = this.#decide(slot);
-        const op = decision !== undefined && "op" in decision ? decision.op : undefined;
+        const op = decision?.verb === "conflict" ? undefined : decision;
         if (op !== undefined && (op.verb === "delete") !== (verbs === "deletes")) {
           this.#dirty.push(slot);
           continue;
@@ -217,8 +217,8 @@ export class Tracker<T> {
     const items: T[] = [];
     for (const slot of this.#dirty) {
       const decision = this.#decide(slot);
-      if (decision !== undefined && "op" in decision && decision.op.verb === "delete") {
-        items.push(decision.op.item);
+      if (decision?.verb === "delete") {
+        items.push(decision.item);
       }
     }
     return items;
@@ -257,7 +257,7 @@ export class Tracker<T> {
   inOrder(key: string): boolean {
     const slot = this.#slots.get(key);
     const decision = slot === undefined ? undefined : this.#decide(slot);
-    return decision === undefined || "conflict" in decision;
+    return decision === undefined || decision.verb === "conflict";
   }
 
   /** An op succeeded: Linux now holds what it said. Returns whether that was a repair. */
@@ -377,13 +377,11 @@ export class Tracker<T> {
     const winner = this.#winner(slot);
     const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
     const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
-    const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
-    const held = upsert && this.#heldBack(slot, decision.op.item);
+    const upsert = decision?.verb === "create" || decision?.verb === "update";
+    const held = upsert && this.#heldBack(slot, decision.item);
     if (!held) this.#stopWaiting(slot);
-    const conflict = decision !== undefined && "conflict" in decision
-      ? decision.conflict
-      : this.#lost(slot, winner) ??
-        (held || winner === undefined ? this.#orphaned(slot) : undefined);
+    const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
+      (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot.key, conflict);
     return held ? undefined : decision;
   }
