@@ -200,7 +200,7 @@ export class Tracker<T> {
       for (; at < queue.length; at++) {
         const slot = queue[at] as Slot<T>;
         const decision = this.#decide(slot);
-        const op = decision !== undefined && "op" in decision ? decision.op : undefined;
+        const op = decision?.verb === "conflict" ? undefined : decision;
         if (op !== undefined && (op.verb === "delete") !== (verbs === "deletes")) {
           this.#dirty.push(slot);
           continue;
@@ -231,8 +231,8 @@ export class Tracker<T> {
     const items: T[] = [];
     for (const slot of this.#dirty) {
       const decision = this.#decide(slot);
-      if (decision !== undefined && "op" in decision && decision.op.verb === "delete") {
-        items.push(decision.op.item);
+      if (decision?.verb === "delete") {
+        items.push(decision.item);
       }
     }
     return items;
@@ -271,7 +271,7 @@ export class Tracker<T> {
   inOrder(key: string): boolean {
     const slot = this.#slots.get(key);
     const decision = slot === undefined ? undefined : this.#decide(slot);
-    return decision === undefined || "conflict" in decision;
+    return decision === undefined || decision.verb === "conflict";
   }
 
   /** An op succeeded: Linux now holds what it said. Returns whether that was a repair. */
@@ -398,27 +398,24 @@ export class Tracker<T> {
     const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
     const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
     if (this.#isUnknown(slot, decision)) return undefined;
-    const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
-    const held = upsert && this.#heldBack(slot, decision.op.item);
+    const upsert = decision?.verb === "create" || decision?.verb === "update";
+    const held = upsert && this.#heldBack(slot, decision.item);
     if (!held) this.#stopWaiting(slot);
-    const conflict = decision !== undefined && "conflict" in decision
-      ? decision.conflict
-      : this.#lost(slot, winner) ??
-        (held || winner === undefined ? this.#orphaned(slot) : undefined);
+    const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
+      (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot.key, conflict);
     return held ? undefined : decision;
   }
 
   #isUnknown(slot: Slot<T>, decision: Decision<T>): boolean {
     if (!this.keepsUnknown || slot.wasWanted) return false;
-    return decision !== undefined && "op" in decision && decision.op.verb === "delete" &&
-      this.resource.isLitter?.(decision.op.item) !== true;
+    return decision?.verb === "delete" && this.resource.isLitter?.(decision.item) !== true;
   }
 
   /** Whether the deletion of a key is not to be planned now. */
   keeps(op: Op<T>): boolean {
     const slot = this.#slots.get(this.resource.key(op.item));
-    return slot !== undefined && this.#isUnknown(slot, { op });
+    return slot !== undefined && this.#isUnknown(slot, op);
   }
 
   #note(key: string, conflict: Conflict | undefined): void {

@@ -462,6 +462,8 @@ export class Engine {
     }
     observer?.roundStarts?.();
     let ok = true;
+    let listed = start;
+    let evaluated = start;
     try {
       if (start >= this.#nextFull) {
         for (const open of this.#tables) open.stale = true;
@@ -470,7 +472,9 @@ export class Engine {
       this.#noteIncomplete();
       this.#retry(start);
       await this.#list();
+      listed = clock.now();
       this.#evaluate();
+      evaluated = clock.now();
       for (const retiring of this.#retiring) await retiring.round();
       this.#keep();
       for (const open of this.#tables) await this.#apply(open, "upserts");
@@ -494,7 +498,13 @@ export class Engine {
     if (start >= this.#nextFull && ok) this.#nextFull = this.#lastEnd + this.#options.fullInterval;
     const sinceEvent = woken === undefined ? {} : { sinceEvent: this.#lastEnd - woken };
     observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
-    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceEvent, ok });
+    log.debug("Round done", {
+      ms: this.#lastRoundMs,
+      l: listed - start,
+      e: evaluated - listed,
+      ...sinceEvent,
+      ok,
+    });
   }
 
   #noteIncomplete(): void {

@@ -437,10 +437,37 @@ function storeInput<T>(
     try {
       return units(object);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = textOf(error);
       log.error("Input failed; all units are looked at", { input: store.kind, reason });
       return "all";
     }
+  };
+  const wakes = new Set<Wake>();
+  let leave: (() => void) | undefined;
+  const tell = (changes: Parameters<Parameters<StoreLike<T>["subscribe"]>[0]>[0]): void => {
+    // An empty wake matters too: the store may just have become synced.
+    const woken = unitsOfChanges(changes);
+    for (const wake of [...wakes]) {
+      try {
+        wake(woken);
+      } catch (error) {
+        log.error("Input failed", { input: store.kind, reason: textOf(error) });
+      }
+    }
+  };
+  const unitsOfChanges = (
+    changes: readonly { readonly previous?: T; readonly current?: T }[],
+  ): ReadonlySet<string> | "all" => {
+    const woken = new Set<string>();
+    for (const { previous, current } of changes) {
+      for (const object of [previous, current]) {
+        if (object === undefined) continue;
+        const names = unitsOf(object);
+        if (names === "all") return "all";
+        for (const name of names) woken.add(name);
+      }
+    }
+    return woken;
   };
   return {
     name: store.kind,
@@ -450,21 +477,25 @@ function storeInput<T>(
     get receivedAt() {
       return store.receivedAt;
     },
-    subscribe: (wake) =>
-      store.subscribe((changes) => {
-        const woken = new Set<string>();
-        for (const { previous, current } of changes) {
-          for (const object of [previous, current]) {
-            if (object === undefined) continue;
-            const names = unitsOf(object);
-            if (names === "all") return wake("all");
-            for (const name of names) woken.add(name);
-          }
-        }
-        // An empty wake matters too: the store may just have become synced.
-        wake(woken);
-      }),
+    subscribe(wake) {
+      // One subscription for all: at 10,000 changes the names that each would make anew are megabytes.
+      leave ??= store.subscribe(tell);
+      const own: Wake = (woken) => wake(woken);
+      wakes.add(own);
+      return () => {
+        wakes.delete(own);
+        if (wakes.size > 0) return;
+        leave?.();
+        leave = undefined;
+      };
+    },
   };
+}
+
+type Wake = (units: Iterable<string> | "all") => void;
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function within(ms: number, setup: Promise<void>): Promise<void> {

@@ -123,7 +123,7 @@ export function collect<T>(
     },
     values() {
       if (all) values.clear();
-      for (const unit of all ? [...units()] : stale) {
+      for (const unit of all ? units() : stale) {
         if (concerns(unit)) values.set(unit, compute(unit));
         else values.delete(unit);
       }

@@ -222,9 +222,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
       dsr,
     ],
-    *units() {
-      for (const service of services.values()) yield serviceKey(service);
-    },
+    units: () => services.keys(),
     rank,
     desired(unit, { want, report }) {
       const service = services.get(unit);
