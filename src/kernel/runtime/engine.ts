@@ -296,7 +296,8 @@ export class Engine {
       owned: Object.fromEntries(
         this.#tables.map((open) => [open.tracker.resource.kind, open.tracker.owned()]),
       ),
-      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0),
+      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0) +
+        this.#units.reduce((sum, units) => sum + units.pending, 0),
       problems: problems.slice(0, LISTED_PROBLEMS),
       problemCount: problems.length,
       rounds: this.#rounds,
