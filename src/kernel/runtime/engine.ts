@@ -1,5 +1,5 @@
 /**
- * Makes Linux what one plugin's reconcilers say. 600 lines because it is one state machine: every part of a round shares
+ * Makes Linux what one plugin's reconcilers say. 700 lines because it is one state machine: every part of a round shares
  * the trackers, the failures and the timer.
  *
  * A wake marks units dirty; a round evaluates them, then creates and updates down the kinds and deletes back up.
