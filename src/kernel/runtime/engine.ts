@@ -1,5 +1,5 @@
 /**
- * Makes Linux what one plugin's reconcilers say. 600 lines because it is one state machine: every part of a round shares
+ * Makes Linux what one plugin's reconcilers say. 700 lines because it is one state machine: every part of a round shares
  * the trackers, the failures and the timer.
  *
  * A wake marks units dirty; a round evaluates them, then creates and updates down the kinds and deletes back up.
@@ -300,7 +300,8 @@ export class Engine {
       owned: Object.fromEntries(
         this.#tables.map((open) => [open.tracker.resource.kind, open.tracker.owned()]),
       ),
-      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0),
+      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0) +
+        this.#units.reduce((sum, units) => sum + units.pending, 0),
       problems: problems.slice(0, LISTED_PROBLEMS),
       problemCount: problems.length,
       rounds: this.#rounds,

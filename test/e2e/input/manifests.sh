@@ -58,8 +58,9 @@ served "a pod without the label is not asked" 10.96.1.1 80 "4 default/web-1"
 cp "$HERE/cluster.yaml" "$CLUSTER/pods.yaml"
 within 5 "a file that is written over takes effect" goes_to "TCP 10.96.1.1:80" "10.244.1.5:8080 10.244.1.6:8080 "
 
-# A file that is broken.
-sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+# A file that is broken. Moved into place: one that is read while it is empty has lost its objects.
+sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/.new"
+mv "$CLUSTER/.new" "$CLUSTER/services.yaml"
 says "a broken file is told of with line and reason" 'WARN +Manifest cannot be read: the last good state of its objects stays .*file=services.yaml line=[34] reason='
 has "the status says it" "$(routelet status)" 'services.yaml:[34]: '
 served "its objects stay" 10.96.1.1 80 "$BOTH"
@@ -73,7 +74,8 @@ says "a file that is in order again is told of" 'INFO +Manifest is in order agai
 expect "a broken file is told of once" "$(log | grep -c 'Manifest cannot be read')" 1
 
 # An object that is wrong in a file that is not.
-sed 's/port: 81/port: eighty/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+sed 's/port: 81/port: eighty/' "$HERE/services.yaml" >"$CLUSTER/.new"
+mv "$CLUSTER/.new" "$CLUSTER/services.yaml"
 says "a wrong object is told of with line and field" 'WARN +Object in a manifest is refused: its last good state stays .*file=services.yaml line=6 object="Service "default/other"" reason=.*port'
 expect "its last good state stays" "$(destinations 'TCP 10.96.1.2:81')" "10.244.1.5:8080 10.244.1.6:8080 "
 cp "$HERE/services.yaml" "$CLUSTER/services.yaml"
