@@ -87,7 +87,8 @@ export interface Wish {
 
 /**
  * Says how an item that nobody wants any more is kept, or undefined where it goes at once. As pure as
- * {@linkcode Reconciler.desired}: it may be asked for an item that an earlier life of the agent left.
+ * {@linkcode Reconciler.desired}: it may be asked for an item that an earlier life of the agent left,
+ * and is asked again at each round while the item is kept: undefined then ends it.
  *
  * @param parent what Linux holds at the item's parent, for kinds that have one
  */

@@ -135,6 +135,18 @@ describe("an item that nobody wants any more", () => {
     expect(weights(made)).toEqual([`${B} 1`]);
   });
 
+  test("goes as soon as the rule keeps it no more", async () => {
+    let stands = true;
+    const made = await serving({}, () => stands ? { ms: GRACE } : undefined);
+    made.toy.set("web", wants.address(VIP), ...served(AT, B));
+    await made.clock.advance(1_000);
+    expect(weights(made)).toEqual(drained);
+    stands = false;
+    made.toy.set("other", wants.address("10.96.0.9"));
+    await made.clock.advance(1_000);
+    expect(weights(made)).toEqual([`${B} 1`]);
+  });
+
   test("is deleted once more where Linux refused, not kept again", async () => {
     const made = await serving();
     made.toy.set("web", wants.address(VIP), ...served(AT, B));

@@ -132,6 +132,15 @@ describe("an endpoint of direct server return that goes", () => {
     expect([marks(), inPods()]).toEqual([[], []]);
   });
 
+  test("stops draining when its Service goes", async () => {
+    const { cluster, put, settle, weights, marks, inPods } = await world(true);
+    await put(B);
+    expect(weights()).toContain("10.244.1.5:80 0");
+    cluster.remove("services", "default/web");
+    await settle();
+    expect([marks(), inPods()]).toEqual([[], []]);
+  });
+
   test("nor when its Service is no longer for direct server return", async () => {
     const { cluster, settle, marks, inPods, linux } = await world(true);
     cluster.put("services", direct({ metadata: { annotations: {} } }));

@@ -1,9 +1,9 @@
-/** S5, S9, S10, S21, S25, S26, S28 and S29: what becomes of traffic besides the choice of an endpoint. */
+/** S5, S9, S10, S21, S25, S26, S28, S29 and S34: what becomes of traffic besides the choice of an endpoint. */
 
 import { expect } from "bun:test";
 import { parseCidr } from "../../../../../src/kernel/ip.ts";
 import type { FilterRule } from "../../../../../src/kernel/plugin.ts";
-import { masquerade } from "../../../../../src/plugins/proxy/foundation.ts";
+import { masquerade, sysctls } from "../../../../../src/plugins/proxy/foundation.ts";
 import { hairpinItems, hairpinPart } from "../../../../../src/plugins/proxy/hairpin.ts";
 import { healthCheckOf } from "../../../../../src/plugins/proxy/health-check.ts";
 import { planService } from "../../../../../src/plugins/proxy/service-plan.ts";
@@ -179,3 +179,8 @@ eachStack(
     expect([runtime.ready, linux.dump()]).toEqual([true, before]);
   },
 );
+
+eachStack("S34: conntrack translates what is out of its window, in every family", (s) => {
+  expect(sysctls(s.context().families, "6.1.0"))
+    .toContainEqual({ path: "net/netfilter/nf_conntrack_tcp_be_liberal", value: "1" });
+});
