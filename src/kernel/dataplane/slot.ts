@@ -81,7 +81,7 @@ export class ActualView<T> implements ReadonlyMap<string, Actual<T>> {
   }
 
   *keys(): MapIterator<string> {
-    for (const [key] of this.entries()) yield key;
+    for (const [key, { have }] of this.#slots) if (have !== undefined) yield key;
   }
 
   *values(): MapIterator<Actual<T>> {

@@ -501,8 +501,8 @@ export class Engine {
     observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
     log.debug("Round done", {
       ms: this.#lastRoundMs,
-      l: listed - start,
-      e: evaluated - listed,
+      listMs: listed - start,
+      evaluateMs: evaluated - listed,
       ...sinceEvent,
       ok,
     });

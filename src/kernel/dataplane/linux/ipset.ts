@@ -41,6 +41,8 @@ export class IpsetState {
   readonly #options: SocketOptions;
   readonly #revisions = new Map<string, number>();
   #socket: NetlinkSocket | undefined;
+  /** For lists that are read bit by bit. */
+  #scanning: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
@@ -62,7 +64,8 @@ export class IpsetState {
 
   close(): void {
     this.#socket?.close();
-    this.#socket = undefined;
+    this.#scanning?.close();
+    this.#socket = this.#scanning = undefined;
   }
 
   /** Whether ops are being carried out now. */
@@ -102,6 +105,31 @@ export class IpsetState {
           remedy: 'load it on the host with "modprobe ip_set" or use a kernel that has it',
         });
       });
+    }
+  }
+
+  /**
+   * The members of one set, part by part; one call at a time.
+   *
+   * @param take false ends it
+   * @returns whether all were read; a set that is gone has none
+   * @throws {KernelError}
+   */
+  async scan(
+    name: string,
+    take: (members: readonly IpSetMember[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    this.#scanning ??= new NetlinkSocket(NETLINK_NETFILTER, this.#options);
+    try {
+      return await this.#scanning.dumpInParts(
+        "list ipset",
+        (w) => writeList(w, name),
+        readList,
+        (parts) => take(parts.flatMap(({ members }) => members)),
+      );
+    } catch (error) {
+      if (error instanceof KernelError && error.code === "ENOENT") return true;
+      throw error;
     }
   }
 
