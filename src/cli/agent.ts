@@ -9,6 +9,7 @@ import type { Plugin } from "../kernel/plugin.ts";
 import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
 import proxy from "../plugins/proxy/mod.ts";
+import router from "../plugins/router/mod.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
@@ -21,6 +22,12 @@ interface BuiltIn {
 
 const BUILT_INS: readonly BuiltIn[] = [
   { plugin: proxy as Plugin<never>, protocol: 201, enabled: (flags) => flags.runServiceProxy },
+  {
+    plugin: router as Plugin<never>,
+    protocol: 202,
+    // Its default is kube-router's, and means nothing yet: the router runs where somebody asks for it.
+    enabled: (flags) => flags.runRouter && flags.given.includes("run-router"),
+  },
 ];
 
 /** The plugins that the flags switch on. */

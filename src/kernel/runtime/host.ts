@@ -46,13 +46,19 @@ function read(): readonly HostAddress[] {
   return Object.entries(networkInterfaces()).flatMap(([link, addresses]) => {
     // A node has a link for each pod, with a link-local address at most: their files are not read.
     const mtu = addresses?.some(isGlobal) === true ? mtuOf(link) : undefined;
-    return (addresses ?? []).map(({ address, family }): HostAddress => ({
+    return (addresses ?? []).map(({ address, family, cidr }): HostAddress => ({
       link,
       family: family === "IPv4" ? 4 : 6,
       address,
+      ...prefixOf(cidr),
       ...(mtu === undefined ? {} : { mtu }),
     }));
   });
+}
+
+function prefixOf(cidr: string | null): { readonly prefix?: number } {
+  const prefix = Number(/\/([0-9]+)$/.exec(cidr ?? "")?.[1] ?? NaN);
+  return Number.isInteger(prefix) ? { prefix } : {};
 }
 
 function isGlobal({ address, internal }: { address: string; internal: boolean }): boolean {
