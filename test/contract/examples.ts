@@ -149,7 +149,7 @@ export function examples(world: WorldKind): readonly Example[] {
     }),
     example(tables.links, {
       name: "tunnel in UDP",
-      needs: "fou.port",
+      needs: "tunnel in UDP",
       item: { ...tunnel, tunnel: { ...tunnel.tunnel, ttl: 225, gue: { port: 5555 } } },
       changed: { ...tunnel, tunnel: { ...tunnel.tunnel, ttl: 225, gue: { port: 5556 } } },
       second: {

@@ -125,7 +125,9 @@ function survey(): {
   const all = (reason: string) => {
     for (const kind of ["link", "address", "route", "rule", "sysctl"]) lacks.set(kind, reason);
     for (const kind of ["ipset", "ipset.member", "chain", "jump"]) lacks.set(kind, reason);
-    for (const kind of ["tunnel", "fou.port", "bridge", "cni.conf"]) lacks.set(kind, reason);
+    for (const kind of ["tunnel", "tunnel in UDP", "fou.port", "bridge", "cni.conf"]) {
+      lacks.set(kind, reason);
+    }
     for (const kind of ["pod.link", "pod.address"]) lacks.set(kind, reason);
     for (const kind of ["ipvs.service", "ipvs.destination"]) lacks.set(kind, reason);
   };
@@ -150,6 +152,10 @@ function survey(): {
   for (const module of ["ip_vs", "fou", "fou6"]) run("modprobe", module);
   if (!tunnels || !inside("ip", "fou", "show")) {
     lacks.set("fou.port", "this machine's Linux lacks fou");
+  }
+  const inUdp = ["ip", "-n", name, "link", "add", "udp0", "type", "ipip", "local", NODE[4]];
+  if (!run(...inUdp, "remote", "192.0.2.9", "ttl", "9", "encap", "gue", "encap-dport", "5555").ok) {
+    lacks.set("tunnel in UDP", "this machine's Linux lacks tunnels in UDP");
   }
   if (!existsSync("/proc/net/ip_vs")) {
     for (const kind of ["ipvs.service", "ipvs.destination"]) {

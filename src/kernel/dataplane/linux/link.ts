@@ -110,6 +110,9 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
 }
 
 function remedy(op: Op<Link>, refusal: Refusal): string | undefined {
+  if (refusal.errno === errno.EINVAL && op.item.tunnel?.gue !== undefined) {
+    return "this Linux may lack tunnels in UDP (CONFIG_NET_FOU_IP_TUNNELS); use --overlay-encap=ipip";
+  }
   return refusal.errno === errno.EOPNOTSUPP
     ? `load the kernel module of link type "${op.item.type}" (modprobe ${
       op.item.type === "ip6tnl" ? "ip6_tunnel" : op.item.type
