@@ -2,7 +2,7 @@
  * Network namespaces with our speaker in one and routing daemons of others in the rest, each on a link of its own:
  * link N has 198.18.N.1 and fd00:N::1 at our end, .2 and ::2 at the daemon's.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -226,6 +226,7 @@ export async function until<T>(
 /** BIRD on link `n`, as AS 65000 + `n`, unless `bgp` says otherwise. */
 export class Bird {
   readonly socket: string;
+  readonly #child: Child;
 
   constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
     this.socket = join(world.folder, `bird${n}.ctl`);
@@ -234,7 +235,17 @@ export class Bird {
       `router id 10.255.0.${n};\nprotocol device { }\n${config}\n`,
     );
     const pid = join(world.folder, `bird${n}.pid`);
-    world.spawn(namespace, ["bird", "-f", "-c", file, "-s", this.socket, "-P", pid], `bird${n}`);
+    this.#child = world.spawn(
+      namespace,
+      ["bird", "-f", "-c", file, "-s", this.socket, "-P", pid],
+      `bird${n}`,
+    );
+  }
+
+  /** Without a word to anyone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
   ask(command: string): string {
@@ -252,12 +263,21 @@ export class Bird {
 export class Frr {
   readonly folder: string;
 
-  constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
+  constructor(
+    readonly world: World,
+    readonly namespace: string,
+    n: number,
+    config: string,
+    bfd?: string,
+  ) {
     this.folder = join(world.folder, `frr${n}`);
-    Bun.spawnSync(["mkdir", "-p", this.folder]);
+    mkdirSync(this.folder, { recursive: true });
     const file = world.file(`frr${n}.conf`, `log stdout\n${config}\n`);
-    const common = ["--vty_socket", this.folder, "-u", "root", "-g", "root"];
-    if (/^bfd$/m.test(config)) {
+    const common = ["--vty_socket", this.folder];
+    if (bfd !== undefined) {
+      // It insists on its own user; what it may not read it takes for an empty configuration.
+      chmodSync(world.folder, 0o755);
+      Bun.spawnSync(["chown", "-R", "frr:frr", this.folder]);
       world.spawn(namespace, [
         `${FRR}/bfdd`,
         ...common,
@@ -266,7 +286,7 @@ export class Frr {
         "--bfdctl",
         join(this.folder, "bfdd.sock"),
         "-f",
-        file,
+        world.file(`bfdd${n}.conf`, `log stdout\n${bfd}\n`),
         "-i",
         join(this.folder, "bfdd.pid"),
       ], `bfdd${n}`);
@@ -275,6 +295,10 @@ export class Frr {
       `${FRR}/bgpd`,
       "-S",
       "-n",
+      "-u",
+      "root",
+      "-g",
+      "root",
       ...common,
       "-z",
       join(this.folder, "zserv"),

@@ -1,26 +1,55 @@
-/** BFD (RFC 5880, 5881, 5883) for the peers of the speaker, in a thread of its own. */
+/** BFD (RFC 5880, 5881, 5883) for the peers of the speaker, in a thread of its own that runs while there is a session. */
 
-export type BfdState = "down" | "init" | "up" | "admin-down";
+import type { BfdPeer, BfdState, FromWorker, ToWorker } from "./messages.ts";
 
-export interface BfdPeer {
-  readonly address: string;
-  readonly localAddress: string;
-  readonly multihop: boolean;
-  readonly port: number;
-  readonly detectMultiplier: number;
-  /** Microseconds. */
-  readonly desiredMinTx: number;
-  /** Microseconds. */
-  readonly requiredMinRx: number;
-}
+export type { BfdPeer, BfdState } from "./messages.ts";
+
+/** For the last packets, which tell peers that we end BFD on purpose. */
+const CLOSE_MS = 500;
 
 export class Bfd {
+  readonly #changed: (peer: string, state: BfdState, diagnostic: string) => void;
+  readonly #report: (message: string, fields: Record<string, string>) => void;
+  #worker: Worker | undefined;
+  #closed: (() => void) | undefined;
+
   constructor(
-    _changed: (peer: string, state: BfdState, diagnostic: string) => void,
-    _report: (message: string, fields: Record<string, string>) => void,
-  ) {}
+    changed: (peer: string, state: BfdState, diagnostic: string) => void,
+    report: (message: string, fields: Record<string, string>) => void,
+  ) {
+    this.#changed = changed;
+    this.#report = report;
+  }
 
-  set(_peers: readonly BfdPeer[]): void {}
+  /** All sessions that should run. */
+  set(peers: readonly BfdPeer[]): void {
+    if (peers.length === 0 && this.#worker === undefined) return;
+    this.#worker ??= this.#start();
+    this.#worker.postMessage({ peers } satisfies ToWorker);
+  }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    this.#worker = undefined;
+    const done = new Promise<void>((resolve) => this.#closed = resolve);
+    worker.postMessage({ peers: [], done: true } satisfies ToWorker);
+    await Promise.race([done, Bun.sleep(CLOSE_MS)]);
+    worker.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    worker.onmessage = ({ data }: { data: FromWorker }) => {
+      if (data.kind === "changed") this.#changed(data.peer, data.state, data.diagnostic);
+      else if (data.kind === "report") this.#report(data.message, data.fields);
+      else this.#closed?.();
+    };
+    worker.onerror = (event) => {
+      this.#report("The thread of BFD failed", { reason: event.message });
+    };
+    // The process may end while it runs.
+    worker.unref();
+    return worker;
+  }
 }

@@ -18,6 +18,7 @@ import { LocalRoutes } from "./local-routes.ts";
 import { announce, reimport, withdraw } from "./received.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
+import type { BfdState, CoreOutput } from "./output.ts";
 import { type ExportCache, flushPeer, resend } from "./flush.ts";
 import {
   createPeer,
@@ -38,22 +39,6 @@ import { CeaseCode } from "./wire/constants.ts";
 import type { Frame } from "./wire/framer.ts";
 import { decodeRefresh, RefreshSubtype } from "./wire/messages.ts";
 import { UpdateDecoder } from "./wire/update.ts";
-
-/** What the driver does for the core. Nothing of it may call back into the core at once. */
-export interface CoreOutput {
-  dial(connection: number, peer: PeerConfig): void;
-  send(connection: number, bytes: Uint8Array): void;
-  close(connection: number, abort: boolean): void;
-  /** Prefixes whose use changed. */
-  best(family: Family, ids: readonly number[]): void;
-  settled(family: Family): void;
-  event(event: SpeakerEvent): void;
-  /** The BFD sessions that should run have changed. */
-  bfd(): void;
-  random(): number;
-}
-
-export type BfdState = "down" | "init" | "up" | "admin-down";
 
 const REPORT_EVERY_MS = 60_000;
 

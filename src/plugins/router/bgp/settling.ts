@@ -56,7 +56,7 @@ function isHeard(peer: Peer, family: Family, gone: boolean): boolean {
   if (peer.config.shutdown || !familiesOf(peer.config).includes(family)) return true;
   if (peer.negotiated === undefined) return gone;
   if (peer.endOfRib[family] || !peer.negotiated.families.includes(family)) return true;
+  // Who offers the capability sends End-of-RIB, also without naming a family (RFC 4724 section 3).
   const graceful = peer.negotiated.gracefulRestart;
-  return graceful === undefined || graceful.restarting ||
-    !graceful.families.some((one) => one.family === family);
+  return graceful === undefined || graceful.restarting;
 }

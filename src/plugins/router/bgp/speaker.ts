@@ -3,7 +3,8 @@
 import type { Family } from "../../../kernel/ip.ts";
 import { Bfd, type BfdPeer } from "../bfd/mod.ts";
 import { peerKey } from "./config.ts";
-import { Core, type CoreOutput } from "./core.ts";
+import { Core } from "./core.ts";
+import type { CoreOutput } from "./output.ts";
 import { Driver } from "./driver/driver.ts";
 import type {
   BestChange,

@@ -244,6 +244,8 @@ export interface NeighborView {
   /** Of the last end, or of the last attempt: one sentence. */
   readonly lastError: string | undefined;
   readonly lastErrorAt: number | undefined;
+  /** The last NOTIFICATION that was sent or received, with its reason. */
+  readonly lastNotification: string | undefined;
   /** What the peer restarts for: seconds left, or absent. */
   readonly restartingUntil: number | undefined;
   readonly bfd: "down" | "init" | "up" | "admin-down" | undefined;

@@ -288,6 +288,7 @@ export function neighborViews(core: Core): NeighborView[] {
       flaps: peer.flaps,
       lastError: session.lastError,
       lastErrorAt: session.lastErrorAt,
+      lastNotification: session.lastNotification,
       restartingUntil: peer.restartUntil,
       bfd: peer.bfd,
       prefixes: { 4: family(4), 6: family(6) },

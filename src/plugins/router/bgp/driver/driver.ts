@@ -16,7 +16,8 @@ import {
   socketError,
 } from "../../net/libc.ts";
 import { passwordBytes, peerFamily, peerKey } from "../config.ts";
-import type { Core, CoreOutput } from "../core.ts";
+import type { Core } from "../core.ts";
+import type { CoreOutput } from "../output.ts";
 import type { PeerConfig } from "../types.ts";
 import { Connection } from "./connection.ts";
 

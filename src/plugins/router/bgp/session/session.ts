@@ -94,6 +94,8 @@ export class Session {
   since = 0;
   establishedCount = 0;
   lastError: string | undefined;
+  /** The last one that was sent or received, with its reason. */
+  lastNotification: string | undefined;
   lastErrorAt: number | undefined;
   readonly #config: SessionConfig;
   readonly #out: SessionOutput;
@@ -238,6 +240,7 @@ export class Session {
     const reason = `${error.message}: sent ${errorName(error.code, error.subcode)}`;
     const was = connection.phase;
     this.#drop(connection, false);
+    this.lastNotification = reason;
     this.#fail(reason, now);
     if (was === "Established") this.#fell(now, reason, false);
     // A collision's other connection may be the good one.
@@ -423,6 +426,7 @@ export class Session {
     const reason = `The peer sent ${errorName(code, subcode)}${
       text === undefined ? "" : `, "${text}"`
     }`;
+    this.lastNotification = reason;
     this.#fail(reason, now);
     if (was === "Established") this.#fell(now, reason, false);
     if (this.#connections.size === 0) this.#backOff(now);
