@@ -49,6 +49,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
+        answer: (question, query) => agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());

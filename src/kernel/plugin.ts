@@ -79,6 +79,11 @@ export interface PluginContext<Options> {
    */
   background(begin: () => BackgroundEnd | Promise<BackgroundEnd>): void;
   /**
+   * Answers a question that a command asks over the agent's socket, which only root may open: `GET
+   * /plugins/<plugin>/<topic>?<query>`. What it gives is sent as JSON; a `RangeError` means that the question is wrong.
+   */
+  answer(topic: string, respond: (query: URLSearchParams) => unknown): void;
+  /**
    * Makes an input of a store: `units` names the units that an object bears on, or "all" of them. It is
    * asked for the object before and after each change.
    */

@@ -34,7 +34,7 @@ for (const [name, place, there] of PLACES) {
         topology: TOPOLOGY,
         script: SCRIPT,
         place,
-        timeout: 240,
+        timeout: 400,
         env: { REPOSITORY, BUN: process.execPath },
       });
       if (result.status !== 0) throw new Error(result.report());
@@ -45,6 +45,6 @@ for (const [name, place, there] of PLACES) {
       expect(log).toMatch(/\n *0 fail\n/);
       expect(log).toMatch(/\(pass\) Linux keeps the contract > IPVS destination: /);
     },
-    300_000,
+    450_000,
   );
 }

@@ -31,6 +31,7 @@ for (const [name, sentence] of Object.entries(SCRIPTS)) {
 const SEEDS: Readonly<Record<string, string>> = {
   "seed-bgp-routers": "routers outside learn VIPs from all nodes and pod CIDRs from theirs",
   "seed-bgp-failover": "clients go on by the second router while the first is away",
+  "seed-banner": "a node shows its BGP, and why a route is announced or not",
 };
 
 for (const [name, sentence] of Object.entries(SEEDS)) {

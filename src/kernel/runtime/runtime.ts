@@ -93,6 +93,8 @@ export class Runtime {
   readonly #watched = new Set<KindName>();
   /** Ends of what plugins run beside their rounds. */
   readonly #tasks: (() => Promise<void>)[] = [];
+  /** What plugins answer, by "plugin/topic". */
+  readonly #answers = new Map<string, (query: URLSearchParams) => unknown>();
   #applied: Record<string, string> = {};
   /** Whether engines start as soon as they are set up. */
   #started = false;
@@ -170,6 +172,15 @@ export class Runtime {
       const end = await running.catch(() => undefined);
       await end?.();
     });
+  }
+
+  /**
+   * A plugin's answer to a question, "plugin/topic"; undefined where nobody answers it.
+   *
+   * @throws {RangeError} where the question is wrong
+   */
+  answer(question: string, query: URLSearchParams): unknown {
+    return this.#answers.get(question)?.(query);
   }
 
   get ready(): boolean {
@@ -336,6 +347,7 @@ export class Runtime {
           ),
         owned: async (table) => await engine?.owned(table as TableRef<unknown>) as never ?? [],
         background: (begin) => void tasks.push(begin),
+        answer: (topic, respond) => void this.#answers.set(`${name}/${topic}`, respond),
         input: (store, units) => storeInput(store, units, log),
       };
       const setup = (plugin as Plugin<unknown>).setup(context);

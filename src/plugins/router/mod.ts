@@ -10,7 +10,12 @@ import type {
   Route,
   Service,
 } from "../../kernel/plugin.ts";
-import { type AdvertisingContext, serviceAdvertisement } from "./advertising.ts";
+import {
+  type AdvertisingContext,
+  type ServiceAdvertisement,
+  serviceAdvertisement,
+} from "./advertising.ts";
+import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } from "./answers.ts";
 import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
 import { globalPeers } from "./external-peers.ts";
 import { derive, settable } from "./inputs.ts";
@@ -237,6 +242,21 @@ function setup(
     },
     onProblems: (problems) => speakerProblems.set(problems),
   });
+  const answering: Answering = {
+    speaker: () => control.speaker,
+    plan: () => peering.value.plan,
+    problems: () => [...peering.value.problems, ...speakerProblems.value],
+    inLinux(prefix) {
+      const learned = rib.learned(prefix);
+      return learned === undefined ? undefined : routeItems(learned, routing.value);
+    },
+    vip: (address) => vipTexts(address, services.values(), announced),
+    now: Date.now,
+  };
+  context.answer("global", () => globalAnswer(answering));
+  context.answer("neighbors", (query) => neighborsAnswer(answering, query));
+  context.answer("rib", (query) => ribAnswer(answering, query));
+  context.answer("why", (query) => whyAnswer(answering, query));
   const sources: readonly Input[] = [peering, facts, advertising, servicesChanged, slicesChanged];
   let running = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
@@ -280,6 +300,25 @@ function setup(
       await control.stop(options.bgpGracefulRestart);
     };
   });
+}
+
+/** What each Service that has an address says of announcing it. */
+function vipTexts(
+  address: string,
+  services: Iterable<Service>,
+  announced: (unit: string) => ServiceAdvertisement | undefined,
+): readonly string[] {
+  const texts: string[] = [];
+  for (const service of services) {
+    const unit = serviceKey(service);
+    const found = announced(unit);
+    if (found?.advertise.some((vip) => vip.address === address) === true) {
+      texts.push(`Service "${unit}" has it announced`);
+    }
+    const reason = found?.withheld.find((each) => each.address === address)?.reason;
+    if (reason !== undefined) texts.push(`Service "${unit}" does not have it announced: ${reason}`);
+  }
+  return texts;
 }
 
 function serviceKey({ metadata }: Service): string {
