@@ -32,6 +32,8 @@ export interface Hosted {
   readonly options: unknown;
   /** Route protocol number of what it owns. */
   readonly protocol: number;
+  /** Milliseconds between full read-backs of Linux; absent: that of all. */
+  readonly fullInterval?: number;
 }
 
 export interface RuntimeOptions {
@@ -311,7 +313,7 @@ export class Runtime {
         log,
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
-        fullInterval: this.#options.fullInterval,
+        fullInterval: hosted.fullInterval ?? this.#options.fullInterval,
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
