@@ -278,7 +278,24 @@ export class Frr {
       // It insists on its own user; what it may not read it takes for an empty configuration.
       chmodSync(world.folder, 0o755);
       Bun.spawnSync(["chown", "-R", "frr:frr", this.folder]);
+      // From zebra it learns which interfaces there are.
       world.spawn(namespace, [
+        `${FRR}/zebra`,
+        ...common,
+        "-z",
+        join(this.folder, "zserv"),
+        "-f",
+        world.file(`zebra${n}.conf`, ""),
+        "-i",
+        join(this.folder, "zebra.pid"),
+      ], `zebra${n}`);
+      world.spawn(namespace, [
+        "sh",
+        "-c",
+        // Without zebra's socket it would try again only after ten seconds.
+        'while [ ! -S "$1" ]; do sleep 0.1; done; shift; exec "$@"',
+        "sh",
+        join(this.folder, "zserv"),
         `${FRR}/bfdd`,
         ...common,
         "-z",
