@@ -38,6 +38,7 @@ export interface SpeakerProcess {
   stop(how?: { graceful?: boolean; reason?: string }): Promise<void>;
   readonly events: readonly SpeakerEvent[];
   readonly settled: readonly number[];
+  readonly pid: number;
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -112,12 +113,16 @@ export class World {
     }
   }
 
-  async speaker({ options, peers, routes = [] }: Start): Promise<SpeakerProcess> {
+  /** Our speaker, at our end or in another namespace. */
+  async speaker(
+    { options, peers, routes = [] }: Start,
+    namespace = this.us,
+  ): Promise<SpeakerProcess> {
     const child = Bun.spawn([
       "ip",
       "netns",
       "exec",
-      this.us,
+      namespace,
       process.execPath,
       join(import.meta.dir, "speaker-process.ts"),
     ], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
@@ -173,6 +178,7 @@ export class World {
       stop: (how) => ask("stop", how),
       events,
       settled,
+      pid: child.pid,
       async kill(signal = "SIGKILL") {
         child.kill(signal);
         await child.exited;
@@ -240,6 +246,10 @@ export class Bird {
       ["bird", "-f", "-c", file, "-s", this.socket, "-P", pid],
       `bird${n}`,
     );
+  }
+
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Without a word to anyone. */
@@ -359,13 +369,15 @@ export class Frr {
 
 /** gobgpd on link `n`. */
 export class Gobgp {
+  readonly pid: number;
+
   constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
     const file = world.file(`gobgp${n}.toml`, config);
-    world.spawn(
+    ({ pid: this.pid } = world.spawn(
       namespace,
       ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"],
       `gobgp${n}`,
-    );
+    ));
   }
 
   ask(...command: string[]): string {
