@@ -38,6 +38,7 @@ export interface SpeakerProcess {
   stop(how?: { graceful?: boolean; reason?: string }): Promise<void>;
   readonly events: readonly SpeakerEvent[];
   readonly settled: readonly number[];
+  readonly pid: number;
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -112,12 +113,16 @@ export class World {
     }
   }
 
-  async speaker({ options, peers, routes = [] }: Start): Promise<SpeakerProcess> {
+  /** Our speaker, at our end or in another namespace. */
+  async speaker(
+    { options, peers, routes = [] }: Start,
+    namespace = this.us,
+  ): Promise<SpeakerProcess> {
     const child = Bun.spawn([
       "ip",
       "netns",
       "exec",
-      this.us,
+      namespace,
       process.execPath,
       join(import.meta.dir, "speaker-process.ts"),
     ], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
@@ -173,6 +178,7 @@ export class World {
       stop: (how) => ask("stop", how),
       events,
       settled,
+      pid: child.pid,
       async kill(signal = "SIGKILL") {
         child.kill(signal);
         await child.exited;
@@ -242,6 +248,10 @@ export class Bird {
     );
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Without a word to anyone. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
@@ -278,7 +288,24 @@ export class Frr {
       // It insists on its own user; what it may not read it takes for an empty configuration.
       chmodSync(world.folder, 0o755);
       Bun.spawnSync(["chown", "-R", "frr:frr", this.folder]);
+      // From zebra it learns which interfaces there are.
       world.spawn(namespace, [
+        `${FRR}/zebra`,
+        ...common,
+        "-z",
+        join(this.folder, "zserv"),
+        "-f",
+        world.file(`zebra${n}.conf`, ""),
+        "-i",
+        join(this.folder, "zebra.pid"),
+      ], `zebra${n}`);
+      world.spawn(namespace, [
+        "sh",
+        "-c",
+        // Without zebra's socket it would try again only after ten seconds.
+        'while [ ! -S "$1" ]; do sleep 0.1; done; shift; exec "$@"',
+        "sh",
+        join(this.folder, "zserv"),
         `${FRR}/bfdd`,
         ...common,
         "-z",
@@ -342,13 +369,15 @@ export class Frr {
 
 /** gobgpd on link `n`. */
 export class Gobgp {
+  readonly pid: number;
+
   constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
     const file = world.file(`gobgp${n}.toml`, config);
-    world.spawn(
+    ({ pid: this.pid } = world.spawn(
       namespace,
       ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"],
       `gobgp${n}`,
-    );
+    ));
   }
 
   ask(...command: string[]): string {

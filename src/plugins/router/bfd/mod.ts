@@ -7,6 +7,11 @@ export type { BfdPeer, BfdState } from "./messages.ts";
 /** For the last packets, which tell peers that we end BFD on purpose. */
 const CLOSE_MS = 500;
 
+/** In the executable, where `scripts/build.ts` names it as an entry point of its own, by its path below `src`. */
+const WORKER = import.meta.url.includes("$bunfs")
+  ? "./plugins/router/bfd/worker.ts"
+  : new URL("./worker.ts", import.meta.url).href;
+
 export class Bfd {
   readonly #changed: (peer: string, state: BfdState, diagnostic: string) => void;
   readonly #report: (message: string, fields: Record<string, string>) => void;
@@ -39,7 +44,7 @@ export class Bfd {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    const worker = new Worker(WORKER);
     worker.onmessage = ({ data }: { data: FromWorker }) => {
       if (data.kind === "changed") this.#changed(data.peer, data.state, data.diagnostic);
       else if (data.kind === "report") this.#report(data.message, data.fields);

@@ -462,6 +462,7 @@ export class Session {
       this.#drop(connection, connection.phase === "Connect");
     }
     if (established) {
+      if (notification !== undefined) this.lastNotification = reason;
       this.#fail(reason, now);
       this.#fell(now, reason, notification === undefined);
     }
