@@ -13,7 +13,14 @@ import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
-import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
+import {
+  errorText,
+  fullInterval,
+  hostedPlugins,
+  leftoverTexts,
+  nodeName,
+  openSource,
+} from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -50,6 +57,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
+        answer: (question, query) => agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());
@@ -87,7 +95,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         combined([
           {
             // Not before: to wait for an API server is no fault of ours, and a restart would not help.
-            begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+            begin: () => beats.expect(plugin, fullInterval(plugin, flags)),
             round: () => beats.beat(plugin),
           },
           keptMemory(),

@@ -63,13 +63,19 @@ function read({ interfaces, file }: HostLinks): readonly HostAddress[] {
     // The mark of a link that a plugin made: what is on it are VIPs, thousands of them.
     if (global && file(link, "ifalias")?.startsWith("routelet:") === true) return [];
     const mtu = global ? mtuOf(file(link, "mtu")) : undefined;
-    return addresses.map(({ address, family }): HostAddress => ({
+    return addresses.map(({ address, family, cidr }): HostAddress => ({
       link,
       family: family === "IPv4" ? 4 : 6,
       address,
+      ...prefixOf(cidr),
       ...(mtu === undefined ? {} : { mtu }),
     }));
   });
+}
+
+function prefixOf(cidr: string | null): { readonly prefix?: number } {
+  const prefix = Number(/\/([0-9]+)$/.exec(cidr ?? "")?.[1] ?? NaN);
+  return Number.isInteger(prefix) ? { prefix } : {};
 }
 
 function isGlobal({ address, internal }: { address: string; internal: boolean }): boolean {
