@@ -234,8 +234,7 @@ export class Core {
       if (changed.length > 0) {
         for (const peer of this.peers.values()) {
           if (peer.negotiated === undefined || !peer.negotiated.families.includes(family)) continue;
-          const out = peer.out[family];
-          for (const id of changed) out.mark(id);
+          peer.out[family].markAll(changed, rib, peer.index);
         }
         this.#out.best(family, changed);
       }
