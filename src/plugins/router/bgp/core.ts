@@ -19,7 +19,7 @@ import { announce, reimport, withdraw } from "./received.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput } from "./output.ts";
-import { type ExportCache, flushPeer, resend } from "./flush.ts";
+import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
   exportPolicy,
@@ -388,9 +388,11 @@ export class Core {
     const hops = JSON.stringify(config.nextHop) !== JSON.stringify(old.nextHop);
     if (exports.key !== peer.export.key || hops) {
       peer.export = exports;
-      if (peer.negotiated !== undefined && peer.ends !== undefined) {
+      const before = peer.target;
+      if (peer.negotiated !== undefined && peer.ends !== undefined && before !== undefined) {
         peer.target = exportTarget(peer, peer.negotiated, peer.ends, this.self);
-        for (const family of peer.negotiated.families) this.#resend(peer, family, false);
+        markDifference(this, peer, before);
+        this.#work = true;
       }
     }
     if (JSON.stringify(config.bfd) !== JSON.stringify(old.bfd)) this.#out.bfd();

@@ -37,11 +37,16 @@ export class PeerOut {
   markAll(ids: readonly number[], rib: Rib, self: number): void {
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] ?? 0;
-      if (this.cursor >= 0 && id >= this.cursor) continue;
       const best = rib.best(id);
       if (best >= 0 && rib.peerOf(best) === self && !this.advertised.has(id)) continue;
-      if (this.isPending.add(id)) this.pending.push(id);
+      this.mark(id);
     }
+  }
+
+  /** A prefix has to be looked at, unless the cursor will come to it. */
+  mark(id: number): void {
+    if (this.cursor >= 0 && id >= this.cursor) return;
+    if (this.isPending.add(id)) this.pending.push(id);
   }
 
   reset(): void {
