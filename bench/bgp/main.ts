@@ -62,9 +62,13 @@ const DAEMONS: Readonly<Record<string, (world: World, namespace: string) => Prom
  neighbor 198.18.1.1 remote-as 65001
  neighbor 198.18.1.1 passive`,
     );
-    await until("FRR answers", () => frr.ask("show bgp summary").length > 0);
+    await until("FRR answers", () => frr.json("show bgp summary") !== undefined);
+    const pid = await until(
+      "bgpd runs",
+      () => Number(readFileSync(join(frr.folder, "bgpd.pid"), "utf8")),
+    );
     return {
-      pid: Number(readFileSync(join(frr.folder, "bgpd.pid"), "utf8")),
+      pid,
       routes: () => frr.json("show bgp ipv4 unicast summary").peers["198.18.1.1"].pfxRcd,
     };
   },

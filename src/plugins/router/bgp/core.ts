@@ -19,7 +19,7 @@ import { announce, reimport, withdraw } from "./received.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput } from "./output.ts";
-import { type ExportCache, flushPeer, resend } from "./flush.ts";
+import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
   exportPolicy,
@@ -234,8 +234,7 @@ export class Core {
       if (changed.length > 0) {
         for (const peer of this.peers.values()) {
           if (peer.negotiated === undefined || !peer.negotiated.families.includes(family)) continue;
-          const out = peer.out[family];
-          for (const id of changed) out.mark(id);
+          peer.out[family].markAll(changed, rib, peer.index);
         }
         this.#out.best(family, changed);
       }
@@ -389,9 +388,11 @@ export class Core {
     const hops = JSON.stringify(config.nextHop) !== JSON.stringify(old.nextHop);
     if (exports.key !== peer.export.key || hops) {
       peer.export = exports;
-      if (peer.negotiated !== undefined && peer.ends !== undefined) {
+      const before = peer.target;
+      if (peer.negotiated !== undefined && peer.ends !== undefined && before !== undefined) {
         peer.target = exportTarget(peer, peer.negotiated, peer.ends, this.self);
-        for (const family of peer.negotiated.families) this.#resend(peer, family, false);
+        markDifference(this, peer, before);
+        this.#work = true;
       }
     }
     if (JSON.stringify(config.bfd) !== JSON.stringify(old.bfd)) this.#out.bfd();

@@ -11,7 +11,7 @@ import {
 } from "./rib/export.ts";
 import type { Route } from "./rib/policy.ts";
 import { LOCAL } from "./rib/rib.ts";
-import type { Attributes } from "./wire/attributes.ts";
+import { type Attributes, NO_BYTES } from "./wire/attributes.ts";
 import { Writer } from "./wire/bytes.ts";
 import { MAX_EXTENDED_LENGTH, MAX_LENGTH } from "./wire/constants.ts";
 import {
@@ -43,6 +43,27 @@ export function resend(peer: Peer, family: Family, withEnd: boolean): void {
   out.pending = [];
   out.isPending.clear();
   if (withEnd) out.refreshEndDue = true;
+}
+
+/** Export has changed from `before` to what the peer has now: only prefixes that are told differently are looked at again. */
+export function markDifference(core: Core, peer: Peer, before: ExportTarget): void {
+  const { target, negotiated } = peer;
+  if (target === undefined || negotiated === undefined) return;
+  const cache: ExportCache = new Map();
+  for (const family of negotiated.families) {
+    const { prefixes } = core.ribs[family];
+    const block = (of: ExportTarget, id: number) =>
+      blockOf(core, peer, of, family, id, negotiated.fourOctetAs, cache);
+    for (let id = 0; id < prefixes.limit; id++) {
+      if (!sameBlock(block(before, id), block(target, id))) peer.out[family].mark(id);
+    }
+  }
+}
+
+function sameBlock(a: AttributeBlock | undefined, b: AttributeBlock | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return Buffer.compare(a.bytes, b.bytes) === 0 &&
+    Buffer.compare(a.mpNextHop ?? NO_BYTES, b.mpNextHop ?? NO_BYTES) === 0;
 }
 
 /** Writes one turn's worth of what a peer has to know. */

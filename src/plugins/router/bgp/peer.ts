@@ -6,6 +6,7 @@ import type { Origin } from "./rib/decision.ts";
 import type { ExportTarget } from "./rib/export.ts";
 import { type CompiledPolicy, compilePolicy, type Route } from "./rib/policy.ts";
 import { BitSet } from "./rib/prefixes.ts";
+import type { Rib } from "./rib/rib.ts";
 import type { Endpoints, Session } from "./session/session.ts";
 import type { Negotiated } from "./session/negotiate.ts";
 import type { PeerConfig, Policy } from "./types.ts";
@@ -32,6 +33,17 @@ export class PeerOut {
     return this.cursor < 0 && this.pending.length === 0;
   }
 
+  /** Prefixes changed. What comes from the peer itself does not concern it, unless it was told of another path before. */
+  markAll(ids: readonly number[], rib: Rib, self: number): void {
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] ?? 0;
+      const best = rib.best(id);
+      if (best >= 0 && rib.peerOf(best) === self && !this.advertised.has(id)) continue;
+      this.mark(id);
+    }
+  }
+
+  /** A prefix has to be looked at, unless the cursor will come to it. */
   mark(id: number): void {
     if (this.cursor >= 0 && id >= this.cursor) return;
     if (this.isPending.add(id)) this.pending.push(id);

@@ -103,29 +103,33 @@ export class PrefixTable implements PrefixSource {
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    let h = length * 0x9e3779b1;
+    // MurmurHash3's mixing, by Austin Appleby; prefixes differ in high bits, slots in low ones.
+    let h = length;
     for (let i = 0; i < this.#size; i++) {
-      h = Math.imul(h ^ (words[at + i] ?? 0), 0x85ebca6b);
-      h ^= h >>> 13;
+      h ^= words[at + i] ?? 0;
+      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+      h ^= h >>> 16;
     }
-    h = Math.imul(h, 0xc2b2ae35);
-    return (h ^ (h >>> 16)) >>> 0;
+    return h >>> 0;
   }
 
   #grow(): void {
-    const words = new Uint32Array(this.words.length * 2);
+    const room = moreRoom(this.lengths.length);
+    const words = new Uint32Array(room * this.#size);
     words.set(this.words);
     this.words = words;
-    const lengths = new Uint8Array(this.lengths.length * 2);
+    const lengths = new Uint8Array(room);
     lengths.set(this.lengths);
     this.lengths = lengths;
   }
 
   #rehash(): void {
     const old = this.#slots;
-    const slots = new Int32Array(old.length * 2);
+    const slots = new Int32Array(moreRoom(old.length));
     const mask = slots.length - 1;
-    for (const entry of old) {
+    for (let i = 0; i < old.length; i++) {
+      const entry = old[i] ?? 0;
       if (entry === 0) continue;
       const id = entry - 1;
       let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
@@ -134,6 +138,11 @@ export class PrefixTable implements PrefixSource {
     }
     this.#slots = slots;
   }
+}
+
+/** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */
+export function moreRoom(room: number): number {
+  return room < 262_144 ? room * 4 : room * 2;
 }
 
 /** A set of dense numbers, one bit each. */

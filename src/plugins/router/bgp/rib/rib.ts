@@ -7,7 +7,7 @@
 import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
-import { BitSet, PrefixTable } from "./prefixes.ts";
+import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
 
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
@@ -203,9 +203,12 @@ export class Rib {
   /** Decides about all that changed and returns the prefixes whose use changed. */
   decide(): number[] {
     const changed: number[] = [];
-    for (const id of this.#dirty) {
+    const dirty = this.#dirty;
+    // By index: this runs for each prefix that a peer sends.
+    for (let i = 0; i < dirty.length; i++) {
+      const id = dirty[i] ?? 0;
       if (this.#decide(id)) changed.push(id);
-      else if (this.#forced.has(id)) changed.push(id);
+      else if (this.#forced.size > 0 && this.#forced.has(id)) changed.push(id);
       if (this.#first[id] === NONE) this.#empty.push(id);
     }
     this.#dirty.length = 0;
@@ -350,7 +353,7 @@ export class Rib {
   }
 
   #growRows(): void {
-    const room = this.#next.length * 2;
+    const room = moreRoom(this.#next.length);
     this.#next = grown(this.#next, new Int32Array(room));
     this.#prefix = grown(this.#prefix, new Int32Array(room));
     this.#peer = grown(this.#peer, new Uint32Array(room));

@@ -4,7 +4,7 @@
  * AS numbers have four octets in here, whatever the session speaks.
  */
 
-import { u16, u32, u8 } from "./bytes.ts";
+import { copy, u16, u32, u8 } from "./bytes.ts";
 import { AS_TRANS, AttributeFlag, AttributeType, SegmentType } from "./constants.ts";
 
 export interface Segment {
@@ -125,10 +125,31 @@ export interface Issue {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** Spelled out, since objects of one shape, made in one place, are what keeps this fast. */
+function empty(): Mutable<Attributes> {
+  return {
+    origin: 0,
+    asPath: EMPTY.asPath,
+    nextHop: NO_BYTES,
+    med: undefined,
+    localPref: undefined,
+    atomicAggregate: false,
+    aggregator: undefined,
+    communities: EMPTY.communities,
+    largeCommunities: EMPTY.largeCommunities,
+    originatorId: undefined,
+    clusterList: EMPTY.clusterList,
+    extendedCommunities: NO_BYTES,
+    unknown: EMPTY.unknown,
+  };
+}
+
 /** Reads attributes one after the other; `take` returns what is wrong with one. */
 export class AttributeReader {
-  readonly attributes: Mutable<Attributes> = { ...EMPTY };
-  readonly #seen = new Set<number>();
+  readonly attributes: Mutable<Attributes> = empty();
+  /** A bit for each type below 32; the others are few. */
+  #low = 0;
+  #high: number[] | undefined;
   #as4Path: readonly Segment[] | undefined;
   #as4Aggregator: Attributes["aggregator"];
   #reading: Reading;
@@ -138,19 +159,30 @@ export class AttributeReader {
   }
 
   has(type: number): boolean {
-    return this.#seen.has(type);
+    return type < 32 ? (this.#low & (1 << type)) !== 0 : this.#high?.includes(type) === true;
   }
 
-  take(type: number, flags: number, value: Uint8Array): Issue | undefined {
+  /** The value lies in `bytes` from `from` up to `to`. */
+  take(
+    type: number,
+    flags: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): Issue | undefined {
     // RFC 7606 section 3(g): the first one counts.
-    if (this.#seen.has(type)) {
+    if (this.has(type)) {
       return { cost: "discard", message: `Attribute ${type} is there twice` };
     }
-    this.#seen.add(type);
+    if (type < 32) this.#low |= 1 << type;
+    else (this.#high ??= []).push(type);
     const row = ATTRIBUTES[type];
     if (row === undefined) {
       if ((flags & TRANSITIVE) === TRANSITIVE) {
-        this.attributes.unknown = [...this.attributes.unknown, { type, value: value.slice() }];
+        this.attributes.unknown = [...this.attributes.unknown, {
+          type,
+          value: copy(bytes, from, to),
+        }];
       }
       return undefined;
     }
@@ -158,67 +190,67 @@ export class AttributeReader {
     if ((flags & TRANSITIVE) !== row.flags) {
       return { cost: row.cost, message: `${row.name} has flags 0x${flags.toString(16)}` };
     }
-    if (!row.lengthFits(value.length, this.#reading.fourOctetAs)) {
-      return { cost: row.cost, message: `${row.name} has ${value.length} octets` };
+    if (!row.lengthFits(to - from, this.#reading.fourOctetAs)) {
+      return { cost: row.cost, message: `${row.name} has ${to - from} octets` };
     }
-    const wrong = this.#read(type, value);
+    const wrong = this.#read(type, bytes, from, to);
     return wrong === undefined ? undefined : { cost: row.cost, message: `${row.name} ${wrong}` };
   }
 
-  #read(type: number, value: Uint8Array): string | undefined {
+  #read(type: number, bytes: Uint8Array, from: number, to: number): string | undefined {
     const { attributes } = this;
     const four = this.#reading.fourOctetAs;
     switch (type) {
       case AttributeType.Origin:
-        if (u8(value, 0) > 2) return `is ${u8(value, 0)}`;
-        attributes.origin = u8(value, 0);
+        if (u8(bytes, from) > 2) return `is ${u8(bytes, from)}`;
+        attributes.origin = u8(bytes, from);
         break;
       case AttributeType.AsPath: {
-        const path = readSegments(value, four);
+        const path = readSegments(bytes, from, to, four);
         if (typeof path === "string") return path;
         attributes.asPath = path;
         break;
       }
       case AttributeType.NextHop:
-        attributes.nextHop = value.slice();
+        attributes.nextHop = sharedHop(bytes, from, to);
         break;
       case AttributeType.Med:
-        attributes.med = u32(value, 0);
+        attributes.med = u32(bytes, from);
         break;
       case AttributeType.LocalPref:
-        attributes.localPref = u32(value, 0);
+        attributes.localPref = u32(bytes, from);
         break;
       case AttributeType.AtomicAggregate:
         attributes.atomicAggregate = true;
         break;
       case AttributeType.Aggregator:
         attributes.aggregator = four
-          ? { asn: u32(value, 0), address: u32(value, 4) }
-          : { asn: u16(value, 0), address: u32(value, 2) };
+          ? { asn: u32(bytes, from), address: u32(bytes, from + 4) }
+          : { asn: u16(bytes, from), address: u32(bytes, from + 2) };
         break;
       case AttributeType.Communities:
-        attributes.communities = unique(readWords(value));
+        attributes.communities = unique(readWords(bytes, from, to));
         break;
       case AttributeType.OriginatorId:
-        attributes.originatorId = u32(value, 0);
+        attributes.originatorId = u32(bytes, from);
         break;
       case AttributeType.ClusterList:
-        attributes.clusterList = readWords(value);
+        attributes.clusterList = readWords(bytes, from, to);
         break;
       case AttributeType.ExtendedCommunities:
-        attributes.extendedCommunities = value.slice();
+        attributes.extendedCommunities = copy(bytes, from, to);
         break;
       case AttributeType.As4Path: {
-        const path = readSegments(value, true);
+        const path = readSegments(bytes, from, to, true);
         if (typeof path === "string") return path;
         this.#as4Path = path;
         break;
       }
       case AttributeType.As4Aggregator:
-        this.#as4Aggregator = { asn: u32(value, 0), address: u32(value, 4) };
+        this.#as4Aggregator = { asn: u32(bytes, from), address: u32(bytes, from + 4) };
         break;
       case AttributeType.LargeCommunities:
-        attributes.largeCommunities = uniqueTriples(readWords(value));
+        attributes.largeCommunities = uniqueTriples(readWords(bytes, from, to));
         break;
     }
     return undefined;
@@ -240,34 +272,50 @@ export class AttributeReader {
   }
 }
 
-function readSegments(value: Uint8Array, fourOctetAs: boolean): Segment[] | string {
+function readSegments(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  fourOctetAs: boolean,
+): Segment[] | string {
   const size = fourOctetAs ? 4 : 2;
   const segments: Segment[] = [];
-  for (let at = 0; at < value.length;) {
-    if (value.length - at < 2) return "is cut off";
-    const type = u8(value, at);
-    const count = u8(value, at + 1);
+  for (let at = from; at < to;) {
+    if (to - at < 2) return "is cut off";
+    const type = u8(bytes, at);
+    const count = u8(bytes, at + 1);
     at += 2;
     if (type < SegmentType.Set || type > SegmentType.ConfedSet) {
       return `has a segment of type ${type}`;
     }
     if (count === 0) return "has an empty segment";
-    if (value.length - at < count * size) return "is cut off";
+    if (to - at < count * size) return "is cut off";
     const asns: number[] = [];
-    for (let i = 0; i < count; i++) {
-      asns.push(fourOctetAs ? u32(value, at + 4 * i) : u16(value, at + 2 * i));
+    for (let i = 0; i < count; i++, at += size) {
+      const asn = fourOctetAs ? u32(bytes, at) : u16(bytes, at);
+      if (asn === 0) return "has AS 0"; // RFC 7607 section 2
+      asns.push(asn);
     }
-    if (asns.includes(0)) return "has AS 0"; // RFC 7607 section 2
     segments.push({ type, asns });
-    at += count * size;
   }
   return segments;
 }
 
-function readWords(value: Uint8Array): number[] {
+function readWords(bytes: Uint8Array, from: number, to: number): number[] {
   const words: number[] = [];
-  for (let at = 0; at + 4 <= value.length; at += 4) words.push(u32(value, at));
+  for (let at = from; at + 4 <= to; at += 4) words.push(u32(bytes, at));
   return words;
+}
+
+/** Next hops are few, and a typed array costs a hundred bytes: the last one is shared as long as it stays the same. */
+let lastHop = NO_BYTES;
+
+export function sharedHop(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const length = to - from;
+  let same = lastHop.length === length;
+  for (let i = 0; same && i < length; i++) same = lastHop[i] === bytes[from + i];
+  if (!same) lastHop = copy(bytes, from, to);
+  return lastHop;
 }
 
 /** Without doubles; the order stays, most lists have one or two. */

@@ -81,3 +81,10 @@ export class Writer {
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/** A copy of its own. (`slice` of a Buffer is a view, which would keep half a megabyte of a stream alive.) */
+export function copy(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const result = new Uint8Array(to - from);
+  result.set(bytes.subarray(from, to));
+  return result;
+}

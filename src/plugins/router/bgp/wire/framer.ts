@@ -1,6 +1,6 @@
 /** Cuts a stream into messages (RFC 4271 section 4.1) and frames those that go out. */
 
-import { putU16, u16, u8 } from "./bytes.ts";
+import { copy, putU16, u16, u8 } from "./bytes.ts";
 import { ErrorCode, HEADER_LENGTH, MAX_LENGTH, MessageType } from "./constants.ts";
 import { BgpError } from "./error.ts";
 
@@ -31,11 +31,10 @@ export class Framer {
    * @throws {BgpError} 1/x: nothing after it can be read; what came before it in this chunk has been yielded
    */
   *feed(chunk: Uint8Array): Generator<Frame, void, undefined> {
-    let bytes = chunk;
+    // A Buffer, for the sake of readers that want bytes as text.
+    let bytes: Uint8Array = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     if (this.#rest !== undefined) {
-      bytes = new Uint8Array(this.#rest.length + chunk.length);
-      bytes.set(this.#rest);
-      bytes.set(chunk, this.#rest.length);
+      bytes = Buffer.concat([this.#rest, chunk]);
       this.#rest = undefined;
     }
     let at = 0;
@@ -46,7 +45,7 @@ export class Framer {
       at += length;
     }
     // A copy: a view would keep a chunk of half a megabyte alive.
-    if (at < bytes.length) this.#rest = bytes.slice(at);
+    if (at < bytes.length) this.#rest = copy(bytes, at, bytes.length);
   }
 
   #check(bytes: Uint8Array, at: number): number {
@@ -66,7 +65,7 @@ export class Framer {
         `A message of type ${type} has length ${length}`,
         ErrorCode.MessageHeader,
         2,
-        bytes.slice(at + 16, at + 18),
+        copy(bytes, at + 16, at + 18),
       );
     }
     if (least === undefined) {
@@ -74,7 +73,7 @@ export class Framer {
         `Message type ${type} is unknown`,
         ErrorCode.MessageHeader,
         3,
-        bytes.slice(at + 18, at + 19),
+        copy(bytes, at + 18, at + 19),
       );
     }
     return length;

@@ -1,7 +1,7 @@
 /** The small messages: KEEPALIVE, NOTIFICATION, ROUTE-REFRESH (RFC 2918, 7313). */
 
 import type { Family } from "../../../../kernel/ip.ts";
-import { u16, u8 } from "./bytes.ts";
+import { copy, u16, u8 } from "./bytes.ts";
 import { ErrorCode, MessageType, UNICAST } from "./constants.ts";
 import { BgpError } from "./error.ts";
 import { type Frame, frame } from "./framer.ts";
@@ -31,7 +31,7 @@ export function decodeNotification({ bytes, start, end }: Frame): Notification {
   return {
     code: u8(bytes, start),
     subcode: u8(bytes, start + 1),
-    data: bytes.slice(start + 2, end),
+    data: copy(bytes, start + 2, end),
   };
 }
 
@@ -61,7 +61,7 @@ export function decodeRefresh({ bytes, start, end }: Frame, enhanced: boolean): 
         `A ROUTE-REFRESH has ${end - start} octets`,
         ErrorCode.RouteRefresh,
         1,
-        bytes.slice(start, end),
+        copy(bytes, start, end),
       );
     }
     return { family: undefined, subtype };

@@ -162,6 +162,35 @@ describe("setPeers", () => {
     expect(prefixes(b, "in", A)).toEqual(["10.1.1.0/24"]);
   });
 
+  test("a changed export policy sends the difference, and nothing else", () => {
+    const { network, a, b } = pair(65001, 65002);
+    a.core.setLocalRoutes(
+      [{ prefix: "10.1.1.0/24" }, { prefix: "10.2.0.0/16", class: "vip" }],
+      network.now,
+    );
+    network.run(10_000);
+    const updates = () => a.core.peers.get(B)?.session.sent.update ?? 0;
+    const before = updates();
+    const policy = (communities: readonly string[]): NonNullable<PeerConfig["export"]> => ({
+      statements: [{
+        name: "vips",
+        match: { classes: ["vip"] },
+        action: "accept",
+        set: { communities },
+      }],
+      default: "accept",
+    });
+    a.core.setPeers([peer(B, 65002, { export: policy([]) })], network.now);
+    network.run(10);
+    expect(updates()).toBe(before);
+    b.best.length = 0;
+    a.core.setPeers([peer(B, 65002, { export: policy(["65001:7"]) })], network.now);
+    network.run(10);
+    expect(updates()).toBe(before + 1);
+    expect(b.best).toEqual(["10.2.0.0/16"]);
+    expect(a.core.peers.get(B)?.session.establishedCount).toBe(1);
+  });
+
   test("a changed import policy is applied to what is held", () => {
     const { network, a } = pair(65001, 65002);
     network.run(10_000);
