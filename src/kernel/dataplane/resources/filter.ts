@@ -42,6 +42,10 @@ export type Match =
     readonly negate?: boolean;
   }
   | { readonly kind: "mark"; readonly mark: number; readonly mask?: number }
+  /** xt_addrtype: whether the address is one of this host's own, VIPs included. */
+  | { readonly kind: "local"; readonly side: "source" | "destination"; readonly negate?: boolean }
+  /** xt_limit: holds for this many packets a minute, after a burst. */
+  | { readonly kind: "limit"; readonly perMinute: number; readonly burst: number }
   | {
     /** xt_ipvs: the packet belongs to an IPVS connection. */
     readonly kind: "ipvs";
@@ -58,6 +62,13 @@ export type Target =
   | { readonly kind: "snat"; readonly to: string; readonly fullyRandom?: boolean }
   | { readonly kind: "masquerade"; readonly fullyRandom?: boolean }
   | { readonly kind: "mark"; readonly set: number; readonly mask?: number }
+  /** Hands a copy of the packet to whoever listens to the group, `tcpdump -i nflog:100` for one. Goes on with the next rule. */
+  | {
+    readonly kind: "log";
+    readonly group: number;
+    /** At most 63 bytes; what is longer is cut. */
+    readonly prefix?: string;
+  }
   /** Lowers the MSS option of a SYN to at most `mss` bytes. */
   | { readonly kind: "tcpmss"; readonly mss: number };
 
