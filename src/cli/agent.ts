@@ -8,6 +8,7 @@ import type { Logger } from "../kernel/observe/log.ts";
 import type { Plugin } from "../kernel/plugin.ts";
 import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
+import firewall from "../plugins/firewall/mod.ts";
 import proxy from "../plugins/proxy/mod.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -21,6 +22,12 @@ interface BuiltIn {
 
 const BUILT_INS: readonly BuiltIn[] = [
   { plugin: proxy as Plugin<never>, protocol: 201, enabled: (flags) => flags.runServiceProxy },
+  {
+    plugin: firewall as Plugin<never>,
+    protocol: 203,
+    // Only on demand, until it is proven.
+    enabled: (flags) => flags.runFirewall && flags.given.includes("run-firewall"),
+  },
 ];
 
 /** The plugins that the flags switch on. */

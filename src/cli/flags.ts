@@ -95,7 +95,12 @@ const TABLE = {
   // Functions
   "run-service-proxy": flag(bool, true, "Functions", "Run the service proxy (IPVS)"),
   "run-router": flag(bool, true, "Functions", "Run the router (pod networking and BGP)", LATER),
-  "run-firewall": flag(bool, true, "Functions", "Run the firewall (NetworkPolicy)", LATER),
+  "run-firewall": flag(
+    bool,
+    true,
+    "Functions",
+    "Run the firewall (NetworkPolicy); in this version only where the flag is given",
+  ),
   "run-loadbalancer": flag(
     bool,
     false,
@@ -581,7 +586,6 @@ const TABLE = {
     false,
     "Firewall",
     "Refuse a pod's traffic until its policies are in Linux",
-    LATER,
   ),
   "use-nftables-for-netpol": flag(
     bool,

@@ -64,6 +64,24 @@ export function randomCluster(random: Random): PolicyCluster {
     });
   });
 
+  const policies = randomPolicies(random, names).map(({ key, spec, annotations }) =>
+    policy(key, spec, annotations)
+  );
+  return { namespaces, pods, policies, nodes: NODES };
+}
+
+/** A policy as its YAML has it. */
+export interface RawPolicy {
+  readonly key: string;
+  readonly spec: object;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** Up to six policies in the namespaces. */
+export function randomPolicies(random: Random, names: readonly string[]): readonly RawPolicy[] {
+  const chance = (percent: number) => random.below(100) < percent;
+  const some = <T>(most: number, make: (i: number) => T): readonly T[] =>
+    Array.from({ length: random.below(most + 1) }, (_, i) => make(i));
   const selector = (keys: readonly (readonly [string, readonly string[]])[]) => {
     if (chance(25)) return {};
     const [key, values] = random.pick(keys);
@@ -134,20 +152,18 @@ export function randomCluster(random: Random): PolicyCluster {
     ...(chance(75) ? { [field]: some(3, peer) } : {}),
     ...(chance(60) ? { ports: some(2, port) } : {}),
   });
-  const policies = some(6, (i) =>
-    policy(
-      `${random.pick(names)}/policy${i}`,
-      {
-        podSelector: ofPods(),
-        ...(chance(75)
-          ? { policyTypes: random.pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]) }
-          : {}),
-        ...(chance(80) ? { ingress: some(2, () => rule("from")) } : {}),
-        ...(chance(60) ? { egress: some(2, () => rule("to")) } : {}),
-      },
-      chance(10) ? { "routelet.io/audit": "true" } : {},
-    ));
-  return { namespaces, pods, policies, nodes: NODES };
+  return some(6, (i) => ({
+    key: `${random.pick(names)}/policy${i}`,
+    spec: {
+      podSelector: ofPods(),
+      ...(chance(75)
+        ? { policyTypes: random.pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]) }
+        : {}),
+      ...(chance(80) ? { ingress: some(2, () => rule("from")) } : {}),
+      ...(chance(60) ? { egress: some(2, () => rule("to")) } : {}),
+    },
+    annotations: chance(10) ? { "routelet.io/audit": "true" } : {},
+  }));
 }
 
 /** Packets between all that the cluster knows and some strangers. At least one end is a pod or was one. */

@@ -32,6 +32,8 @@ export function compilePod(
 export const from = (address: string): Match => ({ kind: "source", prefix: host(address) });
 export const to = (address: string): Match => ({ kind: "destination", prefix: host(address) });
 
+const DENIED: Match = { kind: "mark", mark: 0, mask: ALLOWED };
+
 function host(address: string): string {
   return `${address}/${address.includes(":") ? 128 : 32}`;
 }
@@ -69,10 +71,12 @@ function rulesOf(
     ...addresses.map((address) => judge(from(address), "egress")),
     ...addresses.map((address) => judge(to(address), "ingress")),
     {
-      matches: [{ kind: "mark", mark: 0, mask: ALLOWED }],
-      target: { kind: "reject" },
+      // An IPv6 client takes the first ICMP error for temporary, and Linux limits their rate: kube-router's clients wait.
+      matches: [{ kind: "protocol", protocol: "tcp" }, DENIED],
+      target: { kind: "reject", with: "tcp-reset" },
       comment: comment(`${key} reject`),
     },
+    { matches: [DENIED], target: { kind: "reject" }, comment: comment(`${key} reject`) },
     { matches: [], target: { kind: "mark", set: 0, mask: ALLOWED } },
     {
       matches: [],
