@@ -94,7 +94,12 @@ function readCluster(): Cluster {
   }[];
   const of = (kind: string) => objects.filter((object) => object.kind === kind);
   return {
-    namespaces: of("Namespace").flatMap((raw) => trim("namespaces", raw) ?? []),
+    namespaces: of("Namespace").flatMap((raw) => {
+      const metadata = (raw as unknown as Namespace).metadata;
+      // As the API server does.
+      const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+      return trim("namespaces", { ...raw, metadata: { ...metadata, labels } }) ?? [];
+    }),
     pods: of("Pod").flatMap((raw) => trim("pods", raw) ?? []),
     nodes: new Map([1, 2].map((n) => [
       `node${n}`,

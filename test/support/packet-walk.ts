@@ -27,6 +27,8 @@ export interface WalkedPacket {
   readonly port?: number;
   readonly icmp?: string;
   readonly state?: "new" | "established" | "related" | "invalid";
+  /** Where it went before IPVS took it; absent: where it goes now. */
+  readonly originalDestination?: string;
   /** What rules of others have set before. */
   readonly mark?: number;
 }
@@ -149,6 +151,8 @@ function plain(match: Match, { packet, own, sets, mark }: State): boolean {
       return contains(networkOf(match.prefix), packet.source);
     case "destination":
       return contains(networkOf(match.prefix), packet.destination);
+    case "originalDestination":
+      return contains(networkOf(match.prefix), packet.originalDestination ?? packet.destination);
     case "protocol":
       return packet.protocol === match.protocol;
     case "ports": {

@@ -139,11 +139,11 @@ const ACCEPT_PASSED: FilterRule = {
  */
 function tailRules(
   family: Family,
-  { defaultDeny, podCIDRs }: BaseOptions,
+  options: BaseOptions,
 ): readonly FilterRule[] {
   const accept: FilterRule = { ...ACCEPT_PASSED, comment: "accept netpol-ok" };
-  if (!defaultDeny) return [accept];
-  const cidrs = podCIDRs.filter((cidr) => cidr.includes(":") === (family === 6));
+  if (!options.defaultDeny) return [accept];
+  const cidrs = cidrsOf(options, family);
   const set = localPodsSet(family);
   const own: Match = { kind: "local", side: "destination" };
   const reject = (words: string, ...matches: readonly Match[]): FilterRule => ({
@@ -187,18 +187,27 @@ function tailRules(
   ];
 }
 
+function cidrsOf({ podCIDRs }: BaseOptions, family: Family): readonly string[] {
+  return podCIDRs.filter((cidr) => cidr.includes(":") === (family === 6));
+}
+
 function topChains(
   localPods: readonly PodFacts[],
   family: Family,
   options: BaseOptions,
 ): readonly Chain[] {
-  const bits = ALLOWED | PASSED | PASSED_SOURCE | PASSED_DESTINATION;
-  // Marks that others left, or this packet's way through an earlier hook, allow nothing here.
-  const clear: FilterRule = {
-    matches: [],
-    target: { kind: "mark", set: 0, mask: options.defaultDeny ? bits : ALLOWED | PASSED },
-    comment: "marks of others permit nothing",
-  };
+  // Marks that others left, or this packet's way through an earlier hook, must not stand for chains of pods. Marks of
+  // packets that are none of ours are left alone.
+  const bits = PASSED | PASSED_SOURCE | PASSED_DESTINATION;
+  const clear = options.defaultDeny
+    ? cidrsOf(options, family).flatMap((prefix) =>
+      (["source", "destination"] as const).map((kind): FilterRule => ({
+        matches: [{ kind, prefix }],
+        target: { kind: "mark", set: 0, mask: bits },
+        comment: "marks of others permit nothing (default-deny)",
+      }))
+    )
+    : [];
   const ends: readonly FilterRule[] = [
     {
       matches: [],
@@ -225,10 +234,10 @@ function topChains(
     {
       ...place,
       name: TOP_CHAINS.INPUT,
-      rules: [...serviceRules(family, options), clear, ...outgoing, ...ends],
+      rules: [...serviceRules(family, options), ...clear, ...outgoing, ...ends],
     },
-    { ...place, name: TOP_CHAINS.FORWARD, rules: [clear, ...incoming, ...outgoing, ...ends] },
-    { ...place, name: TOP_CHAINS.OUTPUT, rules: [clear, ...incoming, ...outgoing, ...ends] },
+    { ...place, name: TOP_CHAINS.FORWARD, rules: [...clear, ...incoming, ...outgoing, ...ends] },
+    { ...place, name: TOP_CHAINS.OUTPUT, rules: [...clear, ...incoming, ...outgoing, ...ends] },
   ];
 }
 

@@ -15,15 +15,20 @@ import {
 } from "./names.ts";
 import { addressesOf, type PodFacts } from "./pods.ts";
 
+export interface PodOptions {
+  readonly defaultDeny: boolean;
+  readonly serviceRanges: readonly { readonly cidr: string }[];
+}
+
 export function compilePod(
   pod: PodFacts,
   families: readonly Family[],
-  defaultDeny: boolean,
+  options: PodOptions,
 ): readonly Chain[] {
   return families.flatMap((family): readonly Chain[] => {
     const addresses = addressesOf(pod, family);
     if (addresses.length === 0) return [];
-    const rules = rulesOf(pod, addresses, defaultDeny);
+    const rules = rulesOf(pod, addresses, family, options);
     return [{ family, table: "filter", name: podChainName(pod.key), rules }];
   });
 }
@@ -34,6 +39,39 @@ export const to = (address: string): Match => ({ kind: "destination", prefix: ho
 
 const DENIED: Match = { kind: "mark", mark: 0, mask: ALLOWED };
 
+const FORGET_ALLOWED: FilterRule = {
+  matches: [],
+  target: { kind: "mark", set: 0, mask: ALLOWED },
+};
+
+/**
+ * TCP is reset: an IPv6 client takes the first ICMP error for temporary and waits, and Linux limits the rate of those
+ * errors. What IPVS has translated gets the ICMP error of kube-router, which IPVS translates back and a reset it would not.
+ */
+function rejectRules(
+  addresses: readonly string[],
+  serviceRanges: readonly { readonly cidr: string }[],
+): readonly FilterRule[] {
+  const tcp: Match = { kind: "protocol", protocol: "tcp" };
+  const reject: FilterRule["target"] = { kind: "reject" };
+  const reset: FilterRule["target"] = { kind: "reject", with: "tcp-reset" };
+  return [
+    ...addresses.map((address): FilterRule => ({
+      matches: [tcp, DENIED, to(address), { kind: "originalDestination", prefix: host(address) }],
+      target: reset,
+    })),
+    ...serviceRanges.map(({ cidr }): FilterRule => ({
+      matches: [tcp, DENIED, { kind: "originalDestination", prefix: cidr }],
+      target: reject,
+    })),
+    ...addresses.map((address): FilterRule => ({
+      matches: [tcp, DENIED, from(address)],
+      target: reset,
+    })),
+    { matches: [DENIED], target: reject },
+  ];
+}
+
 function host(address: string): string {
   return `${address}/${address.includes(":") ? 128 : 32}`;
 }
@@ -41,7 +79,8 @@ function host(address: string): string {
 function rulesOf(
   pod: PodFacts,
   addresses: readonly string[],
-  defaultDeny: boolean,
+  family: Family,
+  { defaultDeny, serviceRanges }: PodOptions,
 ): readonly FilterRule[] {
   const { namespace, key } = pod;
   const judge = (match: Match, direction: "ingress" | "egress"): FilterRule => ({
@@ -54,6 +93,7 @@ function rulesOf(
     target: { kind: "mark", set: mark, mask: mark },
   });
   return [
+    { ...FORGET_ALLOWED, comment: "marks of others permit nothing" },
     { matches: [], target: { kind: "jump", chain: COMMON_CHAIN }, comment: "common netpol rules" },
     // kubelet's probes, and all that is masqueraded to an address of the node.
     ...addresses.map((address): FilterRule => ({
@@ -70,14 +110,12 @@ function rulesOf(
     ),
     ...addresses.map((address) => judge(from(address), "egress")),
     ...addresses.map((address) => judge(to(address), "ingress")),
-    {
-      // An IPv6 client takes the first ICMP error for temporary, and Linux limits their rate: kube-router's clients wait.
-      matches: [{ kind: "protocol", protocol: "tcp" }, DENIED],
-      target: { kind: "reject", with: "tcp-reset" },
-      comment: comment(`${key} reject`),
-    },
-    { matches: [DENIED], target: { kind: "reject" }, comment: comment(`${key} reject`) },
-    { matches: [], target: { kind: "mark", set: 0, mask: ALLOWED } },
+    ...rejectRules(
+      addresses,
+      serviceRanges.filter(({ cidr }) => cidr.includes(":") === (family === 6)),
+    )
+      .map((rule) => ({ ...rule, comment: comment(`${key} reject`) })),
+    FORGET_ALLOWED,
     {
       matches: [],
       target: { kind: "mark", set: PASSED, mask: PASSED },

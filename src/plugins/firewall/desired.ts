@@ -34,7 +34,7 @@ export function podItems(index: PolicyIndex, key: string, facts: Facts): Items {
   const { defaultDeny, families } = facts;
   return {
     ...NOTHING,
-    chains: compilePod(pod, families, defaultDeny),
+    chains: compilePod(pod, families, facts),
     members: defaultDeny
       ? pod.addresses.filter(({ family }) => families.includes(family))
         .map(({ address, family }) => ({ set: localPodsSet(family), entry: address }))

@@ -99,6 +99,8 @@ function matchWords(match: Match, protocol: string | undefined): string {
         : `-m icmp --icmp-type ${match.type}`;
     case "state":
       return `-m conntrack --ctstate ${match.states.join(",").toUpperCase()}`;
+    case "originalDestination":
+      return `-m conntrack --ctorigdst ${match.prefix}`;
     case "tcpFlags":
       return `-m tcp --tcp-flags ${match.mask} ${match.set}`;
     case "set":
@@ -179,6 +181,7 @@ export function unsafe(
     switch (match.kind) {
       case "source":
       case "destination":
+      case "originalDestination":
         return [match.prefix.replaceAll(":", "")];
       case "input":
       case "output":

@@ -34,6 +34,8 @@ export type Match =
   }
   /** xt_conntrack: the packet's connection is in one of these states. */
   | { readonly kind: "state"; readonly states: readonly ConnectionState[] }
+  /** xt_conntrack: where the connection went before it was translated, by IPVS too. */
+  | { readonly kind: "originalDestination"; readonly prefix: string }
   | {
     readonly kind: "set";
     readonly set: string;
