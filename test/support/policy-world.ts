@@ -13,7 +13,14 @@ import {
 } from "../../src/plugins/firewall/desired.ts";
 import { type Packet, type Verdict, verdict } from "../../src/plugins/firewall/oracle.ts";
 import { PolicyIndex } from "../../src/plugins/firewall/policy-index.ts";
-import { type Hook, type Machine, machine, type Ruleset, type Walk } from "./packet-walk.ts";
+import {
+  type Hook,
+  type Machine,
+  machine,
+  type Ruleset,
+  type Walk,
+  type WalkedPacket,
+} from "./packet-walk.ts";
 
 export interface PolicyCluster {
   readonly namespaces: readonly Namespace[];
@@ -62,6 +69,7 @@ export interface PodChanges {
   readonly ports?: readonly object[];
   readonly phase?: string;
   readonly hostNetwork?: boolean;
+  readonly deleted?: boolean;
   /** Merged into the spec. */
   readonly spec?: object;
 }
@@ -69,11 +77,22 @@ export interface PodChanges {
 /** A running pod of node1. */
 export function pod(
   key: string,
-  { labels = {}, ips = [], node = "node1", ports = [], phase = "Running", hostNetwork, spec }:
-    PodChanges,
+  {
+    labels = {},
+    ips = [],
+    node = "node1",
+    ports = [],
+    phase = "Running",
+    hostNetwork,
+    deleted,
+    spec,
+  }: PodChanges,
 ): Pod {
   return made("pods", key, {
-    metadata: { labels },
+    metadata: {
+      labels,
+      ...(deleted === true ? { deletionTimestamp: "2026-01-01T00:00:00Z" } : {}),
+    },
     spec: {
       nodeName: node,
       containers: [{ name: "main", ports }],
@@ -157,6 +176,13 @@ export interface Judged {
   oracle(packet: Packet): Verdict;
   /** The walks that the packet makes on the nodes of both ends. */
   walks(packet: Packet): readonly Walk[];
+  /** How one walk ends. */
+  walk(
+    node: string,
+    hook: Hook,
+    packet: Packet | undefined,
+    changes: Partial<WalkedPacket>,
+  ): Walk["verdict"];
   /** Whether no walk ends in a refusal. */
   passes(packet: Packet): boolean;
 }
@@ -181,6 +207,14 @@ export function judged(cluster: PolicyCluster, facts: Facts = FACTS): Judged {
     rulesets,
     oracle: (packet) => verdict(cluster, packet),
     walks,
+    walk(node, hook, packet, changes) {
+      const found = machines.get(node);
+      if (found === undefined || packet === undefined) {
+        throw new Error(`No node ${node}, or no packet`);
+      }
+      const protocol = packet.protocol.toLowerCase() as WalkedPacket["protocol"];
+      return found.walk(hook, { ...packet, protocol, ...changes }).verdict;
+    },
     passes: (packet) =>
       walks(packet).every(({ verdict: end }) => end !== "reject" && end !== "drop"),
   };

@@ -13,9 +13,13 @@ export interface IndexInputs {
 }
 
 export interface IndexStores {
-  readonly pods: StoreLike<Pod>;
-  readonly namespaces: StoreLike<Namespace>;
-  readonly networkpolicies: StoreLike<NetworkPolicy>;
+  readonly pods: Filled<Pod>;
+  readonly namespaces: Filled<Namespace>;
+  readonly networkpolicies: Filled<NetworkPolicy>;
+}
+
+interface Filled<T> extends StoreLike<T> {
+  values(): Iterable<T>;
 }
 
 type Wake = Parameters<Input["subscribe"]>[0];
@@ -26,7 +30,9 @@ export function indexInputs(index: PolicyIndex, stores: IndexStores): IndexInput
   const all = [stores.pods, stores.namespaces, stores.networkpolicies];
   let receivedAt: number | undefined;
   const tellers: ((woken: Woken | undefined) => void)[] = [];
-  const follow = <T>(store: StoreLike<T>, take: (changes: readonly Change<T>[]) => Woken): void => {
+  const follow = <T>(store: Filled<T>, take: (changes: readonly Change<T>[]) => Woken): void => {
+    // Other plugins may have had it filled before.
+    take([...store.values()].map((current) => ({ current })));
     store.subscribe((changes) => {
       // A batch without changes says that the store is synced now.
       const woken = changes.length === 0 ? undefined : take(changes);
