@@ -67,8 +67,8 @@ export class Membership {
       list?.delete(set.text);
       if (list?.size === 0) this.#named.delete(set.namespaces);
     } else this.#selecting.delete(set.text);
-    for (const namespace of [...this.#buckets.keys()]) {
-      if (this.#concerns(set, namespace)) this.#buckets.delete(namespace);
+    for (const [namespace, bucket] of this.#buckets) {
+      if (this.#concerns(set, namespace)) leave(bucket, set);
     }
     return true;
   }
@@ -132,6 +132,14 @@ export class Membership {
           own.name === port.name && own.protocol.toLowerCase() === port.protocol
         ));
   }
+}
+
+function leave(bucket: Bucket, { pods: { pair }, text }: PodSet): void {
+  const list = pair === undefined ? bucket.rest : bucket.byPair.get(pair);
+  const at = list?.findIndex((each) => each.text === text) ?? -1;
+  if (list === undefined || at < 0) return;
+  list.splice(at, 1);
+  if (pair !== undefined && list.length === 0) bucket.byPair.delete(pair);
 }
 
 function enter(bucket: Bucket, set: PodSet): void {

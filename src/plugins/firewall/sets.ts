@@ -23,12 +23,14 @@ export interface PodSet {
   /** The set holds address and port of this container port; a pod without one is not in it. */
   readonly port?: { readonly protocol: Protocol; readonly name: string };
   readonly type: "hash:ip" | "hash:ip,port";
+  /** What it is called in Linux, by family: each of thousands of members needs it. */
+  readonly names: Readonly<Record<Family, string>>;
 }
 
 /** Largest number of members. Only a limit: Linux takes no memory for it. Its default, 65,536, is too few pods. */
 const MOST_MEMBERS = 1_048_576;
 
-function podSet(set: Omit<PodSet, "text" | "type">): PodSet {
+function podSet(set: Omit<PodSet, "text" | "type" | "names">): PodSet {
   const { namespaces, pods, local, port, use } = set;
   const where = typeof namespaces === "string"
     ? `namespace ${namespaces}`
@@ -36,10 +38,12 @@ function podSet(set: Omit<PodSet, "text" | "type">): PodSet {
     ? "anywhere"
     : `namespaces ${namespaces.text}`;
   const what = port === undefined ? "" : ` port ${port.protocol} ${port.name}`;
+  const text = `${use} ${local ? "local " : ""}pods ${where} pods ${pods.text}${what}`;
   return {
     ...set,
-    text: `${use} ${local ? "local " : ""}pods ${where} pods ${pods.text}${what}`,
+    text,
     type: port === undefined ? "hash:ip" : "hash:ip,port",
+    names: { 4: setName(use, 4, text), 6: setName(use, 6, text) },
   };
 }
 
@@ -79,7 +83,7 @@ export function namedPortSet(
 }
 
 export function podSetName(set: PodSet, family: Family): string {
-  return setName(set.use, family, set.text);
+  return set.names[family];
 }
 
 export function podIpSet(set: PodSet, family: Family): IpSet {

@@ -1,7 +1,7 @@
 /** Audit mode, and the reasons of verdicts. */
 
 import { describe, expect, test } from "bun:test";
-import { ALL, allowed, cluster, DB, packet, table, WEB } from "../../../support/policy-table.ts";
+import { ALL, cluster, DB, packet, table, WEB } from "../../../support/policy-table.ts";
 import { policy } from "../../../support/policy-world.ts";
 
 describe("audit", () => {
