@@ -6,7 +6,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join, resolve } from "node:path";
-import { type AgentResult, markdown, type NetlinkResult, rowsOf } from "./report.ts";
+import {
+  type AgentResult,
+  markdown,
+  type NetlinkResult,
+  rowsOf,
+  type ScaleResult,
+} from "./report.ts";
 import type { StartTimes } from "./start.ts";
 
 const HERE = import.meta.dir;
@@ -37,16 +43,28 @@ function onHost(): readonly StartTimes[] {
   return JSON.parse(result.stdout.toString()) as StartTimes[];
 }
 
-function inLab(topology: string, script: string, name: string, seconds: number): unknown {
+interface LabRun {
+  readonly topology: string;
+  readonly script: string;
+  /** Of the folder, and of the result in it unless `result` says otherwise. */
+  readonly name: string;
+  readonly result?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function inLab({ topology, script, name, result = name, env = {} }: LabRun): unknown {
   const out = join(OUT, name);
   mkdirSync(out, { recursive: true });
   const { exitCode } = Bun.spawnSync([...first, join(ROOT, "test/lab/run")], {
     env: {
+      // Lists of 44,000 Services come first.
+      LAB_READY: "240",
       ...process.env,
+      ...env,
       TOPOLOGY: join(HERE, topology),
       SCRIPT: script,
       OUT: out,
-      TIMEOUT: String(seconds),
+      TIMEOUT: "900",
       ROUTELET: EXECUTABLE,
       BUN: process.execPath,
     },
@@ -54,7 +72,19 @@ function inLab(topology: string, script: string, name: string, seconds: number):
     stderr: "inherit",
   });
   if (exitCode !== 0) throw new Error(`the lab ended with ${exitCode}: see ${out}`);
-  return JSON.parse(readFileSync(join(out, `${name}.json`), "utf8"));
+  return JSON.parse(readFileSync(join(out, `${result}.json`), "utf8"));
+}
+
+function scale(name: string, env: Readonly<Record<string, string>>): ScaleResult {
+  const script = join(HERE, "scale");
+  const settings = { ENDPOINTS: "10", ...env };
+  return inLab({
+    topology: "topology.yaml",
+    script,
+    name,
+    result: "scale",
+    env: settings,
+  }) as ScaleResult;
 }
 
 function machine(): string {
@@ -74,12 +104,29 @@ try {
   say("start of the executable, on the host");
   const start = onHost();
   say("netlink layer, in the lab");
-  const netlink = inLab("bare.yaml", join(HERE, "../netlink/run"), "netlink", 900);
+  const netlink = inLab({
+    topology: "bare.yaml",
+    script: join(HERE, "../netlink/run"),
+    name: "netlink",
+  });
   say("agent, in the lab");
-  const agent = inLab("topology.yaml", join(HERE, "scenario"), "agent", 900);
-  const table = markdown(
-    rowsOf({ start, netlink: netlink as NetlinkResult, agent: agent as AgentResult }),
-  );
+  const agent = inLab({
+    topology: "topology.yaml",
+    script: join(HERE, "scenario"),
+    name: "agent",
+  });
+  say("agent at 1,000 × 10, 10,000 × 10 and 44,000 × 2, in the lab");
+  const small = scale("1000x10", { SERVICES: "1000", RUNS: "1", CHANGES: "0", YARDSTICK: "no" });
+  const wide = scale("10000x10", { SERVICES: "10000" });
+  const many = scale("44000x2", { SERVICES: "44000", ENDPOINTS: "2", CHANGES: "0", BURST: "0" });
+  const table = markdown(rowsOf({
+    start,
+    netlink: netlink as NetlinkResult,
+    agent: agent as AgentResult,
+    small,
+    wide,
+    many,
+  }));
   const text = `${new Date().toISOString().slice(0, 10)}, ${machine()}:\n\n${table}`;
   console.log(text);
   if (process.argv.includes("--write")) write(text);

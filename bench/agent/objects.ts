@@ -1,5 +1,5 @@
 /**
- * The objects of the benchmarks: N Services with five endpoints each, as a real API server would send them, with all that the
+ * The objects of the benchmarks: N Services with five endpoints each, if no other number is asked for, as a real API server would send them, with all that the
  * agent has no use for and must trim (managedFields, owner references, target references).
  */
 
@@ -68,7 +68,7 @@ export function service(index: number): Fields {
 }
 
 /** `generation` varies the last endpoint's address, and nothing else. */
-export function slice(index: number, generation = 0): Fields {
+export function slice(index: number, generation = 0, endpoints = ENDPOINTS): Fields {
   const app = nameOf(index);
   const namespace = namespaceOf(index);
   return {
@@ -102,15 +102,22 @@ export function slice(index: number, generation = 0): Fields {
       }),
     },
     addressType: "IPv4",
-    endpoints: Array.from({ length: ENDPOINTS }, (_, k) => endpoint(index, k, generation)),
+    endpoints: Array.from(
+      { length: endpoints },
+      (_, k) => endpoint(index, k, { generation, endpoints }),
+    ),
     ports: [{ name: "http", protocol: "TCP", port: 8080 }],
   };
 }
 
-function endpoint(index: number, k: number, generation: number): Fields {
-  const moved = k === ENDPOINTS - 1 ? generation : 0;
+function endpoint(
+  index: number,
+  k: number,
+  { generation, endpoints }: { readonly generation: number; readonly endpoints: number },
+): Fields {
+  const moved = k === endpoints - 1 ? generation : 0;
   // 65,000 pod addresses; those of generations lie beside them.
-  const pod = (index * ENDPOINTS + k) % 65_000;
+  const pod = (index * endpoints + k) % 65_000;
   const name = `${nameOf(index)}-${(7919 * pod) % 99_991}-${k}`;
   return {
     addresses: [dotted((moved === 0 ? 0x0a800001 : 0x0aa00001 + moved * 256) + pod)],
@@ -127,13 +134,18 @@ function endpoint(index: number, k: number, generation: number): Fields {
 }
 
 /** All of them as one List. */
-export function cluster(services: number): Fields {
+export function cluster(services: number, endpoints = ENDPOINTS): Fields {
+  return list(services, (index) => [service(index), slice(index, 0, endpoints)]);
+}
+
+/** The slices of the first Services, each with one endpoint moved, as one List. */
+export function burst(changes: number, generation: number, endpoints = ENDPOINTS): Fields {
+  return list(changes, (index) => [slice(index, generation, endpoints)]);
+}
+
+function list(services: number, itemsOf: (index: number) => readonly Fields[]): Fields {
   const indexes = Array.from({ length: services }, (_, index) => index);
-  return {
-    apiVersion: "v1",
-    kind: "List",
-    items: indexes.flatMap((index) => [service(index), slice(index)]),
-  };
+  return { apiVersion: "v1", kind: "List", items: indexes.flatMap(itemsOf) };
 }
 
 /** The path of a slice in the API. */

@@ -4,100 +4,18 @@
  */
 
 import { join } from "node:path";
-import {
-  agentLog,
-  agentPid,
-  lab,
-  type LogLine,
-  memoryMb,
-  OUT,
-  processorMs,
-  rounds,
-  run,
-  until,
-} from "./lab.ts";
-import { cluster, clusterIpOf, slice, slicePath } from "./objects.ts";
+import { agentPid, lab, memoryMb, OUT, processorMs, run } from "./lab.ts";
+import { type Change, type FirstSync, firstSync, oneChange, restore, table } from "./measure.ts";
+import { cluster, clusterIpOf } from "./objects.ts";
 
 const services = Number(process.env["SERVICES"] ?? 10_000);
 const runs = Math.min(4, Number(process.env["RUNS"] ?? 3));
 const changes = Number(process.env["CHANGES"] ?? 220);
 const idleSeconds = Number(process.env["IDLE_SECONDS"] ?? 60);
 const flags = (process.env["AGENT_FLAGS"] ?? "").split(" ").filter((flag) => flag !== "");
-/** Between changes: a round never waits for the one before it. */
-const PAUSE_MS = 200;
 
 function say(text: string): void {
   console.error(`bench: ${text}`);
-}
-
-interface FirstSync {
-  /** From the first wake with all stores synced to the last answer of Linux. */
-  readonly roundMs: number;
-  /** From the first line of the log to the end of the round: lists included, on the core of the API server. */
-  readonly startMs: number;
-  readonly peakMb: number;
-  readonly kinds: Readonly<Record<string, unknown>>;
-}
-
-async function firstSync(node: string): Promise<FirstSync> {
-  lab("agent", "start", node);
-  await until("the first round", 60_000, () => rounds(node).length > 0);
-  const log = agentLog(node);
-  const [round] = rounds(node);
-  const [begin] = log;
-  if (round?.["ok"] !== true) throw new Error(`the first round failed: ${JSON.stringify(round)}`);
-  const changed = log.filter(({ message }) => message === "Changed Linux");
-  return {
-    roundMs: Number(round["ms"]),
-    startMs: Date.parse(round.time) - Date.parse(begin?.time ?? ""),
-    peakMb: memoryMb(agentPid(node), "VmHWM"),
-    kinds: Object.fromEntries(changed.map((line) => [String(line["kind"]), line["created"]])),
-  };
-}
-
-/** What `ipvsadm -Sn` prints: the same table that the agent made. */
-function table(node: string): string {
-  return lab("exec", `node-${node}`, "ipvsadm", "-Sn");
-}
-
-/** Milliseconds of `ipvsadm -R` of a table into an untouched namespace. */
-function restore(text: string, name: string): number {
-  run(["ip", "netns", "add", name]);
-  run(["ip", "-n", name, "link", "set", "lo", "up"]);
-  const start = performance.now();
-  run(["ip", "netns", "exec", name, "ipvsadm", "-R"], text);
-  const ms = performance.now() - start;
-  run(["ip", "netns", "del", name]);
-  return ms;
-}
-
-interface Change {
-  /** From the chunk's arrival in the agent to the last answer of Linux. */
-  readonly agentMs: number;
-  /** From before the write at the API server, by the clock on the wall. */
-  readonly wholeMs: number;
-}
-
-async function oneChange(node: string, index: number, generation: number): Promise<Change> {
-  const seen = rounds(node).length;
-  const body = JSON.stringify(slice(index, generation));
-  const begin = Date.now();
-  const answer = await fetch(`${process.env["LAB_API"]}${slicePath(index)}`, {
-    method: "PUT",
-    headers: {
-      "content-type": "application/json",
-      authorization: `Bearer ${process.env["LAB_TOKEN"]}`,
-    },
-    body,
-  });
-  if (!answer.ok) throw new Error(`PUT: ${answer.status} ${await answer.text()}`);
-  await Bun.sleep(PAUSE_MS);
-  await until(`a round for slice ${index}`, 5_000, () => rounds(node).length > seen);
-  const round = rounds(node)[seen] as LogLine;
-  return {
-    agentMs: Number(round["sinceEvent"] ?? round["sinceWake"]),
-    wholeMs: Date.parse(round.time) - begin,
-  };
 }
 
 /** One destination more, one less, by `ipvsadm`. */

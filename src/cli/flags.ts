@@ -48,6 +48,8 @@ export interface FlagSpec<T> {
   readonly usage: string;
   /** Whether this version acts on it; if not it parses, validates and is named in one warning at start. */
   readonly served: boolean;
+  /** Set for flags that are not served: whether a value says what happens anyway, so that nobody is warned. */
+  readonly holds?: (value: T) => boolean;
   /** One letter that stands for it. */
   readonly short?: string;
   /** Set for flags that are accepted and do nothing: what serves their purpose now. */
@@ -140,19 +142,25 @@ const TABLE = {
     "auto",
     "routelet",
     "Backend for packet rules; auto takes iptables where iptables-restore is on the host, else nftables",
+    { ...LATER, holds: (value) => value !== "nftables" },
   ),
   "plugins-dir": flag(
     text,
     "/etc/routelet/plugins.d",
     "routelet",
     "Folder of third-party plugins, read when it exists; files must belong to root and be writable by root alone",
-    { check: (value) => value === "" || value.startsWith("/") ? undefined : "an absolute path" },
+    {
+      ...LATER,
+      check: (value) => value === "" || value.startsWith("/") ? undefined : "an absolute path",
+      holds: (value) => value === "",
+    },
   ),
   "plugin": flag(
     pluginOptions,
     {},
     "routelet",
     "Option of a plugin, for example hostport.range=1-1024; repeat for more",
+    LATER,
   ),
 
   // Kubernetes API
@@ -269,7 +277,7 @@ const TABLE = {
     portRange,
     { from: 30000, to: 32767 },
     "Service proxy",
-    "Range of node ports",
+    "Range of node ports, which the firewall admits; the proxy serves any",
   ),
   "strict-external-ip-validation": flag(
     bool,

@@ -1,8 +1,8 @@
 /** The command `plan`: the exact change to Linux that the agent would make now, and none made. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
-import type { Op } from "../kernel/dataplane/resource.ts";
-import { createLogger } from "../kernel/observe/log.ts";
+import { described, type Op } from "../kernel/dataplane/resource.ts";
+import { createLogger, silentLogger } from "../kernel/observe/log.ts";
 import type { TablePlan } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
@@ -61,7 +61,7 @@ export async function plan(given: Flags, io: Io): Promise<number> {
       dataplane,
       host,
       node,
-      log,
+      log: silentLogger, // all that is wrong is printed below
       fullInterval: flags.ipvsSyncPeriod,
     });
     closers.push(() => runtime.stop());
@@ -101,7 +101,7 @@ function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Chang
       verb: op.verb,
       kind: resource.kind,
       key: resource.key(op.item),
-      description: resource.describe(op.item),
+      description: described(resource, op),
       item: op.item,
       ...(op.verb === "update" ? { have: op.have } : {}),
     }));

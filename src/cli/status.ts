@@ -56,7 +56,7 @@ export function statusText(status: AgentStatus, now: number): string {
       "  ",
       " ",
     ),
-    ...waitingFor.map((cause) => `  waiting for ${cause}`),
+    ...waitingFor.map((cause) => `  - ${cause}`),
   ];
   if (source !== undefined) {
     lines.push(`source  ${source.from}: ${source.connected ? "connected" : "not connected"}`);
@@ -64,6 +64,10 @@ export function statusText(status: AgentStatus, now: number): string {
       ["KIND", "OBJECTS", "STATE", "LAST EVENT"],
       ...source.kinds.map((kind) => kindRow(kind, now)),
     ]));
+    const errors = new Set(source.kinds.flatMap(({ lastError }) => lastError ?? []));
+    for (const error of errors) {
+      if (!waitingFor.some((cause) => cause.includes(error))) lines.push(`  ${error}`);
+    }
   }
   if (plugins.length > 0) {
     lines.push("plugins");
@@ -72,8 +76,7 @@ export function statusText(status: AgentStatus, now: number): string {
       ...plugins.map((plugin) => pluginRow(plugin, now)),
     ]));
   }
-  for (const { name, reason, problems, problemCount } of plugins) {
-    if (reason !== undefined) lines.push(`${name}: ${reason}`);
+  for (const { name, problems, problemCount } of plugins) {
     lines.push(
       ...problems.map(({ type, subject, unit, reason }) =>
         `${name}: ${type} ${subject}${unit === undefined ? "" : ` of ${unit}`}: ${reason}`
@@ -86,7 +89,7 @@ export function statusText(status: AgentStatus, now: number): string {
 }
 
 function kindRow(kind: KindState, now: number): readonly string[] {
-  const state = kind.lastError ?? (kind.synced ? (kind.connected ? "synced" : "stale") : "waiting");
+  const state = kind.synced ? (kind.connected ? "synced" : "stale") : "waiting";
   return [kind.kind, String(kind.objects), state, ago(kind.lastEventAt, now)];
 }
 
@@ -96,8 +99,8 @@ function pluginRow(plugin: PluginStatus, now: number): readonly string[] {
   return [
     plugin.name,
     plugin.phase,
-    owned || "nothing",
-    String(plugin.pending),
+    plugin.rounds === 0 ? "not read yet" : owned || "nothing",
+    plugin.rounds === 0 ? "-" : String(plugin.pending),
     String(plugin.problemCount),
     plugin.lastRoundMs === undefined
       ? "never"

@@ -108,9 +108,16 @@ function peers(flags: Flags): string[] {
   return problems;
 }
 
+/** What a node misses while a function is on that this version does not have. */
+const FUNCTIONS = [
+  ["run-router", "router", "the routes of pods"],
+  ["run-firewall", "firewall", "NetworkPolicies"],
+] as const satisfies readonly (readonly [FlagName, string, string])[];
+
 /**
- * What to warn of at start: one line for flags that do nothing any more, each with its replacement, and one that lists
- * the flags that were given and that this version does not serve. A switch turned off is served: nothing runs.
+ * What to warn of at start: a line for each flag that does nothing any more, with its replacement, and one of what this
+ * version lacks: functions that are on, though it be by default, and flags that were given. A switch turned off is
+ * served: nothing runs.
  */
 export function startWarnings(flags: Flags): readonly string[] {
   const values = flags as unknown as Readonly<Record<string, unknown>>;
@@ -118,13 +125,25 @@ export function startWarnings(flags: Flags): readonly string[] {
     const { replacement } = FLAGS[name];
     return replacement === undefined ? [] : [`Flag --${name} is ignored: ${replacement}`];
   });
-  const unserved = flags.given.filter((name) => {
+  const wanted = (name: FlagName): boolean => {
+    const { served, replacement, holds } = FLAGS[name];
     const value = values[camelCase(name)];
-    return !FLAGS[name].served && value !== false;
-  });
-  if (unserved.length === 0) return ignored;
-  const list = unserved.map((name) => `--${name}`).join(", ");
-  return [...ignored, `These flags are accepted but not served by this version: ${list}`];
+    return !served && replacement === undefined && value !== false && holds?.(value) !== true;
+  };
+  const missing = FUNCTIONS.filter(([name]) => wanted(name));
+  const functions = missing.length === 0 ? [] : [
+    `This version has no ${missing.map(([, what]) => what).join(" and no ")}: ` +
+    `${missing.map(([, , work]) => work).join(" and ")} are left to others ` +
+    `(${missing.map(([name]) => `--${name}=false`).join(" ")} takes this warning away)`,
+  ];
+  const others = flags.given.filter((name) =>
+    wanted(name) && !FUNCTIONS.some(([known]) => known === name)
+  );
+  const list = others.length === 0
+    ? []
+    : [`Flags without effect in this version: ${others.map((name) => `--${name}`).join(", ")}`];
+  const texts = [...functions, ...list];
+  return texts.length === 0 ? ignored : [...ignored, texts.join(". ")];
 }
 
 /** The flags that were given with their values as text, secrets hidden: for the log and the status. */

@@ -87,7 +87,8 @@ export interface Wish {
 
 /**
  * Says how an item that nobody wants any more is kept, or undefined where it goes at once. As pure as
- * {@linkcode Reconciler.desired}: it may be asked for an item that an earlier life of the agent left.
+ * {@linkcode Reconciler.desired}: it may be asked for an item that an earlier life of the agent left,
+ * and is asked again at each round while the item is kept: undefined then ends it.
  *
  * @param parent what Linux holds at the item's parent, for kinds that have one
  */
@@ -108,6 +109,11 @@ export interface StoreLike<T> {
 export interface Input {
   readonly name: string;
   readonly synced: boolean;
+  /**
+   * What it lacks beyond the first lists to be synced, with the remedy: shown as what the plugin waits for. Absent: nothing,
+   * or only those lists, of which the source tells.
+   */
+  readonly waitsFor?: string | undefined;
   /** When the cause of the last wake reached this process, by `performance.now()`; only for measuring. */
   readonly receivedAt?: number | undefined;
   /** Calls `wake` with the units that may have changed. An event wakes; state decides. */

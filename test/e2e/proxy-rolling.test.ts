@@ -10,6 +10,8 @@ const SCENARIOS = {
   rolling: "a rolling update under load loses no request, agent killed in the middle",
   graceful: "connections drain until they end or the grace period is over",
   terminating: "without the flag connections go on while the endpoint is listed as terminating",
+  dsr: "direct server return drains endpoints, and ends with its Service",
+  stray: "a stray segment of an endpoint resets no connection",
   udp: "UDP clients of removed endpoints move on, others are left alone",
 };
 

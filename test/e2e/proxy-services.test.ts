@@ -9,6 +9,7 @@ const FOLDER = join(import.meta.dir, "proxy");
 const SCENARIOS = {
   "services-addresses": "every kind of address is served, and only what the ranges allow",
   "services-routes": "one route for a range serves as addresses do, and time-outs come and go",
+  "services-node": "health checks, node ports and cluster IPs follow the node and the cluster",
   "services-endpoints": "endpoints are chosen by conditions, policies, hints and affinity",
 };
 

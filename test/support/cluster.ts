@@ -18,6 +18,8 @@ export interface TestCluster extends ClusterSource {
   remove(kind: KindName, ...keys: string[]): void;
   /** Ends the first lists: of one kind, or of all that are not synced yet. */
   sync(kind?: KindName): void;
+  /** From now on these could not be read since the start; tells the subscribers as a source does. */
+  unreadable(...texts: string[]): void;
   /** The resourceVersion that all kinds share. */
   readonly version: string;
 }
@@ -31,6 +33,7 @@ export function testCluster(): TestCluster {
     stores[kind] as unknown as WritableStore<KubeObject>;
   const first = new Map<KindName, Map<string, KubeObject>>();
   let version = 1;
+  let unread: readonly string[] = [];
 
   const change = (kind: KindName, events: readonly (readonly [string, KubeObject?])[]): void => {
     version++;
@@ -60,6 +63,16 @@ export function testCluster(): TestCluster {
     stores: stores as unknown as Stores,
     get state() {
       return { from: "test", connected: true, kinds: KIND_NAMES.map(stateOf) };
+    },
+    get unread() {
+      return unread;
+    },
+    unreadable(...texts) {
+      unread = texts;
+      version++;
+      for (const name of KIND_NAMES) {
+        if (stores[name].synced) storeOf(name).replace([...stores[name].values()], String(version));
+      }
     },
     get version() {
       return String(version);

@@ -49,6 +49,7 @@ function gated<T>(store: Store<T>, opened: ReadonlySet<KindName>): Store<T> {
       return use().size;
     },
     get: (key) => use().get(key),
+    keys: () => use().keys(),
     values: () => use().values(),
     by: (index, value) => use().by(index, value),
     addIndex: (name, values) => use().addIndex(name, values),

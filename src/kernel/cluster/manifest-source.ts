@@ -119,7 +119,7 @@ export function openManifestSource(options: ManifestSourceOptions): ClusterSourc
       const before = files.get(name);
       const file = before?.stamp === stamp
         ? before
-        : await readManifest(directory, name, stamp, before);
+        : await readManifest(directory, name, stamp, before, state === undefined);
       next.set(name, file);
     }
     return next;
@@ -138,6 +138,9 @@ export function openManifestSource(options: ManifestSourceOptions): ClusterSourc
 
   return {
     stores,
+    get unread() {
+      return [...files.values()].flatMap(({ unread }) => unread);
+    },
     get state() {
       const kinds = KIND_NAMES.filter((kind) => wanted.has(kind)).map((kind): KindState => {
         const { synced, size, resourceVersion } = writable[kind];

@@ -40,6 +40,11 @@ export interface SourceState {
 export interface ClusterSource {
   readonly stores: Stores;
   readonly state: SourceState;
+  /**
+   * What could not be read even once since the start, a text each with place and reason: the stores are filled and lack its
+   * objects. What an earlier run has made of them must not be removed for that. Absent or empty: they hold all there is.
+   */
+  readonly unread?: readonly string[];
   /** Idempotent per kind; can be called again with more. Returns at once: stores say when synced. */
   readonly start: (watches: readonly Watch[]) => void;
   readonly stop: () => Promise<void>;

@@ -37,6 +37,8 @@ export interface Store<T> {
   /** By "namespace/name", or "name" for kinds without a namespace. */
   get(key: string): T | undefined;
   values(): Iterable<T>;
+  /** The keys of all objects, as `get` takes them. */
+  keys(): Iterable<string>;
   /** Objects of an index's value, in no particular order. Throws where there is no such index. */
   by(index: string, value: string): readonly T[];
   /** Adds an index; a second one of the same name is ignored. The function must be pure. */
@@ -139,6 +141,7 @@ export function createStore<T extends KubeObject>(
     // A snapshot is not needed: a batch is applied without a pause, so a loop that does not await
     // sees one state.
     values: () => objects.values(),
+    keys: () => objects.keys(),
     by(name, value) {
       const found = indexes.get(name);
       if (found === undefined) {

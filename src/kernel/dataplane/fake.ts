@@ -148,13 +148,6 @@ export function fakeDataplane(): FakeDataplane {
         if (moved.length > 0) queueMicrotask(() => report(moved));
         return Promise.resolve(outcomes);
       },
-      refuse(item) {
-        if (kind !== "address") return undefined;
-        const link = world.get("link", (item as Address).link);
-        return link === undefined || link.owner === owner.name
-          ? undefined
-          : `link "${link.key}" is not a link of "${owner.name}"`;
-      },
       watch(context) {
         const watcher = { kind, owner, context };
         watchers.add(watcher);

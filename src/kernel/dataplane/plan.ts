@@ -12,12 +12,14 @@ export interface Conflict {
   readonly kind: string;
   readonly key: string;
   readonly reason: string;
+  /** Linux holds what is not ours there; else two units of the plugin want the key. */
+  readonly foreign?: true;
 }
 
-/** What to do about one key: an op, a conflict, or nothing. */
+/** What to do about one key: an op, a conflict, or nothing. Nothing around the op: a first round decides about 80,000 keys. */
 export type Decision<T> =
-  | { readonly op: Op<T> }
-  | { readonly conflict: Conflict }
+  | Op<T>
+  | { readonly verb: "conflict"; readonly conflict: Conflict }
   | undefined;
 
 /** The whole difference of one kind, sorted by key so that goldens are stable. */
@@ -35,21 +37,23 @@ export function decide<T>(
   have: Actual<T> | undefined,
 ): Decision<T> {
   if (want === undefined) {
-    return have?.owned === true ? { op: { verb: "delete", item: have.item } } : undefined;
+    return have?.owned === true ? { verb: "delete", item: have.item } : undefined;
   }
-  if (have === undefined) return { op: { verb: "create", item: want } };
+  if (have === undefined) return { verb: "create", item: want };
   if (have.owned) {
     return resource.equal(want, have.item)
       ? undefined
-      : { op: { verb: "update", item: want, have: have.item } };
+      : { verb: "update", item: want, have: have.item };
   }
   return {
+    verb: "conflict",
     conflict: {
       kind: resource.kind,
       key: resource.key(want),
-      reason: `Linux holds ${
-        resource.describe(have.item)
-      }, which is not ours; remove it, or stop wanting it`,
+      reason: `Linux holds ${resource.describe(have.item)}, which is not ours; ${
+        resource.remedy?.(have.item) ?? "remove it when nobody else needs it"
+      }`,
+      foreign: true,
     },
   };
 }
@@ -66,10 +70,10 @@ export function plan<T>(
   for (const have of actual) held.set(resource.key(have.item), have);
   const keys = [...new Set([...wanted.keys(), ...held.keys()])].toSorted();
   const decisions = keys.map((key) => decide(resource, wanted.get(key), held.get(key)));
-  const ops = decisions.flatMap((d) => d !== undefined && "op" in d ? [d.op] : []);
+  const ops = decisions.flatMap((d) => d !== undefined && d.verb !== "conflict" ? [d] : []);
   return {
     upserts: ops.filter((op) => op.verb !== "delete"),
     deletes: ops.filter((op) => op.verb === "delete"),
-    conflicts: decisions.flatMap((d) => d !== undefined && "conflict" in d ? [d.conflict] : []),
+    conflicts: decisions.flatMap((d) => d?.verb === "conflict" ? [d.conflict] : []),
   };
 }

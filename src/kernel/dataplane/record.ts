@@ -7,7 +7,16 @@
 
 import type { Dataplane, Owner } from "./dataplane.ts";
 import { KernelError } from "./errors.ts";
-import type { Actual, Drift, Op, Outcome, Table, TableRef, WatchContext } from "./resource.ts";
+import type {
+  Actual,
+  Drift,
+  Op,
+  Outcome,
+  Retirements,
+  Table,
+  TableRef,
+  WatchContext,
+} from "./resource.ts";
 
 interface RecordedError {
   readonly op: string;
@@ -20,6 +29,7 @@ interface RecordedError {
 interface RecordedOutcome {
   readonly error?: RecordedError;
   readonly note?: string;
+  readonly made?: unknown;
 }
 
 /** One line of a recording. */
@@ -34,6 +44,12 @@ type Entry =
       readonly outcomes: readonly RecordedOutcome[];
     }
     | { readonly event: "drift"; readonly changes: readonly Drift<unknown>[] | "unknown" }
+    /** The kind retires items; written when it is opened. */
+    | { readonly event: "retires" }
+    | { readonly event: "deadlines"; readonly deadlines: readonly (readonly [string, number])[] }
+    | { readonly event: "note"; readonly keys: readonly string[] }
+    | { readonly event: "forget"; readonly keys: readonly string[] }
+    | { readonly event: "idle"; readonly keys: readonly string[] }
   );
 
 /** Wraps `dataplane`: every list, apply and drift also goes to `sink`, one JSON line each, without line feed. */
@@ -43,6 +59,8 @@ export function record(dataplane: Dataplane, sink: (line: string) => void): Data
   function open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
     const inner = dataplane.open(ref, owner);
     const where = { kind: ref.resource.kind, owner: owner.name };
+    const { retirements } = inner;
+    if (retirements !== undefined) write({ ...where, event: "retires" });
     return {
       resource: inner.resource,
       async list() {
@@ -61,7 +79,31 @@ export function record(dataplane: Dataplane, sink: (line: string) => void): Data
         return outcomes;
       },
       ...(inner.refuse === undefined ? {} : { refuse: (item: T) => inner.refuse?.(item) }),
-      ...(inner.retirements === undefined ? {} : { retirements: inner.retirements }),
+      ...(retirements === undefined ? {} : {
+        retirements: {
+          deadlines() {
+            const deadlines = retirements.deadlines();
+            write({ ...where, event: "deadlines", deadlines: [...deadlines] });
+            return deadlines;
+          },
+          note(entries) {
+            const all = [...entries];
+            retirements.note(all);
+            write({ ...where, event: "note", keys: all.map(([key]) => key) });
+          },
+          forget(keys) {
+            const all = [...keys];
+            if (all.length === 0) return;
+            retirements.forget(all);
+            write({ ...where, event: "forget", keys: all });
+          },
+          async idle(items) {
+            const keys = await retirements.idle(items);
+            write({ ...where, event: "idle", keys: [...keys] });
+            return keys;
+          },
+        },
+      }),
       ...(inner.watch === undefined ? {} : {
         watch: (context: WatchContext<T>) =>
           inner.watch?.({
@@ -119,9 +161,34 @@ export function replay(lines: Iterable<string>): Replay {
     return entry;
   };
 
+  /** Deadlines are another clock's: only what they are of is compared. */
+  function replayedRetirements<T>(name: string): Retirements<T> {
+    const expect = (event: "note" | "forget", keys: readonly string[]): void => {
+      if (keys.length === 0) return;
+      const entry = next(name, event) as Extract<Entry, { event: "note" | "forget" }>;
+      const [asked, known] = [keys.toSorted().join(), entry.keys.toSorted().join()];
+      if (asked !== known) {
+        throw new DivergenceError(
+          `Cannot replay ${event} of "${name}": asked ${asked}, recorded ${known}`,
+        );
+      }
+    };
+    return {
+      deadlines: () =>
+        new Map((next(name, "deadlines") as Extract<Entry, { event: "deadlines" }>).deadlines),
+      note: (entries) => expect("note", [...entries].map(([key]) => key)),
+      forget: (keys) => expect("forget", [...keys]),
+      idle: () =>
+        attempt(() => new Set((next(name, "idle") as Extract<Entry, { event: "idle" }>).keys)),
+    };
+  }
+
   function open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
     const name = `${owner.name} ${ref.resource.kind}`;
+    const retires = queues.get(name)?.[0]?.event === "retires";
+    if (retires) next(name, "retires");
     return {
+      ...(retires ? { retirements: replayedRetirements<T>(name) } : {}),
       resource: ref.resource,
       list: () =>
         attempt(() => {
@@ -139,11 +206,12 @@ export function replay(lines: Iterable<string>): Replay {
             );
           }
           return ops.map((op, i): Outcome<T> => {
-            const { error, note } = entry.outcomes[i] ?? {};
+            const { error, note, made } = entry.outcomes[i] ?? {};
             return {
               op,
               ...(error === undefined ? {} : { error: revivedKernelError(error) }),
               ...(note === undefined ? {} : { note }),
+              ...(made === undefined ? {} : { made: made as T }),
             };
           });
         }),
@@ -190,10 +258,11 @@ function recorded(error: unknown): RecordedError {
   };
 }
 
-function recordedOutcome({ error, note }: Outcome<unknown>): RecordedOutcome {
+function recordedOutcome({ error, note, made }: Outcome<unknown>): RecordedOutcome {
   return {
     ...(error === undefined ? {} : { error: recorded(error) }),
     ...(note === undefined ? {} : { note }),
+    ...(made === undefined ? {} : { made }),
   };
 }
 

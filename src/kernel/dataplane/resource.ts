@@ -28,14 +28,30 @@ export interface Resource<T> {
   readonly exclusive?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
+  readonly inProcess?: boolean;
   /**
    * The form in which an item of ours is kept for a while after nobody wants it any more: it goes on with what it has begun
    * and takes nothing new. The same object where it has that form already. Absent: it stays as it is.
    */
   retire?(have: T): T;
+  /** What stands there when an item of ours is removed, where that is not nothing: "back to 0". */
+  after?(have: T): string | undefined;
+  /** What a user does about an item that stands at a wanted key and is not ours. Absent: "remove it". */
+  remedy?(have: T): string;
+  /** Whether Linux made an item by itself beside one of ours: nobody has ever wanted it. */
+  isLitter?(have: T): boolean;
   /** The parent's kind and key. An item is wanted only through the unit that holds its parent. */
   readonly parentKind?: string;
   parent?(item: T): string;
+  /** Set where an item may as well stand on a parent that the plugin does not want: a route on anybody's link. */
+  readonly parentMayBeOthers?: boolean;
+  /**
+   * A kind, and the key of it that an item judges, such as the virtual service whose clients a firewall entry refuses. Only the
+   * unit that holds that key may want the item, and only while Linux holds nothing of others there.
+   */
+  readonly subjectKind?: string;
+  subject?(item: T): string | undefined;
 }
 
 /** What a plugin holds: enough to want items, not to write them. */
@@ -54,6 +70,12 @@ export type Op<T> =
   | { readonly verb: "create"; readonly item: T }
   | { readonly verb: "update"; readonly item: T; readonly have: T }
   | { readonly verb: "delete"; readonly item: T };
+
+/** The item of an op on one line; of a deletion with what stands there afterwards. */
+export function described<T>(resource: Resource<T>, { verb, item }: Op<T>): string {
+  const after = verb === "delete" ? resource.after?.(item) : undefined;
+  return `${resource.describe(item)}${after === undefined ? "" : ` (${after})`}`;
+}
 
 /** What became of one op. */
 export interface Outcome<T> {

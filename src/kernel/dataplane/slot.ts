@@ -32,6 +32,8 @@ export class Slot<T = unknown> implements Claim<T> {
   owned = false;
   /** Its tracker has it among those to look at. */
   dirty = false;
+  /** Somebody has wanted it since the start. */
+  wasWanted = false;
   unit: Unit | undefined = undefined;
   item: T | undefined = undefined;
   next: Claim<T> | undefined = undefined;
@@ -79,7 +81,7 @@ export class ActualView<T> implements ReadonlyMap<string, Actual<T>> {
   }
 
   *keys(): MapIterator<string> {
-    for (const [key] of this.entries()) yield key;
+    for (const [key, { have }] of this.#slots) if (have !== undefined) yield key;
   }
 
   *values(): MapIterator<Actual<T>> {

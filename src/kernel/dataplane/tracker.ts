@@ -30,6 +30,9 @@ export class Tracker<T> {
   readonly #drifted = new Set<Slot<T>>();
   readonly #children: Tracker<unknown>[] = [];
   readonly #parent: Tracker<unknown> | undefined;
+  /** The tracker of `resource.subjectKind`, and those whose subjects are here. */
+  #subjects: Tracker<unknown> | undefined;
+  readonly #judges: Tracker<unknown>[] = [];
   /** Keys that are held back, by parent, and the parent that each of them waits for. */
   readonly #waiting = new Map<string, Set<Slot<T>>>();
   readonly #waitsFor = new Map<Slot<T>, string>();
@@ -41,6 +44,11 @@ export class Tracker<T> {
   #kept: ReadonlySet<string> = NO_KEYS;
   #listed = false;
   #owned = 0;
+  /**
+   * Set while objects are missing of which an earlier run may have known: what is ours in Linux and was never wanted since
+   * the start stays. Keys must be looked at again (`replaceActual`) when it ends.
+   */
+  keepsUnknown = false;
 
   /** @param parent the tracker of `resource.parentKind`, if there is one */
   constructor(resource: Resource<T>, parent?: Tracker<unknown>) {
@@ -49,6 +57,12 @@ export class Tracker<T> {
       this.#parent = parent;
       parent.#children.push(this as Tracker<unknown>);
     }
+  }
+
+  /** Says where the keys are that items of this kind judge. */
+  judge(subjects: Tracker<unknown>): void {
+    this.#subjects = subjects;
+    subjects.#judges.push(this as Tracker<unknown>);
   }
 
   /** Linux as it is believed to be now. Live view; what it hands out is made when asked for. */
@@ -186,7 +200,7 @@ export class Tracker<T> {
       for (; at < queue.length; at++) {
         const slot = queue[at] as Slot<T>;
         const decision = this.#decide(slot);
-        const op = decision !== undefined && "op" in decision ? decision.op : undefined;
+        const op = decision?.verb === "conflict" ? undefined : decision;
         if (op !== undefined && (op.verb === "delete") !== (verbs === "deletes")) {
           this.#dirty.push(slot);
           continue;
@@ -217,8 +231,8 @@ export class Tracker<T> {
     const items: T[] = [];
     for (const slot of this.#dirty) {
       const decision = this.#decide(slot);
-      if (decision !== undefined && "op" in decision && decision.op.verb === "delete") {
-        items.push(decision.op.item);
+      if (decision?.verb === "delete") {
+        items.push(decision.item);
       }
     }
     return items;
@@ -257,7 +271,7 @@ export class Tracker<T> {
   inOrder(key: string): boolean {
     const slot = this.#slots.get(key);
     const decision = slot === undefined ? undefined : this.#decide(slot);
-    return decision === undefined || "conflict" in decision;
+    return decision === undefined || decision.verb === "conflict";
   }
 
   /** An op succeeded: Linux now holds what it said. Returns whether that was a repair. */
@@ -315,7 +329,11 @@ export class Tracker<T> {
   /** The claims of a slot, or their order, may have changed. */
   contest(slot: Slot<T>): void {
     this.#mark(slot);
-    if (this.resource.exclusive !== true) return;
+    if (this.resource.exclusive === true) this.#reassess(slot);
+  }
+
+  /** What hangs below a key, or judges it, may be wanted by others now. */
+  #reassess(slot: Slot<T>): void {
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== undefined) this.#dirtyChildren(c.unit);
     }
@@ -362,11 +380,13 @@ export class Tracker<T> {
 
   #hold(slot: Slot<T>, have: T | undefined, owned: boolean): void {
     const changed = slot.owned !== owned || (slot.have === undefined) !== (have === undefined);
+    const foreign = slot.have !== undefined && !slot.owned;
     if (slot.owned !== owned) this.#owned += owned ? 1 : -1;
     slot.have = have;
     slot.owned = owned;
     if (!changed) return;
     for (const child of this.#children) child.#release(slot.key);
+    if (foreign !== (have !== undefined && !owned)) this.#reassess(slot);
   }
 
   #same(one: T, other: T): boolean {
@@ -377,15 +397,25 @@ export class Tracker<T> {
     const winner = this.#winner(slot);
     const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
     const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
-    const upsert = decision !== undefined && "op" in decision && decision.op.verb !== "delete";
-    const held = upsert && this.#heldBack(slot, decision.op.item);
+    if (this.#isUnknown(slot, decision)) return undefined;
+    const upsert = decision?.verb === "create" || decision?.verb === "update";
+    const held = upsert && this.#heldBack(slot, decision.item);
     if (!held) this.#stopWaiting(slot);
-    const conflict = decision !== undefined && "conflict" in decision
-      ? decision.conflict
-      : this.#lost(slot, winner) ??
-        (held || winner === undefined ? this.#orphaned(slot) : undefined);
+    const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
+      (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot.key, conflict);
     return held ? undefined : decision;
+  }
+
+  #isUnknown(slot: Slot<T>, decision: Decision<T>): boolean {
+    if (!this.keepsUnknown || slot.wasWanted) return false;
+    return decision?.verb === "delete" && this.resource.isLitter?.(decision.item) !== true;
+  }
+
+  /** Whether the deletion of a key is not to be planned now. */
+  keeps(op: Op<T>): boolean {
+    const slot = this.#slots.get(this.resource.key(op.item));
+    return slot !== undefined && this.#isUnknown(slot, op);
   }
 
   #note(key: string, conflict: Conflict | undefined): void {
@@ -401,6 +431,7 @@ export class Tracker<T> {
   #heldBack(slot: Slot<T>, item: T): boolean {
     if (this.#parent === undefined || this.resource.parent === undefined) return false;
     const key = this.resource.parent(item);
+    if (this.#standsAlone(key)) return false;
     if (this.#parent.#slots.get(key)?.owned === true) return false;
     if (this.#waitsFor.get(slot) === key) return true;
     this.#stopWaiting(slot);
@@ -409,6 +440,12 @@ export class Tracker<T> {
     if (others === undefined) this.#waiting.set(key, new Set([slot]));
     else others.add(slot);
     return true;
+  }
+
+  /** Whether a parent is none of the plugin's business. */
+  #standsAlone(parent: string): boolean {
+    if (this.resource.parentMayBeOthers !== true || this.#parent === undefined) return false;
+    return this.#parent.#slots.get(parent)?.unit === undefined;
   }
 
   #stopWaiting(slot: Slot<T>): void {
@@ -434,19 +471,23 @@ export class Tracker<T> {
   /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */
   #orphaned({ key, item }: Slot<T>): Conflict | undefined {
     if (this.#parent === undefined || item === undefined) return undefined;
+    if (this.resource.parentMayBeOthers === true) return undefined;
     const parent = this.resource.parent?.(item) ?? "";
     if (this.#parent.holder(parent) !== undefined) return undefined;
     const { kind } = this.#parent.resource;
     return {
       kind: this.resource.kind,
       key,
-      reason: `its ${kind} "${parent}" is not ours; want that as well, or stop wanting this`,
+      reason:
+        `its ${kind} "${parent}" is not one that the plugin wants; it has to want both, or neither`,
     };
   }
 
   #foreignParent(item: T): boolean {
     if (this.#parent === undefined || this.resource.parent === undefined) return false;
-    const parent = this.#parent.#slots.get(this.resource.parent(item));
+    const key = this.resource.parent(item);
+    const parent = this.#parent.#slots.get(key);
+    if (this.#standsAlone(key)) return false;
     return parent?.have !== undefined && !parent.owned;
   }
 
@@ -485,15 +526,29 @@ export class Tracker<T> {
       if (this.#hangsOnHolder && this.resource.parent !== undefined) {
         if (this.#parent?.holder(this.resource.parent(c.item)) !== c.unit) continue;
       }
+      if (!this.#mayJudge(c.unit, c.item)) continue;
       if (best?.unit === undefined || c.unit.rank < best.unit.rank) best = c;
     }
     return best;
   }
 
+  #mayJudge(unit: Unit, item: T): boolean {
+    const key = this.resource.subject?.(item);
+    const subjects = this.#subjects;
+    if (key === undefined || subjects === undefined) return true;
+    const subject = subjects.#slots.get(key);
+    if (subject === undefined || (subject.have !== undefined && !subject.owned)) return false;
+    return subjects.#winner(subject)?.unit === unit;
+  }
+
   #claim(slot: Slot<T>, unit: Unit, item: T): void {
+    const { subject } = this.resource;
+    slot.wasWanted = true;
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== unit) continue;
-      if (c.item !== undefined && this.#same(item, c.item)) return;
+      const same = c.item !== undefined && this.#same(item, c.item) &&
+        subject?.(item) === subject?.(c.item);
+      if (same) return;
       c.item = item;
       this.#mark(slot);
       return;
@@ -523,13 +578,15 @@ export class Tracker<T> {
     }
     this.contest(slot);
     if (this.resource.exclusive === true) this.#dirtyChildren(unit);
+    // Nobody wants it any more: others' is as good.
+    if (slot.unit === undefined) { for (const child of this.#children) child.#release(slot.key); }
   }
 
   /** The holder of an exclusive key may have changed: what hangs below it must be judged again. */
   #dirtyChildren(unit: Unit): void {
-    for (const child of this.#children) {
+    for (const other of [...this.#children, ...this.#judges]) {
       for (const slot of unit.slots) {
-        if (slot.tracker === child) child.#mark(slot);
+        if (slot.tracker === other) other.#mark(slot);
       }
     }
   }

@@ -100,7 +100,7 @@ const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
     const missing = source.waitingFor();
     return missing.length === 0
       ? text(200, "OK\n")
-      : text(503, `Not ready, waiting for:\n${missing.map((cause) => `- ${cause}\n`).join("")}`);
+      : text(503, `Not ready:\n${missing.map((cause) => `- ${cause}\n`).join("")}`);
   },
   "/status": (source) =>
     Response.json(source.status(), { headers: { "Cache-Control": "no-store" } }),

@@ -5,7 +5,7 @@
 
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import { isUnsupported } from "../dataplane/errors.ts";
-import type { TableRef } from "../dataplane/resource.ts";
+import { described, type TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
 
 /** What was removed, and what could not be. Texts as the resources describe their items. */
@@ -29,7 +29,7 @@ export async function cleanup(
         const ours = (await table.list()).filter((have) => have.owned);
         const ops = ours.map(({ item }) => ({ verb: "delete", item }) as const);
         for (const { op, error } of await table.apply(ops)) {
-          if (error === undefined) removed.push(resource.describe(op.item));
+          if (error === undefined) removed.push(described(resource, op));
           else failed.push(error.message);
         }
         table.retirements?.forget(ours.map(({ item }) => resource.key(item)));

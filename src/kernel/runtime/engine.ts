@@ -1,5 +1,5 @@
 /**
- * Makes Linux what one plugin's reconcilers say. 600 lines because it is one state machine: every part of a round shares
+ * Makes Linux what one plugin's reconcilers say. 700 lines because it is one state machine: every part of a round shares
  * the trackers, the failures and the timer.
  *
  * A wake marks units dirty; a round evaluates them, then creates and updates down the kinds and deletes back up.
@@ -58,6 +58,8 @@ export interface EngineOptions {
   readonly fullInterval: number;
   /** Another plugin that wants this key, if one does, and what it wants there. */
   readonly heldElsewhere: (kind: string, key: string) => Holder | undefined;
+  /** Whether objects are missing of which an earlier run may have known: what it left in Linux is not removed then. */
+  readonly incomplete: () => boolean;
   /** Called when something that `status` or `settled` say may have changed. */
   readonly onChange: () => void;
 }
@@ -93,6 +95,8 @@ const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBU
 const LOGGED_WARNINGS = 20;
 /** Milliseconds that a round may take to end when the agent stops. */
 const STOP_TIMEOUT = 5_000;
+/** Milliseconds after which the log says what is waited for. */
+const WAIT_TOLD = 3_000;
 const LISTED_PROBLEMS = 100;
 const NO_KEYS: ReadonlySet<string> = new Set();
 
@@ -109,9 +113,14 @@ export class Engine {
   /** A round runs, its first synchronous part included. */
   #busy = false;
   #cancelTimer: (() => void) | undefined;
+  /** What the log says, or is about to say, that is waited for. */
+  #toldWait: string | undefined;
+  #cancelWait: (() => void) | undefined;
   #timerAt = Infinity;
   #lastEnd = -Infinity;
   #nextFull = 0;
+  /** What an earlier run left stays for now. */
+  #keepsUnknown = false;
   /** When the first change arrived that no round has taken up. */
   #wokenAt: number | undefined;
   #failedRounds = 0;
@@ -145,6 +154,10 @@ export class Engine {
         unwatch: undefined,
       };
     });
+    for (const { tracker } of this.#tables) {
+      const subjects = byKind.get(tracker.resource.subjectKind ?? "");
+      if (subjects !== undefined) tracker.judge(subjects);
+    }
     this.#evaluation = new Evaluation({
       plugin: options.owner.name,
       tables: this.#tables,
@@ -217,6 +230,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
+    this.#cancelWait?.();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const open of this.#tables) open.unwatch?.();
     const { clock, log } = this.#options;
@@ -236,9 +250,17 @@ export class Engine {
     return this.#phase;
   }
 
-  /** Why the plugin is degraded as a whole, while it is. */
+  /** Why the plugin is degraded as a whole, while it is; or what it waits for besides first lists. */
   get reason(): string | undefined {
-    return this.#reason;
+    return this.#phase === "waiting" ? this.waitsFor : this.#reason;
+  }
+
+  /** What its inputs lack besides first lists, with the remedy. */
+  get waitsFor(): string | undefined {
+    const texts = this.#units.flatMap(({ reconciler }) =>
+      reconciler.inputs.flatMap((input) => input.synced ? [] : input.waitsFor ?? [])
+    );
+    return texts.length === 0 ? undefined : [...new Set(texts)].join("; ");
   }
 
   /** What this plugin wants at `key`. */
@@ -270,14 +292,16 @@ export class Engine {
 
   status(): PluginStatus {
     const problems = this.#problems();
+    const { reason } = this;
     return {
       name: this.#options.owner.name,
       phase: this.#phase,
-      ...(this.#reason === undefined ? {} : { reason: this.#reason }),
+      ...(reason === undefined ? {} : { reason }),
       owned: Object.fromEntries(
         this.#tables.map((open) => [open.tracker.resource.kind, open.tracker.owned()]),
       ),
-      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0),
+      pending: this.#tables.reduce((sum, open) => sum + open.tracker.pending, 0) +
+        this.#units.reduce((sum, units) => sum + units.pending, 0),
       problems: problems.slice(0, LISTED_PROBLEMS),
       problemCount: problems.length,
       rounds: this.#rounds,
@@ -292,6 +316,7 @@ export class Engine {
    * @throws {KernelError} when Linux cannot be read
    */
   async preview(): Promise<readonly TablePlan[]> {
+    this.#noteIncomplete();
     this.#evaluate();
     const lists: (readonly Actual<unknown>[])[] = [];
     for (const { table, tracker } of this.#tables) {
@@ -304,10 +329,14 @@ export class Engine {
     const plans: TablePlan[] = [];
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
-      const difference = plan(tracker.resource, tracker.allDesired(), list);
+      const found = plan(tracker.resource, tracker.allDesired(), list);
+      const difference = tracker.resource.inProcess === true
+        ? { ...found, upserts: [], deletes: [] }
+        : found;
       tracker.take("upserts");
       plans.push({
         ...difference,
+        deletes: difference.deletes.filter((op) => !tracker.keeps(op)),
         conflicts: [...tracker.conflicts],
         resource: tracker.resource,
       });
@@ -321,7 +350,7 @@ export class Engine {
     for (const units of this.#units) {
       for (const unit of units.values()) {
         for (const reason of unit.reports) {
-          problems.push({ type: "reported", subject: unit.label, reason });
+          problems.push({ type: "problem", subject: unit.label, reason });
         }
         if (unit.failure !== undefined) {
           problems.push({ type: "failed", subject: unit.label, reason: unit.failure });
@@ -369,16 +398,29 @@ export class Engine {
   /** Whether there is work that does not wait for a retry. */
   #due(): boolean {
     return this.#units.some((units) => units.dirty) ||
+      this.#keepsUnknown && !this.#options.incomplete() ||
       this.#tables.some((open) => open.stale || open.tracker.pending > 0);
   }
 
   #wake(): void {
-    if (!this.#started || this.#stopped || this.#busy || !this.#synced()) return;
+    if (!this.#started || this.#stopped || this.#busy) return;
+    if (!this.#synced()) return this.#tellWait();
     const { minInterval } = this.#options;
     const backoff = this.#failedRounds === 0 ? 0 : retryDelay(this.#failedRounds);
     // The interval holds for retries and read-backs too, so that no mistake makes rounds run hot.
     const at = this.#due() ? -Infinity : this.#nextWork();
     this.#schedule(Math.max(at, this.#lastEnd + minInterval + backoff));
+  }
+
+  /** Says in the log what is waited for, where that takes more than a moment. Sources tell of missing lists. */
+  #tellWait(): void {
+    const { clock, log } = this.#options;
+    const reason = this.waitsFor;
+    if (reason === this.#toldWait) return;
+    this.#cancelWait?.();
+    this.#toldWait = reason;
+    if (reason === undefined) return;
+    this.#cancelWait = clock.after(WAIT_TOLD, () => log.warn("Plugin waits", { reason }));
   }
 
   /** When the next retry, look at what retires, or full read-back is due. */
@@ -416,18 +458,24 @@ export class Engine {
     this.#wokenAt = undefined;
     if (this.#phase === "waiting") {
       this.#phase = "starting";
+      this.#cancelWait?.();
       observer?.begin?.();
     }
     observer?.roundStarts?.();
     let ok = true;
+    let listed = start;
+    let evaluated = start;
     try {
       if (start >= this.#nextFull) {
         for (const open of this.#tables) open.stale = true;
         for (const units of this.#units) units.mark("all");
       }
+      this.#noteIncomplete();
       this.#retry(start);
       await this.#list();
+      listed = clock.now();
       this.#evaluate();
+      evaluated = clock.now();
       for (const retiring of this.#retiring) await retiring.round();
       this.#keep();
       for (const open of this.#tables) await this.#apply(open, "upserts");
@@ -451,7 +499,22 @@ export class Engine {
     if (start >= this.#nextFull && ok) this.#nextFull = this.#lastEnd + this.#options.fullInterval;
     const sinceEvent = woken === undefined ? {} : { sinceEvent: this.#lastEnd - woken };
     observer?.round({ ms: this.#lastRoundMs, ...sinceEvent, ok });
-    log.debug("Round done", { ms: this.#lastRoundMs, ...sinceEvent, ok });
+    log.debug("Round done", {
+      ms: this.#lastRoundMs,
+      listMs: listed - start,
+      evaluateMs: evaluated - listed,
+      ...sinceEvent,
+      ok,
+    });
+  }
+
+  #noteIncomplete(): void {
+    const before = this.#keepsUnknown;
+    this.#keepsUnknown = this.#options.incomplete();
+    for (const open of this.#tables) {
+      open.tracker.keepsUnknown = this.#keepsUnknown;
+      if (before && !this.#keepsUnknown) open.stale = true;
+    }
   }
 
   #judge(reason: string | undefined): void {
@@ -462,11 +525,12 @@ export class Engine {
     this.#reason = reason;
   }
 
-  /** A failed op of a kind that the whole plugin stands on. */
+  /** What the whole plugin stands on and cannot have: a failed op, or something of others in its place. */
   #foundationFailure(): string | undefined {
     for (const { tracker, failures } of this.#tables) {
       if (tracker.resource.foundation !== true) continue;
       for (const { error } of failures.values()) return error.message;
+      for (const { foreign, reason } of tracker.conflicts) if (foreign === true) return reason;
     }
     return undefined;
   }

@@ -104,7 +104,7 @@ export class Evaluation<T extends DeclaredTable> {
   #tell(unit: UnitState, reports: ReadonlySet<string>): void {
     for (const problem of reports) {
       if (!unit.reports.has(problem)) {
-        this.#options.warn("Object ignored", { unit: unit.label, problem });
+        this.#options.warn("Object has a problem", { unit: unit.label, problem });
       }
     }
   }

@@ -18,7 +18,7 @@ interface Retired {
   /** Milliseconds since boot. */
   readonly deadline: number;
   readonly needs: readonly { readonly tracker: Tracker<unknown>; readonly key: string }[];
-  /** Its time is up, or nothing uses it: it is deleted, and not retired again. */
+  /** Its time is up, nothing uses it, or its rule keeps it no more: it is deleted, and not retired again. */
   over: boolean;
 }
 
@@ -104,8 +104,12 @@ export class Retiring {
     const now = this.#options.now();
     const items: unknown[] = [];
     for (const [key, retired] of this.#retired) {
-      if (retired.deadline <= now) retired.over = true;
-      else if (!retired.over) items.push(tracker.actual.get(key)?.item);
+      if (retired.over) continue;
+      const item = tracker.actual.get(key)?.item;
+      // What it stood on may have gone since: the rule is asked again.
+      if (retired.deadline <= now || this.#options.rule(item, this.#parentOf(item)) === undefined) {
+        retired.over = true;
+      } else items.push(item);
     }
     if (now < this.#nextCheck || items.length === 0) return;
     for (const key of await table.retirements?.idle(items) ?? []) {

@@ -3,7 +3,7 @@
  * fails is named and degraded; the others go on.
  */
 
-import type { ClusterSource, KindName, SourceState } from "../cluster/store.ts";
+import type { ClusterSource, KindName, KindState, SourceState } from "../cluster/store.ts";
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import type { TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
@@ -156,12 +156,15 @@ export class Runtime {
 
   /** Why the agent is not ready, one text for each cause. */
   waitingFor(): readonly string[] {
-    const causes = [...this.#missingLists()];
+    const causes = [
+      ...this.#missingLists(),
+      ...(this.#options.source.unread ?? []).map((text) =>
+        `${text}; it was never read since the start, and what an earlier run made of it stays in Linux`
+      ),
+    ];
     for (const host of this.#hosts) {
-      const phase = phaseOf(host);
-      if (phase === "ready") continue;
-      const reason = host.failure ?? host.engine?.reason;
-      causes.push(`plugin ${host.name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`);
+      const cause = this.#causeOf(host, causes.length > 0);
+      if (cause !== undefined) causes.push(cause);
     }
     return causes;
   }
@@ -185,12 +188,35 @@ export class Runtime {
     return causes;
   }
 
-  #missingLists(): readonly string[] {
+  /** Why a plugin is not ready, if it is not. */
+  #causeOf(host: Host, listsMissing: boolean): string | undefined {
+    const { name, engine, failure } = host;
+    const phase = phaseOf(host);
+    const reason = failure ?? engine?.reason;
+    switch (phase) {
+      case "ready":
+        return undefined;
+      case "waiting":
+        if (reason !== undefined) return `plugin ${name} waits: ${reason}`;
+        if (engine === undefined) return `plugin ${name} is being set up`;
+        // What it waits for is said already.
+        return listsMissing ? undefined : `plugin ${name} has not begun its first round`;
+      case "starting":
+        return `plugin ${name} is in its first round`;
+      default:
+        return `plugin ${name} is ${phase}${reason === undefined ? "" : `: ${reason}`}`;
+    }
+  }
+
+  #missing(): readonly KindState[] {
     return this.#options.source.state.kinds
-      .filter((state) => !state.synced && this.#watched.has(state.kind))
-      .map(({ kind, lastError }) =>
-        `first list of ${kind}${lastError === undefined ? "" : `: ${lastError}`}`
-      );
+      .filter((state) => !state.synced && this.#watched.has(state.kind));
+  }
+
+  #missingLists(): readonly string[] {
+    return this.#missing().map(({ kind, lastError }) =>
+      `no list of ${kind} yet${lastError === undefined ? "" : `: ${lastError}`}`
+    );
   }
 
   status(): RuntimeStatus {
@@ -222,17 +248,26 @@ export class Runtime {
   /**
    * Resolves when every watched kind has its first list.
    *
-   * @throws {Error} after `ms`, naming what is missing
+   * @throws {Error} after `ms`, naming what is missing; or where the lists hold less than a plugin needs
    */
   async synced(ms: number): Promise<void> {
     const clock = this.#options.clock ?? systemClock;
     const deadline = clock.now() + ms;
     while (this.#missingLists().length > 0) {
       if (clock.now() >= deadline) {
-        throw new Error(`After ${ms} ms still missing: ${this.#missingLists().join(", ")}`);
+        const missing = this.#missing();
+        // The reason of one is, but for the kind's name, that of all.
+        const reason = missing.find(({ lastError }) => lastError !== undefined)?.lastError;
+        throw new Error(
+          `No list of ${missing.map(({ kind }) => kind).join(", ")} came within ${ms / 1000} s${
+            reason === undefined ? "" : `: ${reason}`
+          }`,
+        );
       }
       await new Promise<void>((resolve) => clock.after(10, resolve));
     }
+    const waits = this.#hosts.flatMap(({ engine }) => engine?.waitsFor ?? []);
+    if (waits.length > 0) throw new Error(waits.join("; "));
   }
 
   /** What each plugin would do to Linux now. The stores must be synced. */
@@ -278,6 +313,7 @@ export class Runtime {
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
         fullInterval: this.#options.fullInterval,
+        incomplete: () => (this.#options.source.unread?.length ?? 0) > 0,
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
@@ -401,10 +437,37 @@ function storeInput<T>(
     try {
       return units(object);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = textOf(error);
       log.error("Input failed; all units are looked at", { input: store.kind, reason });
       return "all";
     }
+  };
+  const wakes = new Set<Wake>();
+  let leave: (() => void) | undefined;
+  const tell = (changes: Parameters<Parameters<StoreLike<T>["subscribe"]>[0]>[0]): void => {
+    // An empty wake matters too: the store may just have become synced.
+    const woken = unitsOfChanges(changes);
+    for (const wake of [...wakes]) {
+      try {
+        wake(woken);
+      } catch (error) {
+        log.error("Input failed", { input: store.kind, reason: textOf(error) });
+      }
+    }
+  };
+  const unitsOfChanges = (
+    changes: readonly { readonly previous?: T; readonly current?: T }[],
+  ): ReadonlySet<string> | "all" => {
+    const woken = new Set<string>();
+    for (const { previous, current } of changes) {
+      for (const object of [previous, current]) {
+        if (object === undefined) continue;
+        const names = unitsOf(object);
+        if (names === "all") return "all";
+        for (const name of names) woken.add(name);
+      }
+    }
+    return woken;
   };
   return {
     name: store.kind,
@@ -414,21 +477,25 @@ function storeInput<T>(
     get receivedAt() {
       return store.receivedAt;
     },
-    subscribe: (wake) =>
-      store.subscribe((changes) => {
-        const woken = new Set<string>();
-        for (const { previous, current } of changes) {
-          for (const object of [previous, current]) {
-            if (object === undefined) continue;
-            const names = unitsOf(object);
-            if (names === "all") return wake("all");
-            for (const name of names) woken.add(name);
-          }
-        }
-        // An empty wake matters too: the store may just have become synced.
-        wake(woken);
-      }),
+    subscribe(wake) {
+      // One subscription for all: at 10,000 changes the names that each would make anew are megabytes.
+      leave ??= store.subscribe(tell);
+      const own: Wake = (woken) => wake(woken);
+      wakes.add(own);
+      return () => {
+        wakes.delete(own);
+        if (wakes.size > 0) return;
+        leave?.();
+        leave = undefined;
+      };
+    },
   };
+}
+
+type Wake = (units: Iterable<string> | "all") => void;
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function within(ms: number, setup: Promise<void>): Promise<void> {

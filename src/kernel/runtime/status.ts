@@ -13,8 +13,8 @@ export type PluginPhase =
 
 /** One thing that is wrong with one object; everything else goes on. */
 export interface Problem {
-  /** "conflict": another holds the key. "failed": Linux refused. "reported": the object is at fault. */
-  readonly type: "conflict" | "failed" | "reported";
+  /** "conflict": another holds the key. "failed": Linux refused. "problem": the object is at fault. */
+  readonly type: "conflict" | "failed" | "problem";
   /** The unit, or the kind and key of Linux state. */
   readonly subject: string;
   /** The unit that wants what Linux refused. */

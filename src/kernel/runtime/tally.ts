@@ -1,6 +1,6 @@
 /** Counts and logs what became of one kind's ops in one round. */
 
-import type { Op, Resource } from "../dataplane/resource.ts";
+import { described, type Op, type Resource } from "../dataplane/resource.ts";
 import type { Logger } from "../plugin.ts";
 
 /** Ops of one kind in one round that are logged one by one; more are summed up in one line. */
@@ -66,7 +66,7 @@ export class Tally {
       return;
     }
     for (const { op, repair } of this.#done) {
-      const item = this.#resource.describe(op.item);
+      const item = described(this.#resource, op);
       log.info(repair ? "Repaired Linux" : "Changed Linux", { verb: op.verb, item });
     }
   }

@@ -67,6 +67,11 @@ export class Units {
     return this.#all || this.#dirty.size > 0;
   }
 
+  /** Units to be looked at; where that is all of them, those that were known the last time, and at least one. */
+  get pending(): number {
+    return this.#all ? Math.max(1, this.#units.size) : this.#dirty.size;
+  }
+
   mark(units: Iterable<string> | "all"): void {
     if (units === "all") this.#all = true;
     else if (!this.#all) { for (const unit of units) this.#dirty.add(unit); }

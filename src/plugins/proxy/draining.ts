@@ -11,6 +11,7 @@ import type {
   IpvsDestination,
   IpvsProtocol,
   IpvsService,
+  IpvsServiceId,
   Pod,
   Retirement,
   Wish,
@@ -64,16 +65,20 @@ export interface DrainContext {
   readonly gracePeriod: number;
   /** What must stay for the VIP to be served. */
   readonly needs: (destination: IpvsDestination) => readonly Wish[];
+  /** The protocol behind a firewall mark; undefined where no Service has the mark any more. */
+  readonly behind: (service: IpvsServiceId) => IpvsProtocol | undefined;
 }
 
 /** How a destination that is no longer wanted is kept, if it is. `service` is what Linux holds. */
 export function retirementOf(
   destination: IpvsDestination,
   service: IpvsService | undefined,
-  { podsAt, gracePeriod, needs }: DrainContext,
+  { podsAt, gracePeriod, needs, behind }: DrainContext,
 ): Retirement | undefined {
-  const { fwmark, protocol } = destination.service;
-  if (fwmark === 0 && !hasConnections(protocol)) return undefined;
+  const { fwmark } = destination.service;
+  // A mark without its Service: nothing marks packets any more, and no connection could go on.
+  const protocol = fwmark === 0 ? destination.service.protocol : behind(destination.service);
+  if (protocol === undefined || !hasConnections(protocol)) return undefined;
   if (service === undefined || !passesOverZero(service.scheduler, service.schedulerFlags)) {
     return undefined;
   }

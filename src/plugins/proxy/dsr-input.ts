@@ -1,6 +1,6 @@
 /** Which Services are reached by marks, kept up to date: the part of direct server return that depends on all of them. */
 
-import { canonicalIp, type Family } from "../../kernel/ip.ts";
+import { canonicalIp, type Family, ipFamily } from "../../kernel/ip.ts";
 import type {
   HostAddresses,
   Input,
@@ -22,6 +22,8 @@ const BY_ADDRESS = "external address";
 export interface DsrInput extends Input {
   /** What a Service ("namespace/name") has of marks; undefined for nearly all. */
   of(key: string): MarkedService | undefined;
+  /** What a mark of a Service stands for; undefined where the Service does not have it. */
+  behind(key: string, mark: number, family: Family): MarkedFrontend | undefined;
   readonly context: DsrContext;
 }
 
@@ -97,7 +99,8 @@ export function markedServices(
     for (const front of frontends) {
       const mark = marks.get(markKey(front));
       if (mark === undefined) continue;
-      its.set(front.id.key, { mark, held: !holders.has(front.id.key) });
+      const { address, protocol, port } = front;
+      its.set(front.id.key, { mark, address, protocol, port, held: !holders.has(front.id.key) });
       holders.add(front.id.key);
     }
     if (its.size > 0) result.set(key, { tunnel, frontends: its });
@@ -156,6 +159,9 @@ export function dsrInput(sources: DsrSources): DsrInput {
     get synced() {
       return shared.synced && services.synced && nodes.synced;
     },
+    get waitsFor() {
+      return shared.waitsFor;
+    },
     subscribe(wake) {
       const waker = (units: Iterable<string>): void => wake(units);
       wakers.add(waker);
@@ -165,6 +171,9 @@ export function dsrInput(sources: DsrSources): DsrInput {
       };
     },
     of: (key) => marked.get(key),
+    behind: (key, mark, family) =>
+      [...marked.get(key)?.frontends.values() ?? []]
+        .find((front) => front.mark === mark && ipFamily(front.address) === family),
     get context() {
       return context;
     },
@@ -178,12 +187,14 @@ function textOf(service: MarkedService | undefined): string {
 function contextOf(
   nodes: readonly Node[],
   host: HostAddresses,
-  { node, families }: ServiceContext,
+  { node, families, graceful }: ServiceContext,
 ): DsrContext {
   const mtu: Partial<Record<Family, number>> = {};
   for (const { family, address } of families) {
     const found = host.values().find((each) => canonicalIp(each.address) === address)?.mtu;
     if (found !== undefined) mtu[family] = found;
   }
-  return { node, families, mtu, nodeAddresses: new Set(nodes.flatMap(addressesOf).toSorted()) };
+  // Its own Node may be missing for a while.
+  const addresses = [...nodes.flatMap(addressesOf), ...families.map(({ address }) => address)];
+  return { node, families, mtu, graceful, nodeAddresses: new Set(addresses.toSorted()) };
 }

@@ -15,6 +15,7 @@ import {
   type FilterRule,
   type IpvsDestination,
   ipvsFwmarkId,
+  type IpvsProtocol,
   type IpvsService,
   type Jump,
   type Match,
@@ -29,6 +30,7 @@ import { canonicalEndpoint, type Endpoint } from "./endpoints.ts";
 import { fnv1a32 } from "./dsr-marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
+import { drainingOf, maySeeDraining } from "./services.ts";
 
 export const DSR_ANNOTATION = "kube-router.io/service.dsr";
 
@@ -58,6 +60,10 @@ export function wantsDsr({ metadata }: Service, problems?: string[]): boolean {
 /** A frontend that is reached by a mark, not by an address of the node. */
 export interface MarkedFrontend {
   readonly mark: number;
+  /** What the mark stands for. */
+  readonly address: string;
+  readonly protocol: IpvsProtocol;
+  readonly port: number;
   /** Whether this Service has the address and port; false: an older one has. */
   readonly held: boolean;
 }
@@ -78,6 +84,8 @@ export interface DsrContext {
   readonly mtu: Readonly<Partial<Record<Family, number>>>;
   /** Addresses of all nodes, canonical: what runs there has no namespace of its own. */
   readonly nodeAddresses: ReadonlySet<string>;
+  /** As {@linkcode ServiceContext} has it. */
+  readonly graceful: boolean;
 }
 
 export interface DsrItems {
@@ -123,6 +131,7 @@ export function dsrItems(
   const pods = new Pods();
   const problems = new Set<string>();
   const held: Held[] = [];
+  const draining = !context.graceful && maySeeDraining(plan, slices);
   for (const front of plan.frontends) {
     const marked = marks.get(front.id.key);
     if (marked === undefined) continue;
@@ -130,16 +139,20 @@ export function dsrItems(
     // The one that does not hold them wants them too, so that the conflict is told by the kernel's own words.
     services.push({ id, scheduler, schedulerFlags, persistence });
     let byNat = false;
-    for (const endpoint of front.endpoints) {
+    const add = (endpoint: Endpoint, weight: number): void => {
       const obstacle = tunnel ? obstacleOf(endpoint, front, context) : undefined;
       if (obstacle !== undefined) problems.add(obstacle);
       const method = tunnel && obstacle === undefined ? "tunnel" : "masq";
       if (method === "masq") byNat = true;
       const { address, port } = endpoint;
-      destinations.push({ service: id, address, port, weight: 1, method });
-    }
+      destinations.push({ service: id, address, port, weight, method });
+    };
+    for (const endpoint of front.endpoints) add(endpoint, 1);
+    const ending = draining ? drainingOf(plan, front, slices) : [];
+    for (const endpoint of ending) add(endpoint, 0);
     if (!marked.held) continue;
-    held.push({ front, mark: marked.mark, tunnel, byNat });
+    const goOn = context.graceful || ending.length > 0;
+    held.push({ front, mark: marked.mark, tunnel, byNat, goOn });
     rules.push({
       family: front.family,
       priority: DSR_RULE_PRIORITY,
@@ -222,25 +235,32 @@ interface Held {
   readonly tunnel: boolean;
   /** Some of its endpoints are reached by NAT. */
   readonly byNat: boolean;
+  /** Connections may go on where no new ones are taken. */
+  readonly goOn: boolean;
 }
 
 function rulesOf(
-  { front, mark, tunnel, byNat }: Held,
+  { front, mark, tunnel, byNat, goOn }: Held,
   mtu: number | undefined,
 ): readonly FilterRule[] {
   const { family, address, port, protocol, verdict } = front;
   const prefix = `${address}/${family === 4 ? 32 : 128}`;
   const isProtocol: Match = { kind: "protocol", protocol };
   const ports = String(port);
-  const rules: FilterRule[] = [{
-    matches: [
-      { kind: "destination", prefix },
-      isProtocol,
-      { kind: "ports", side: "destination", ports },
-    ],
-    // Endpoints on other nodes alone, under a Local policy: silence, so that a load balancer tries another node.
-    target: verdict === "drop" ? { kind: "drop" } : { kind: "mark", set: mark },
-  }];
+  const toFront: readonly Match[] = [
+    { kind: "destination", prefix },
+    isProtocol,
+    { kind: "ports", side: "destination", ports },
+  ];
+  const rules: FilterRule[] = [];
+  // Endpoints on other nodes alone, under a Local policy: silence, so that a load balancer tries another node.
+  if (verdict === "drop") {
+    const isNew: readonly Match[] = goOn ? [{ kind: "state", states: ["new"] }] : [];
+    rules.push({ matches: [...toFront, ...isNew], target: { kind: "drop" } });
+  }
+  if (verdict !== "drop" || goOn) {
+    rules.push({ matches: toFront, target: { kind: "mark", set: mark } });
+  }
   if (byNat) {
     // Linux looks for the way to the endpoint again after NAT, and the mark would lead it back here.
     rules.push({
@@ -277,6 +297,21 @@ function everythingLocal(family: Family): Route {
   };
 }
 
+/** What a pod needs to answer for a VIP. */
+export function podItems(
+  pod: string,
+  family: Family,
+  vip: string,
+): { readonly link: PodLink; readonly address: PodAddress } {
+  const { name, type } = TUNNELS[family];
+  const filter = family === 4 ? { reversePath: "loose" } as const : {};
+  const prefix = family === 4 ? 32 : 128;
+  return {
+    link: { pod, name, type, up: true, ...filter },
+    address: { pod, link: name, family, address: vip, prefix },
+  };
+}
+
 /** Tunnels and VIPs in this node's pods, each once. */
 class Pods {
   readonly links = new Map<string, PodLink>();
@@ -288,7 +323,6 @@ class Pods {
    */
   add(front: Frontend, slices: readonly EndpointSlice[], context: DsrContext): void {
     const { family, portName, protocol, port, address: vip } = front;
-    const { name, type } = TUNNELS[family];
     for (const slice of slices) {
       const serves = slice.ports.some((p) =>
         p.name === portName && p.protocol.toLowerCase() === protocol && p.port === port
@@ -298,10 +332,9 @@ class Pods {
         const pod = canonicalEndpoint(endpoint, family);
         if (pod === undefined || context.nodeAddresses.has(pod)) continue;
         if (!isLocal(pod, endpoint.nodeName, family, context)) continue;
-        const filter = family === 4 ? { reversePath: "loose" } as const : {};
-        this.links.set(pod, { pod, name, type, up: true, ...filter });
-        const prefix = family === 4 ? 32 : 128;
-        this.addresses.set(`${pod} ${vip}`, { pod, link: name, family, address: vip, prefix });
+        const items = podItems(pod, family, vip);
+        this.links.set(pod, items.link);
+        this.addresses.set(`${pod} ${vip}`, items.address);
       }
     }
   }

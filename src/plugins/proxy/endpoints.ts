@@ -61,12 +61,10 @@ export function chooseEndpoints(
  * Sorted, so that equal states compare equal.
  */
 export function findEndpoints(slices: readonly EndpointSlice[], query: EndpointQuery): Candidates {
-  return matchingEndpoints(
-    slices,
-    query,
-    (endpoint) => classify(endpoint, query.publishNotReady),
-  );
+  return matchingEndpoints(slices, query, query.publishNotReady ? classifyAll : classify);
 }
+
+const NONE: readonly Endpoint[] = [];
 
 /** What becomes of an endpoint. */
 type Group = keyof Candidates;
@@ -78,7 +76,7 @@ export function matchingEndpoints(
   groupOf: (endpoint: SliceEndpoint) => Group | undefined,
 ): Candidates {
   const ready: Endpoint[] = [];
-  const draining: Endpoint[] = [];
+  let draining: Endpoint[] | undefined;
   const addressType = query.family === 4 ? "IPv4" : "IPv6";
   for (const slice of slices) {
     if (slice.addressType !== addressType) continue;
@@ -91,11 +89,11 @@ export function matchingEndpoints(
         if (group === undefined) continue;
         const address = canonicalEndpoint(endpoint, query.family);
         if (address === undefined) continue;
-        (group === "ready" ? ready : draining).push({ address, port, of: endpoint });
+        (group === "ready" ? ready : draining ??= []).push({ address, port, of: endpoint });
       }
     }
   }
-  return { ready: inOrder(ready), draining: inOrder(draining) };
+  return { ready: inOrder(ready), draining: draining === undefined ? NONE : inOrder(draining) };
 }
 
 /** The address of an endpoint of that family, canonical; undefined where it has none. */
@@ -139,11 +137,26 @@ function nearest(ready: readonly Endpoint[], { node, zone }: Place): readonly En
   return near.length > 0 ? near : ready;
 }
 
+/** Endpoints up to which they are sorted by insertion: `sort` makes copies. */
+const FEW = 32;
+
 /** Sorted in place, each once. Without a key for each: this runs for every endpoint of the cluster. */
 function inOrder(endpoints: Endpoint[]): readonly Endpoint[] {
   if (endpoints.length < 2) return endpoints;
-  endpoints.sort(compare);
+  if (endpoints.length > FEW) endpoints.sort(compare);
+  else insertInOrder(endpoints);
   return endpoints.some(isRepeated) ? endpoints.filter((...at) => !isRepeated(...at)) : endpoints;
+}
+
+function insertInOrder(endpoints: Endpoint[]): void {
+  for (let i = 1; i < endpoints.length; i++) {
+    const one = endpoints[i] as Endpoint;
+    let at = i;
+    for (; at > 0 && compare(endpoints[at - 1] as Endpoint, one) > 0; at--) {
+      endpoints[at] = endpoints[at - 1] as Endpoint;
+    }
+    endpoints[at] = one;
+  }
 }
 
 function compare(a: Endpoint, b: Endpoint): number {
@@ -158,11 +171,13 @@ function isRepeated(one: Endpoint, index: number, all: readonly Endpoint[]): boo
 export type SliceEndpoint = EndpointSlice["endpoints"][number];
 
 /** `nil` means true for ready and serving, false for terminating (discovery/v1 field texts). */
-function classify(
-  { conditions }: SliceEndpoint,
-  publishNotReady: boolean,
-): Group | undefined {
+function classify({ conditions }: SliceEndpoint): Group | undefined {
   const terminating = conditions.terminating ?? false;
-  if ((conditions.ready ?? true) && (!terminating || publishNotReady)) return "ready";
+  if ((conditions.ready ?? true) && !terminating) return "ready";
   return terminating && (conditions.serving ?? true) ? "draining" : undefined;
+}
+
+/** As `classify`, for a Service that publishes addresses that are not ready. */
+function classifyAll(endpoint: SliceEndpoint): Group | undefined {
+  return endpoint.conditions.ready ?? true ? "ready" : classify(endpoint);
 }

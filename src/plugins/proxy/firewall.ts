@@ -53,11 +53,7 @@ export function reconcileHairpin(
   const parts = collect(
     "hairpin",
     [services, slices, facts],
-    function* () {
-      for (const { metadata } of stores.services.values()) {
-        yield `${metadata.namespace}/${metadata.name}`;
-      }
-    },
+    () => stores.services.keys(),
     (unit) => {
       const service = stores.services.get(unit);
       return service !== undefined && (always || mayHairpin(service));

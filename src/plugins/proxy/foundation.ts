@@ -36,6 +36,9 @@ export function sysctls(families: readonly NodeFamily[], release: string): reado
     // Mode 0 sends a client port that is used again to the endpoint of before, even if that one drains; before Linux 5.9
     // mode 1 delays it by a second when conntrack is on, which is worse.
     { path: "net/ipv4/vs/conn_reuse_mode", value: reschedulesReusedPorts(release) ? "1" : "0" },
+    // A segment out of its window is INVALID otherwise, and none of that is translated: where a connection is masqueraded, a
+    // stray one of the pod's would meet the node's own TCP, which resets the pod (S34).
+    { path: "net/netfilter/nf_conntrack_tcp_be_liberal", value: "1" },
     ...(has(4)
       ? [
         { path: "net/ipv4/ip_forward", value: "1" },

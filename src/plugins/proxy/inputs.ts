@@ -15,6 +15,21 @@ export function tally<T>(store: Store<T>, weigh: (object: T) => number): () => n
   return () => sum;
 }
 
+type Synced = Pick<Input, "synced" | "waitsFor">;
+
+/** Synced when all inputs are, and waiting for what the first of the others waits for. */
+function syncedBy(inputs: readonly Input[], missing?: () => string | undefined): Synced {
+  return {
+    get synced() {
+      return inputs.every((input) => input.synced) && missing?.() === undefined;
+    },
+    get waitsFor() {
+      const waiting = inputs.find((input) => !input.synced);
+      return waiting === undefined ? missing?.() : waiting.waitsFor;
+    },
+  };
+}
+
 /** A value computed from an input, that wakes all units when the value changes. */
 export interface Derived<T> extends Input {
   readonly value: T;
@@ -23,8 +38,15 @@ export interface Derived<T> extends Input {
 /**
  * Computes `compute()` after each wake of `input`. Heartbeats of a Node object, or one Service more, must not make
  * the proxy look at 10,000 Services again.
+ *
+ * @param missing why a value is of no use yet, with the remedy: the input counts as not synced until there is nothing
  */
-export function derive<T>(name: string, inputs: readonly Input[], compute: () => T): Derived<T> {
+export function derive<T>(
+  name: string,
+  inputs: readonly Input[],
+  compute: () => T,
+  missing: (value: T) => string | undefined = () => undefined,
+): Derived<T> {
   const listeners = new Set<() => void>();
   let value = compute();
   let text = JSON.stringify(value);
@@ -37,10 +59,14 @@ export function derive<T>(name: string, inputs: readonly Input[], compute: () =>
     if (changed) { for (const listener of listeners) listener(); }
   };
   for (const input of inputs) input.subscribe(update);
+  const state = syncedBy(inputs, () => missing(value));
   return {
     name,
     get synced() {
-      return inputs.every((input) => input.synced);
+      return state.synced;
+    },
+    get waitsFor() {
+      return state.waitsFor;
     },
     get value() {
       return value;
@@ -86,14 +112,18 @@ export function collect<T>(
     if (all || stale.size > 0) { for (const listener of listeners) listener(); }
   };
   for (const input of inputs) input.subscribe(mark);
+  const state = syncedBy(inputs);
   return {
     name,
     get synced() {
-      return inputs.every((input) => input.synced);
+      return state.synced;
+    },
+    get waitsFor() {
+      return state.waitsFor;
     },
     values() {
       if (all) values.clear();
-      for (const unit of all ? [...units()] : stale) {
+      for (const unit of all ? units() : stale) {
         if (concerns(unit)) values.set(unit, compute(unit));
         else values.delete(unit);
       }

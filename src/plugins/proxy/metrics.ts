@@ -1,5 +1,6 @@
 /** Counters of each Service, by kube-router's names and labels, read from Linux at each scrape. */
 
+import type { Family } from "../../kernel/ip.ts";
 import type { PluginContext, Sample, Statistics } from "../../kernel/plugin.ts";
 import type { ProxyOptions } from "./options.ts";
 
@@ -28,9 +29,21 @@ const SERIES = [
 /** One scrape asks for twelve metrics at once; they share one reading of Linux. */
 const FRESH_MS = 500;
 
-/** Adds the metrics of the Services. */
+/** What a virtual service is reached by. */
+interface Reached {
+  readonly address: string;
+  readonly protocol: string;
+  readonly port: number;
+}
+
+/**
+ * Adds the metrics of the Services.
+ *
+ * @param behind what a firewall mark of a Service stands for
+ */
 export function serviceMetrics(
   { metrics, statistics, holder, tables }: PluginContext<ProxyOptions>,
+  behind: (unit: string, mark: number, family: Family) => Reached | undefined,
   now: () => number = () => performance.now(),
 ): void {
   if (statistics === undefined) return;
@@ -52,14 +65,11 @@ export function serviceMetrics(
   const labelsOf = ({ id }: Counted): Sample["labels"] => {
     const unit = holder(tables.ipvsServices, id.key);
     if (unit === undefined) return undefined;
+    const reached = id.fwmark === 0 ? id : behind(unit, id.fwmark, id.family);
+    if (reached === undefined) return undefined;
     const [namespace = "", name = ""] = unit.split("/");
-    return {
-      svc_namespace: namespace,
-      service_name: name,
-      service_vip: id.address,
-      protocol: id.protocol,
-      port: id.port,
-    };
+    const { address, protocol, port } = reached;
+    return { svc_namespace: namespace, service_name: name, service_vip: address, protocol, port };
   };
   for (const [type, name, help, field] of SERIES) {
     metrics.sampled(

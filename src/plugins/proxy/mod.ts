@@ -2,17 +2,19 @@
 
 import { release } from "node:os";
 import { contains, parseCidr } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  HostAddress,
-  IpvsService,
-  Plugin,
-  PluginContext,
-  Service,
-  TableRef,
+import {
+  type EndpointSlice,
+  type HostAddress,
+  ipvsFwmarkId,
+  type IpvsService,
+  type IpvsServiceId,
+  type Plugin,
+  type PluginContext,
+  type Service,
+  type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
-import { dsrItems, unmarked, wantsDsr } from "./dsr.ts";
+import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
@@ -20,7 +22,7 @@ import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundatio
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
-import { nodeFacts } from "./node.ts";
+import { nodeFacts, ownNode } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -65,8 +67,7 @@ const proxy: Plugin<ProxyOptions> = {
 export default proxy;
 
 function setup(context: PluginContext<ProxyOptions>): void {
-  serviceMetrics(context);
-  const { host, input, node, options, reconcile, retire, stores, tables } = context;
+  const { holder, host, input, node, options, reconcile, retire, stores, tables } = context;
   const { services, endpointslices } = stores;
   endpointslices.addIndex(BY_SERVICE, (slice) => serviceKeys(slice));
   indexDsr(services);
@@ -78,10 +79,25 @@ function setup(context: PluginContext<ProxyOptions>): void {
   const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
     !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
   const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
-  const facts = derive("nodes", sources, () => ({
-    ...nodeFacts(node, [...stores.nodes.values()], host.values(), options, ranges),
-    extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
-  }));
+  const own = ownNode(node, options);
+  const facts = derive(
+    "nodes",
+    sources,
+    () => {
+      const nodes = [...stores.nodes.values()];
+      const self = own(nodes);
+      return {
+        problems: self.problems,
+        known: {
+          ...nodeFacts(self.node, nodes, host.values(), options, ranges),
+          extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
+        },
+      };
+    },
+    // Without an address of the node nothing can be served: before the first one Linux stays as it is.
+    ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+  );
+  const nodeProblems = derive("the node's problems", [facts], () => facts.value.problems);
 
   const external = tally(services, externalCount);
   let kinds: RoutedKinds | undefined;
@@ -91,7 +107,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
   });
   const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
   const shared = derive("node", [facts, binding, direct], () => {
-    const { obstacles, ...known } = facts.value;
+    const { obstacles, ...known } = facts.value.known;
     const { routed, problems } = bindRanges(
       ranges,
       binding.value,
@@ -121,28 +137,42 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
+  serviceMetrics(context, dsr.behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
+    const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      const unit = holder(tables.ipvsServices, key);
+      return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
+    };
     retire(
       tables.ipvsDestinations,
       (destination, service) =>
         retirementOf(destination, service as IpvsService | undefined, {
           gracePeriod: options.ipvsGracefulPeriod,
           podsAt: (address) => pods.by(BY_ADDRESS, address),
-          // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
-          needs({ service }) {
+          behind: (service) => front(service)?.protocol,
+          needs({ service, address: pod }) {
             const { address, family, fwmark } = service;
+            const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
+              items.map((item) => ({ table: table as TableRef<unknown>, item }));
+            if (fwmark !== 0) {
+              const vip = front(service)?.address;
+              if (vip === undefined) return [];
+              const inPod = podItems(pod, family, vip);
+              return [
+                ...wishes(tables.podLinks, inPod.link),
+                ...wishes(tables.podAddresses, inPod.address),
+              ];
+            }
+            // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
-            if (node === undefined || fwmark !== 0) return [];
+            if (node === undefined) return [];
             const items = vipItems(family, address, node.address);
             return [
-              { table: tables.addresses as TableRef<unknown>, item: items.address },
-              { table: tables.routes as TableRef<unknown>, item: items.route },
-              ...drainingMembers(service).map((item) => ({
-                table: tables.ipsetMembers as TableRef<unknown>,
-                item,
-              })),
+              ...wishes(tables.addresses, items.address),
+              ...wishes(tables.routes, items.route),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
             ];
           },
         }),
@@ -151,17 +181,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
 
   reconcile({
     name: "node",
-    inputs: [shared],
+    inputs: [shared, nodeProblems],
     units: () => [""],
     desired(_unit, { want, report }) {
       const { context: { families, routedRanges }, problems } = shared.value;
-      for (const problem of problems) report(problem);
-      if (families.length === 0) {
-        report(
-          `Node "${node}" has no address of an enabled family in status.addresses; no Service can be served ` +
-            "until it has one, or --hostname-override names another Node",
-        );
-      }
+      for (const problem of [...nodeProblems.value, ...problems]) report(problem);
       want(tables.links, vipLink);
       for (const sysctl of sysctls(families, release())) want(tables.sysctls, sysctl);
       for (const timeout of timeouts(options)) want(tables.ipvsTimeouts, timeout);
@@ -198,9 +222,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
       dsr,
     ],
-    *units() {
-      for (const service of services.values()) yield serviceKey(service);
-    },
+    units: () => services.keys(),
     rank,
     desired(unit, { want, report }) {
       const service = services.get(unit);
@@ -210,7 +232,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      for (const item of firewallMembers(plan, problems)) want(tables.ipsetMembers, item);
+      const members = firewallMembers(plan, problems, ({ id, family }) => {
+        const mark = marked?.frontends.get(id.key)?.mark;
+        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+      });
+      for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
       for (const item of items.addresses) want(tables.addresses, item);

@@ -24,7 +24,10 @@ export interface NodeFamily {
 }
 
 /** Facts of the families that are enabled and that the node has an address of (kube-router mixes these up: trap T4). */
-export function nodeFamilies(node: Node | undefined, options: ProxyOptions): readonly NodeFamily[] {
+export function nodeFamilies(
+  node: Node | undefined,
+  options: Pick<ProxyOptions, "enableIpv4" | "enableIpv6">,
+): readonly NodeFamily[] {
   if (node === undefined) return [];
   const addresses = addressesOf(node);
   const cidrs = podCIDRsOf(node);
@@ -35,6 +38,47 @@ export function nodeFamilies(node: Node | undefined, options: ProxyOptions): rea
       if (address === undefined) return [];
       return [{ family, address, podCIDRs: cidrs.filter((c) => parseCidr(c)?.family === family) }];
     });
+}
+
+/** The Node of this host, and what is wrong with it. */
+export interface OwnNode {
+  /** As it was last seen with an address of an enabled family; undefined before the first time. */
+  readonly node: Node | undefined;
+  readonly problems: readonly string[];
+}
+
+/**
+ * Looks for the Node of this host and remembers it: a Node that is gone for a moment, or whose kubelet has cleared its
+ * addresses, must not take all Services out of Linux. This memory is the exception to "state decides", and lasts as
+ * long as the process.
+ */
+export function ownNode(
+  name: string,
+  options: Pick<ProxyOptions, "enableIpv4" | "enableIpv6">,
+): (nodes: Iterable<Node>) => OwnNode {
+  let last: Node | undefined;
+  return (nodes) => {
+    const now = [...nodes].find(({ metadata }) => metadata.name === name);
+    if (now !== undefined && nodeFamilies(now, options).length > 0) {
+      last = now;
+      return { node: now, problems: podCIDRProblems(now) };
+    }
+    const kept = last === undefined
+      ? ""
+      : `; what was last known of it, address ${
+        nodeFamilies(last, options).map(({ address }) => address).join(" and ")
+      }, stays in use`;
+    const fault = now === undefined
+      ? `Node "${name}" not found${kept}; if that is not this node's name, correct --hostname-override, ` +
+        "or NODE_NAME, or the host's name"
+      : `Node "${name}" has no ${enabledText(options)} address in status.addresses${kept}; ` +
+        "its kubelet or cloud controller has to set one";
+    return { node: last, problems: [fault] };
+  };
+}
+
+function enabledText({ enableIpv4, enableIpv6 }: Parameters<typeof ownNode>[1]): string {
+  return [...(enableIpv4 ? ["IPv4"] : []), ...(enableIpv6 ? ["IPv6"] : [])].join(" or ");
 }
 
 /** What is known of the nodes and of this host, as far as Services depend on it. */
@@ -50,28 +94,35 @@ export interface NodeFacts {
 
 const ZONE = "topology.kubernetes.io/zone";
 
-/** Everything at once, since one change of a node may bear on all of it. */
+/**
+ * Everything at once, since one change of a node may bear on all of it.
+ *
+ * @param self the Node of this host, which `nodes` may lack or hold in another state
+ */
 export function nodeFacts(
-  name: string,
+  self: Node | undefined,
   nodes: readonly Node[],
   host: readonly HostAddress[],
   options: ProxyOptions,
   ranges: ExternalRanges,
 ): NodeFacts {
-  const self = nodes.find((node) => node.metadata.name === name);
   const zone = self?.metadata.labels[ZONE];
   const own = [
     ...(self === undefined ? [] : addressesOf(self)),
     // Addresses on our own link are VIPs.
     ...host.filter(({ link }) => link !== VIP_LINK).flatMap((h) => canonicalIp(h.address) ?? []),
   ];
-  const others = nodes.filter((node) => node !== self).flatMap(addressesOf);
+  const otherNodes = nodes.filter(({ metadata }) => metadata.name !== self?.metadata.name);
+  const others = otherNodes.flatMap(addressesOf);
   const external = [...ranges.external, ...ranges.loadBalancer];
   const mayBeExternal = (address: string): boolean =>
     !ranges.strict || external.some((range) => contains(range, address));
   const around = {
     addresses: [...own, ...others],
-    networks: [...nodes.flatMap(podCIDRsOf), ...options.excludedCidrs]
+    networks: [
+      ...[...otherNodes, ...self === undefined ? [] : [self]].flatMap(podCIDRsOf),
+      ...options.excludedCidrs,
+    ]
       .flatMap((text) => parseCidr(text) ?? []),
   };
   return {
@@ -96,13 +147,39 @@ export function addressesOf(node: Node): readonly string[] {
   );
 }
 
-/** From kube-router's annotations, else from the spec; either of the two annotations is enough (trap T33). */
-function podCIDRsOf(node: Node): readonly string[] {
-  const { annotations } = node.metadata;
-  const annotated = [
-    ...(annotations["kube-router.io/pod-cidrs"] ?? "").split(","),
-    annotations["kube-router.io/pod-cidr"] ?? "",
-  ].map((text) => text.trim()).filter((text) => text !== "");
-  const given = annotated.length > 0 ? annotated : node.spec.podCIDRs;
-  return [...new Set(given.flatMap((text) => canonicalCidr(text) ?? []))];
+const POD_CIDRS = ["kube-router.io/pod-cidrs", "kube-router.io/pod-cidr"] as const;
+
+/**
+ * From kube-router's annotations, else from the spec; either of the two annotations is enough (trap T33). What is no CIDR
+ * costs itself; annotations without a single one count as absent.
+ */
+function podCIDRsOf({ metadata, spec }: Node): readonly string[] {
+  const good = (texts: readonly string[]): readonly string[] =>
+    texts.flatMap((text) => canonicalCidr(text) ?? []);
+  const annotated = good(POD_CIDRS.flatMap((name) => items(metadata.annotations[name])));
+  return [...new Set(annotated.length > 0 ? annotated : good(spec.podCIDRs))];
+}
+
+function items(list = ""): readonly string[] {
+  return list.split(",").map((text) => text.trim()).filter((text) => text !== "");
+}
+
+/** What is wrong with a Node's pod CIDRs: each text that is none, and what is done without it. */
+export function podCIDRProblems(node: Node): readonly string[] {
+  const { metadata: { name, annotations }, spec } = node;
+  const used = podCIDRsOf(node);
+  const instead = used.length > 0
+    ? `${used.join(", ")} is taken`
+    : "none is known, and all traffic to Services gets the node's address as its source";
+  const sources = [
+    ...POD_CIDRS.map((key) => [`annotation ${key}`, items(annotations[key])] as const),
+    ["spec.podCIDRs", spec.podCIDRs] as const,
+  ];
+  return sources.flatMap(([where, texts]) => {
+    const bad = texts.filter((text) => canonicalCidr(text) === undefined);
+    if (bad.length === 0) return [];
+    const list = bad.map((text) => `"${text}"`).join(", ");
+    const remedy = `correct it to CIDRs such as "10.244.1.0/24"`;
+    return [`Node "${name}": ${where} holds ${list}, which is no CIDR; ${instead}; ${remedy}`];
+  });
 }

@@ -96,8 +96,17 @@ export function localIps(
   });
 }
 
-/** The set members of one Service. Problems are those of its source ranges. */
-export function firewallMembers(plan: ServicePlan, problems: string[]): readonly IpSetMember[] {
+/**
+ * The set members of one Service. Problems are those of its source ranges. Those that refuse clients judge the virtual service:
+ * where another has that address and port, they would refuse the other's.
+ *
+ * @param serviceKey of a frontend: the key of its virtual service
+ */
+export function firewallMembers(
+  plan: ServicePlan,
+  problems: string[],
+  serviceKey: (front: Frontend) => string = ({ id }) => id.key,
+): readonly IpSetMember[] {
   const members: IpSetMember[] = [];
   const ranges = rangesOf(plan, problems);
   for (const front of plan.frontends) {
@@ -108,11 +117,16 @@ export function firewallMembers(plan: ServicePlan, problems: string[]): readonly
     };
     add("vips", address);
     add("ports", entry);
-    if (front.verdict !== "serve") add(front.verdict, entry);
     const limits = ranges?.of(front);
+    if (front.verdict === "serve" && limits === undefined) continue;
+    const judges = serviceKey(front);
+    const refuse = (key: SetKey, text: string): void => {
+      members.push({ set: setName(key, family), entry: text, judges });
+    };
+    if (front.verdict !== "serve") refuse(front.verdict, entry);
     if (limits === undefined) continue;
-    add("limited", entry);
-    for (const range of limits) add("sources", `${entry},${range}`);
+    refuse("limited", entry);
+    for (const range of limits) refuse("sources", `${entry},${range}`);
   }
   return members;
 }

@@ -117,11 +117,13 @@ export function planService(
   const vips = vipsOf(service, context, problems);
   const frontends = frontendsOf(service, slices, vips, context, problems);
   reportPortless(slices, problems);
+  const { scheduler, schedulerFlags } = schedulingOf(service, problems);
   return {
     service,
     frontends,
     vips,
-    ...schedulingOf(service, problems),
+    scheduler,
+    schedulerFlags,
     persistence: spec.sessionAffinity === "ClientIP" ? spec.sessionAffinityTimeout : 0,
     problems,
   };
@@ -159,11 +161,12 @@ function vipsOf(service: Service, context: ServiceContext, problems: string[]): 
       add("externalIP", address);
     }
   }
+  const skipped = isOn(service, SKIP_LB_ANNOTATION, problems);
+  if (status.loadBalancer.ingress.length === 0) return vips;
   // Ingress by host name, and of a balancer that is a proxy itself and must see the traffic (KEP-1860), is not ours.
   const ingress = status.loadBalancer.ingress.flatMap(({ ip, ipMode }) =>
     ip === undefined || ip === "" || ipMode === "Proxy" ? [] : [ip]
   );
-  const skipped = isOn(service, SKIP_LB_ANNOTATION, problems);
   if (ingress.length > 0 && !skipped) {
     const where = "status.loadBalancer.ingress";
     const given = canonical(ingress, "Load balancer IP", where, problems);

@@ -62,17 +62,14 @@ export function itemsOf(
     routes.push(vip.route);
   }
   const { scheduler, schedulerFlags, persistence } = plan;
-  const terminating = !context.graceful && passesOverZero(scheduler, schedulerFlags) &&
-    slices.some(({ endpoints }) =>
-      endpoints.some(({ conditions }) => conditions.terminating === true)
-    );
+  const terminating = !context.graceful && maySeeDraining(plan, slices);
   for (const frontend of plan.frontends) {
     const { id, endpoints } = frontend;
     services.push({ id, scheduler, schedulerFlags, persistence });
     for (const { address, port } of endpoints) {
       destinations.push({ service: id, address, port, weight: 1, method: "masq" });
     }
-    if (!terminating || !hasConnections(frontend.protocol)) continue;
+    if (!terminating) continue;
     for (const { address, port } of drainingOf(plan, frontend, slices)) {
       destinations.push({ service: id, address, port, weight: 0, method: "masq" });
     }
@@ -80,12 +77,24 @@ export function itemsOf(
   return { addresses, routes, services, destinations, problems: plan.problems };
 }
 
+/** Whether some frontend of the plan may have endpoints that are listed only to end. Cheap: nearly always false. */
+export function maySeeDraining(
+  { scheduler, schedulerFlags }: ServicePlan,
+  slices: readonly EndpointSlice[],
+): boolean {
+  return passesOverZero(scheduler, schedulerFlags) &&
+    slices.some(({ endpoints }) =>
+      endpoints.some(({ conditions }) => conditions.terminating === true)
+    );
+}
+
 /** The endpoints of a frontend that are about to end and get no new connections. */
-function drainingOf(
+export function drainingOf(
   { service }: ServicePlan,
   { family, portName, protocol, scope, endpoints }: Frontend,
   slices: readonly EndpointSlice[],
 ): readonly Endpoint[] {
+  if (!hasConnections(protocol)) return [];
   const publishNotReady = service.spec.publishNotReadyAddresses;
   const query = { family, portName, protocol, scope, publishNotReady };
   return drainingEndpoints(slices, query, endpoints);

@@ -28,6 +28,10 @@ repaired "a VIP's route" "route local 10.96.1.1/32" on ip route del local 10.96.
 repaired "an IPv6 VIP's route" "route local fd00:96::1/128" on ip -6 route del local fd00:96::1 table local
 repaired "the link down" "link kube-dummy-if" on ip link set kube-dummy-if down
 repaired "the link gone" "link kube-dummy-if" on ip link del kube-dummy-if
+conntrack_is() { [ "$(on sysctl -n net.ipv4.vs.conntrack)" = "$1" ]; }
+on sysctl -qw net.ipv4.vs.conntrack=0
+within 10 "a sysctl is repaired" conntrack_is 1
+within 2 "the log says that a sysctl was repaired" sh -c "$LAB agent logs one | grep -q 'Repaired Linux .*sysctl net/ipv4/vs/conntrack = 1'"
 for family in TCP:80 UDP:53; do
   expect "${family%:*} still answers on IPv4" "$(probe_all pod-default-client ${family%:*} 4 10.96.1.1 ${family#*:})" "2 default/web-1
 2 default/web-2"

@@ -103,6 +103,12 @@ s = socket.create_server(("::", 9000), family=socket.AF_INET6, dualstack_ipv6=Tr
 while True:
     threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
 PYTHON
+  local i
+  for ((i = 0; i < 300; i++)); do
+    $LAB exec "pod-default-web-$1" ss -Hlnt 2>/dev/null | grep -q ':9000 ' && return
+    sleep 0.1
+  done
+  fail "web-$1 listens" ""
 }
 
 partner() { # partner NAME: the pod at the other end, once it is known

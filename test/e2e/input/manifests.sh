@@ -58,8 +58,9 @@ served "a pod without the label is not asked" 10.96.1.1 80 "4 default/web-1"
 cp "$HERE/cluster.yaml" "$CLUSTER/pods.yaml"
 within 5 "a file that is written over takes effect" goes_to "TCP 10.96.1.1:80" "10.244.1.5:8080 10.244.1.6:8080 "
 
-# A file that is broken.
-sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+# A file that is broken. Moved into place: one that is read while it is empty has lost its objects.
+sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/.new"
+mv "$CLUSTER/.new" "$CLUSTER/services.yaml"
 says "a broken file is told of with line and reason" 'WARN +Manifest cannot be read: the last good state of its objects stays .*file=services.yaml line=[34] reason='
 has "the status says it" "$(routelet status)" 'services.yaml:[34]: '
 served "its objects stay" 10.96.1.1 80 "$BOTH"
@@ -73,13 +74,39 @@ says "a file that is in order again is told of" 'INFO +Manifest is in order agai
 expect "a broken file is told of once" "$(log | grep -c 'Manifest cannot be read')" 1
 
 # An object that is wrong in a file that is not.
-sed 's/port: 81/port: eighty/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+sed 's/port: 81/port: eighty/' "$HERE/services.yaml" >"$CLUSTER/.new"
+mv "$CLUSTER/.new" "$CLUSTER/services.yaml"
 says "a wrong object is told of with line and field" 'WARN +Object in a manifest is refused: its last good state stays .*file=services.yaml line=6 object="Service "default/other"" reason=.*port'
 expect "its last good state stays" "$(destinations 'TCP 10.96.1.2:81')" "10.244.1.5:8080 10.244.1.6:8080 "
 cp "$HERE/services.yaml" "$CLUSTER/services.yaml"
 cp "$HERE/services.yaml" "$CLUSTER/zz-copy.yaml"
 says "an object that is there twice is told of" 'WARN +Object is in the manifests twice: the first is taken .*file=zz-copy.yaml line=1 object="services default/web" first=services.yaml:1'
 rm "$CLUSTER/zz-copy.yaml"
+
+# A file that is broken when the agent starts: what an earlier run made of it stays, all else is served and changed.
+stop
+rm "$CLUSTER/more.yaml"
+sed '3s/.*/metadata: { name: web, namespace: default/' "$HERE/services.yaml" >"$CLUSTER/services.yaml"
+cp "$HERE/services.yaml" "$CLUSTER/new.yaml" && sed -i 's/name: web,/name: fresh,/; s/name: other,/name: fresh-too,/; s/10.96.1.1/10.96.1.5/; s/10.96.1.2/10.96.1.6/; /nodePort/s/, nodePort: 30081//' "$CLUSTER/new.yaml"
+agent --manifests "$CLUSTER"
+within 10 "what is in order is served" goes_to "TCP 10.96.1.5:80" "10.244.1.5:8080 10.244.1.6:8080 "
+served "and so is what an earlier run made of the broken file" 10.96.1.1 80 "$BOTH"
+expect "what it made of a file that is gone stays meanwhile" "$(destinations 'TCP 10.96.1.3:80')" "10.244.1.5:8080 10.244.1.6:8080 "
+has "the node is not ready" "$(ask_health readyz)" '^- services.yaml:[34]: .*; it was never read since the start, and what an earlier run made of it stays in Linux$'
+rm "$CLUSTER/new.yaml"
+within 5 "what this run made goes as ever" goes_to "TCP 10.96.1.5:80" ""
+expect "plan agrees" "$(routelet plan 2>/dev/null)" ""
+cp "$HERE/services.yaml" "$CLUSTER/services.yaml"
+within 5 "when the file is in order what nobody wants goes" goes_to "TCP 10.96.1.3:80" ""
+served "and its own objects are served" 10.96.1.1 80 "$BOTH"
+within 5 "and the node is ready" is_ready
+cat >"$CLUSTER/more.yaml" <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: more, namespace: default }
+spec: { clusterIP: 10.96.1.3, selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }
+YAML
+within 5 "and files come as before" goes_to "TCP 10.96.1.3:80" "10.244.1.5:8080 10.244.1.6:8080 "
 
 # Files go, and the folder itself.
 rm "$CLUSTER/more.yaml"

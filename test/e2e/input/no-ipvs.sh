@@ -12,7 +12,7 @@ has "unready" "$readyz" '^503$'
 has "unready for that reason" "$readyz" "plugin proxy is degraded: $REASON"
 has "alive" "$(ask_health livez)" '^200$'
 status=$(routelet status) && fail "status exits with 1" "$status"
-has "the status says it" "$status" "^proxy: $REASON"
+has "the status says it" "$status" "^  - plugin proxy is degraded: $REASON"
 has "the API server is read all the same" "$status" '^  services +[1-9][0-9]* +synced'
 said=$(routelet plan 2>&1)
 expect "plan exits with 1" $? 1

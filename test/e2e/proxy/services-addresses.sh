@@ -50,6 +50,30 @@ YAML
 settle
 lacks "it goes with the last" has_vip one 203.0.113.20/32
 
+# Two Services that want one address and port: the younger one has none of it, and refuses nobody.
+$LAB apply - <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: rival, namespace: default, creationTimestamp: "2099-01-01T00:00:00Z" }
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.2.3
+  externalIPs: [203.0.113.10, "fd00:203::10"]
+  loadBalancerSourceRanges: [192.0.2.0/24]
+  selector: { app: nobody }
+  ports: [{ name: http, port: 80, targetPort: http }]
+status: { loadBalancer: { ingress: [{ ip: 198.51.100.10 }, { ip: "fd00:198::10" }] } }
+YAML
+settle
+problem "the younger one is told of" 'conflict.*203\.0\.113\.10:80.*older'
+for vip in 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do
+  reached "an older Service is served at $vip though a younger one wants it" client-outside TCP $vip 80 "$BOTH"
+done
+$LAB delete - <<'YAML'
+{ apiVersion: v1, kind: Service, metadata: { name: rival, namespace: default } }
+YAML
+settle
+
 # Addresses that are somebody's already, and excluded ones.
 $LAB apply - <<'YAML'
 apiVersion: v1

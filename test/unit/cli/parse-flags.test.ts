@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Flags } from "../../../src/cli/flags.ts";
+import { FLAGS, type Flags } from "../../../src/cli/flags.ts";
 import { parseFlags, UsageError } from "../../../src/cli/parse-flags.ts";
 import { describeGiven, startWarnings } from "../../../src/cli/validate-flags.ts";
 
@@ -243,23 +243,46 @@ describe("flags that do not fit together are refused", () => {
 });
 
 describe("startWarnings()", () => {
+  const ALONE = ["--run-router=false", "--run-firewall=false"];
+
   test("says nothing of flags that are served, or not given", () => {
-    expect(startWarnings(flags("--masquerade-all", "-v2"))).toEqual([]);
+    expect(startWarnings(flags("--masquerade-all", "-v2", ...ALONE))).toEqual([]);
   });
 
   test("names the replacement of each dropped flag", () => {
-    const warnings = startWarnings(flags("--cluster-cidr=10.0.0.0/8", "--config-sync-period=1m"));
+    const warnings = startWarnings(
+      flags("--cluster-cidr=10.0.0.0/8", "--config-sync-period=1m", ...ALONE),
+    );
     expect(warnings.length).toBe(2);
     expect(warnings[0]).toContain("--cluster-cidr is ignored: pod CIDRs come from each node");
     expect(warnings[1]).toContain("--ipvs-sync-period");
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--router-id=generate", "--advertise-cluster-ip=false");
+    const given = flags("--router-id=generate", "--advertise-cluster-ip=false", ...ALONE);
     // Which flags are served changes with each version; the rule does not.
     const [warning, ...more] = startWarnings(given);
     expect(more).toEqual([]);
-    if (warning !== undefined) expect(warning).toEndWith("by this version: --router-id");
+    if (warning !== undefined) {
+      expect(warning).toBe("Flags without effect in this version: --router-id");
+    }
+  });
+
+  test("says nothing of a value that is what happens anyway", () => {
+    expect(startWarnings(flags("--netfilter=iptables", "--plugins-dir=", ...ALONE))).toEqual([]);
+  });
+
+  const unserved = [FLAGS["run-router"], FLAGS["run-firewall"]].filter(({ served }) => !served);
+  test("names functions that this version lacks and that are on, in the same warning as the flags", () => {
+    const [warning, ...more] = startWarnings(flags("--router-id=generate"));
+    expect(more).toEqual([]);
+    if (unserved.length === 2) {
+      expect(warning).toBe(
+        "This version has no router and no firewall: the routes of pods and NetworkPolicies are left to others " +
+          "(--run-router=false --run-firewall=false takes this warning away). " +
+          "Flags without effect in this version: --router-id",
+      );
+    }
   });
 });
 

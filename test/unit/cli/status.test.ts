@@ -44,17 +44,52 @@ const ANSWER: AgentStatus = {
 
 test("statusText() says what a person asks first", () => {
   expect(statusText(ANSWER, NOW)).toBe(`routelet 0.1.0 on node1: not ready
-  waiting for plugin proxy is degraded: no ip_vs
+  - plugin proxy is degraded: no ip_vs
 source  https://10.0.0.1:6443: connected
   KIND      OBJECTS  STATE   LAST EVENT
   services  12       synced  3 s ago
 plugins
   NAME   PHASE     IN LINUX        PENDING  PROBLEMS  LAST ROUND
   proxy  degraded  ipvs.service 3  2        4         1.3 ms, 10 min ago
-proxy: no ip_vs
 proxy: conflict TCP 10.0.0.9:80: another holds it
 proxy: and 3 more
 `);
+});
+
+test("statusText() says an error of the source once, and nothing of Linux before it was read", () => {
+  const [kind] = ANSWER.source?.kinds ?? [];
+  const [plugin] = ANSWER.plugins ?? [];
+  if (kind === undefined || plugin === undefined) throw new Error("no example");
+  const lost = { ...kind, connected: false, lastError: "connection refused" };
+  const text = statusText({
+    node: "node1",
+    ready: false,
+    waitingFor: ["no list of nodes yet: forbidden"],
+    source: {
+      from: "https://10.0.0.1:6443",
+      connected: false,
+      kinds: [lost, { ...lost, kind: "endpointslices" }, {
+        ...kind,
+        kind: "nodes",
+        synced: false,
+        objects: 0,
+        lastError: "forbidden",
+        lastEventAt: 0,
+      }],
+    },
+    plugins: [{ ...plugin, phase: "waiting", rounds: 0, problems: [], problemCount: 0 }],
+  }, NOW);
+  expect(text).toStartWith(`routelet on node1: not ready
+  - no list of nodes yet: forbidden
+source  https://10.0.0.1:6443: not connected
+  KIND            OBJECTS  STATE    LAST EVENT
+  services        12       stale    3 s ago
+  endpointslices  12       stale    3 s ago
+  nodes           0        waiting  never
+  connection refused
+plugins
+  NAME   PHASE    IN LINUX      PENDING  PROBLEMS  LAST ROUND
+  proxy  waiting  not read yet  -        0         `);
 });
 
 test("statusText() takes the answer of an agent that says less", () => {

@@ -21,6 +21,8 @@ export interface ManifestFile {
   readonly unused: ManifestObjects["unused"];
   /** Why the file could not be read; its objects are then those of its last good state. */
   readonly broken?: { readonly line?: number; readonly reason: string };
+  /** What of it was never good since the start of the agent, by place and reason: nobody knows what it should hold. */
+  readonly unread: readonly string[];
 }
 
 /** Path below the folder, by stamp. */
@@ -63,13 +65,19 @@ export function findManifests(directory: string): Found {
   return { files, folders };
 }
 
-/** Reads a file anew. What is wrong in it leaves what was good before. */
+/**
+ * Reads a file anew. What is wrong in it leaves what was good before.
+ *
+ * @param starts whether the folder is read for the first time: of a file that comes later no earlier run can have known
+ */
 export async function readManifest(
   directory: string,
   name: string,
   stamp: string,
   before: ManifestFile | undefined,
+  starts: boolean,
 ): Promise<ManifestFile> {
+  const mayLack = before === undefined ? starts : before.unread.length > 0;
   const broken = (reason: string, line?: number): ManifestFile => ({
     name,
     stamp,
@@ -77,6 +85,7 @@ export async function readManifest(
     problems: before?.problems ?? [],
     unused: before?.unused ?? [],
     broken: line === undefined ? { reason } : { reason, line },
+    unread: mayLack ? [`${line === undefined ? name : `${name}:${line}`}: ${reason}`] : [],
   });
   let documents: readonly YamlDocument[];
   try {
@@ -88,7 +97,13 @@ export async function readManifest(
   const kept = problems.flatMap(({ id }) =>
     before?.objects.filter(({ kind, key }) => kind === id?.kind && key === id.key) ?? []
   );
-  return { name, stamp, objects: [...objects, ...kept], problems, unused };
+  const knows = ({ id }: ManifestProblem): boolean =>
+    kept.some(({ kind, key }) => kind === id?.kind && key === id.key);
+  const unread = mayLack
+    ? problems.filter((problem) => !knows(problem))
+      .map(({ line, object, reason }) => `${name}:${line}: ${object} ${reason}`)
+    : [];
+  return { name, stamp, objects: [...objects, ...kept], problems, unused, unread };
 }
 
 /** JSON by its own, much faster parser; by YAML's where it is none, for the line. */

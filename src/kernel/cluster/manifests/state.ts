@@ -101,11 +101,13 @@ function versioned(objects: Objects, resourceVersion: string): Objects {
   ) as unknown as Objects;
 }
 
-function fileReports({ name, broken, problems, unused }: ManifestFile): readonly Report[] {
+function fileReports(file: ManifestFile): readonly Report[] {
+  const { name, broken, problems, unused, unread } = file;
   const reports: Report[] = [];
+  const earlier = unread.length > 0 ? "what an earlier run made of it stays in Linux" : undefined;
   if (broken !== undefined) {
     reports.push({
-      message: "Manifest cannot be read: the last good state of its objects stays",
+      message: `Manifest cannot be read: ${earlier ?? "the last good state of its objects stays"}`,
       fields: {
         file: name,
         ...(broken.line === undefined ? {} : { line: broken.line }),
@@ -116,7 +118,7 @@ function fileReports({ name, broken, problems, unused }: ManifestFile): readonly
   }
   for (const { line, object, reason } of problems) {
     reports.push({
-      message: "Object in a manifest is refused: its last good state stays",
+      message: `Object in a manifest is refused: ${earlier ?? "its last good state stays"}`,
       fields: { file: name, line, object, reason },
       notice: false,
     });

@@ -168,12 +168,6 @@ export function addressTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<
       };
       return Promise.resolve(guarded(ops, work));
     },
-    refuse(item) {
-      const link = rtnl.knownLink(item.link);
-      return link === undefined || link.alias === alias
-        ? undefined
-        : `link "${item.link}" is not a link of "${owner.name}"`;
-    },
     watch: (context) => monitor.watchAddresses(owner, context),
   };
 }

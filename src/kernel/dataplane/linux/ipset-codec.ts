@@ -153,14 +153,20 @@ export function writeMembers(
 
 /** "10.0.0.1", "10.0.0.0/8", "10.0.0.1,tcp:80", "fd00::1,udp:53", "10.0.0.1,tcp:80,10.0.0.0/8". */
 function writeEntry(w: MessageWriter, member: IpSetMember): void {
-  const [first = "", service, second] = member.entry.split(",");
-  writeNet(w, first, IPSET_ATTR_IP, IPSET_ATTR_CIDR);
-  if (service !== undefined) {
-    const [protocol = "", port = ""] = service.split(":");
+  const { entry } = member;
+  // Without lists of parts: a first round writes thousands.
+  const comma = entry.indexOf(",");
+  writeNet(w, comma < 0 ? entry : entry.slice(0, comma), IPSET_ATTR_IP, IPSET_ATTR_CIDR);
+  if (comma >= 0) {
+    const next = entry.indexOf(",", comma + 1);
+    const end = next < 0 ? entry.length : next;
+    const colon = entry.indexOf(":", comma);
+    const protocol = entry.slice(comma + 1, colon < 0 || colon > end ? end : colon);
+    const port = colon < 0 || colon > end ? "" : entry.slice(colon + 1, end);
     w.u16be(IPSET_ATTR_PORT | NLA_F_NET_BYTEORDER, Number(port));
     w.u8(IPSET_ATTR_PROTO, PROTOCOLS[protocol] ?? Number(protocol));
+    if (next >= 0) writeNet(w, entry.slice(next + 1), IPSET_ATTR_IP2, IPSET_ATTR_CIDR2);
   }
-  if (second !== undefined) writeNet(w, second, IPSET_ATTR_IP2, IPSET_ATTR_CIDR2);
   if (member.nomatch === true) {
     w.u32be(IPSET_ATTR_CADT_FLAGS | NLA_F_NET_BYTEORDER, IPSET_FLAG_NOMATCH);
   }

@@ -1,5 +1,6 @@
 /**
- * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core.
+ * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core,
+ * and once a second where it costs more.
  *
  * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
  * number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
@@ -15,12 +16,16 @@ import { ownsSet } from "./ipset-names.ts";
 import { compared } from "./iptables-watch.ts";
 
 const PERIOD_MS = 500;
+/** A look never waits longer, whatever the one before it cost: on a busy machine its time is mostly others'. */
+const LONGEST_MS = 1000;
 /** Shares of a core that the heads, and the comparing of whole sets in turn, may take, and both at once after a quiet time. */
 const HEADS_SHARE = 0.0025;
 const SCRUB_SHARE = 0.001;
 const CREDIT_MS = 20;
 /** Of one look, for comparing sets whose number of members is as it should be. */
 const SCRUB_MS = 1;
+/** Members that are looked at before the event loop gets a turn. */
+const LOOKED_AT_ONCE = 1024;
 
 interface Watcher<T> {
   readonly owner: Owner;
@@ -110,12 +115,15 @@ export class IpsetDrift {
       this.#failing = true;
     }
     if (this.#timer === undefined || this.#closed) return;
-    this.#schedule(Math.max(PERIOD_MS, this.#credit < 0 ? -this.#credit / HEADS_SHARE : 0));
+    this.#schedule(pauseBefore(this.#credit));
   }
 
   /** Before the first list, and where nobody has sets, there is nothing to look at. */
   #believesAny(): boolean {
-    for (const { context } of this.#members) if (context.actual.size > 0) return true;
+    // Not its size, for which all that is believed would be counted.
+    for (const { context } of this.#members) {
+      for (const _key of context.actual.keys()) return true;
+    }
     for (const { owner, context } of this.#sets) {
       for (const [name, { owned }] of context.actual) {
         if (owned && ownsSet(owner, name)) return true;
@@ -138,7 +146,10 @@ export class IpsetDrift {
     // Looking closer at what others changed is repair, not idling.
     this.#credit -= performance.now() - start;
     for (const name of moved) {
-      if (await this.#compareMembers(name)) found = true;
+      const compared = await this.#compareMembers(name);
+      if (compared.found) found = true;
+      // We wrote meanwhile. It may have moved all the same: look again.
+      if (!compared.whole) this.#counts.delete(name);
     }
     return found || (this.#scrubCredit > 0 && await this.#scrub(heads));
   }
@@ -163,47 +174,69 @@ export class IpsetDrift {
 
   /** Compares the next sets as a whole, at least one. */
   async #scrub(heads: readonly SetPart[]): Promise<boolean> {
-    const start = performance.now();
     const names = heads.map(({ name }) => name)
       .filter((name) => [...this.#members].some(({ owner }) => ownsSet(owner, name))).toSorted();
     let found = false;
-    for (let count = 0; count < names.length; count++) {
+    let spent = 0;
+    for (let count = 0; count < names.length && spent < SCRUB_MS; count++) {
       const next = names.find((name) => name > this.#last) ?? names[0];
       if (next === undefined) break;
       this.#last = next;
-      if (await this.#compareMembers(next)) found = true;
-      if (performance.now() - start > SCRUB_MS) break;
+      const compared = await this.#compareMembers(next);
+      if (compared.found) found = true;
+      spent += compared.ms;
     }
-    this.#scrubCredit -= performance.now() - start;
+    this.#scrubCredit -= spent;
     return found;
   }
 
-  async #compareMembers(name: string): Promise<boolean> {
+  /**
+   * Compares one set as a whole, bit by bit: with 10,000 members it takes long enough to be in the way of a change.
+   *
+   * @returns whether something was reported, whether all was compared, and the milliseconds of work
+   */
+  async #compareMembers(
+    name: string,
+  ): Promise<{ readonly found: boolean; readonly whole: boolean; readonly ms: number }> {
     const watcher = [...this.#members].find(({ owner }) => ownsSet(owner, name));
-    if (watcher === undefined) return false;
+    if (watcher === undefined) return { found: false, whole: true, ms: 0 };
     const { generation } = this.#state;
-    const listed = (await this.#state.list(name)).flatMap(({ members }) => members);
-    if (this.#old(generation)) {
-      // It may have moved all the same: look again.
-      this.#counts.delete(name);
-      return false;
-    }
+    const { actual, drift } = watcher.context;
+    let since = performance.now();
+    let ms = 0;
+    const goOn = async (): Promise<boolean> => {
+      ms += performance.now() - since;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      since = performance.now();
+      return !this.#closed && !this.#old(generation);
+    };
     const changes: Drift<IpSetMember>[] = [];
     const seen = new Set<string>();
-    for (const item of listed) {
-      const key = ipsetMember.key(item);
-      seen.add(key);
-      const believed = watcher.context.actual.get(key);
-      if (believed === undefined || !ipsetMember.equal(believed.item, item)) {
-        changes.push({ key, actual: { item, owned: true } });
+    let whole = await this.#state.scan(name, async (members) => {
+      for (const item of members) {
+        const key = ipsetMember.key(item);
+        seen.add(key);
+        const believed = actual.get(key);
+        if (believed === undefined || !ipsetMember.equal(believed.item, item)) {
+          changes.push({ key, actual: { item, owned: true } });
+        }
       }
+      return await goOn();
+    });
+    let looked = 0;
+    for (const key of whole ? actual.keys() : []) {
+      if (key.startsWith(`${name} `) && !seen.has(key)) changes.push({ key });
+      if (++looked % LOOKED_AT_ONCE === 0 && !(whole = await goOn())) break;
     }
-    for (const [key, { item }] of watcher.context.actual) {
-      if (item.set === name && !seen.has(key)) changes.push({ key });
-    }
-    if (changes.length > 0) watcher.context.drift(changes);
-    return changes.length > 0;
+    ms += performance.now() - since;
+    if (whole && changes.length > 0) drift(changes);
+    return { found: whole && changes.length > 0, whole, ms };
   }
+}
+
+/** Milliseconds until the next look, by the credit that is left for looks: ms of a core. */
+export function pauseBefore(credit: number): number {
+  return Math.min(LONGEST_MS, Math.max(PERIOD_MS, -credit / HEADS_SHARE));
 }
 
 function countsOf(heads: readonly SetPart[]): Map<string, number> {

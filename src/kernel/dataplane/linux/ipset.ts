@@ -33,12 +33,16 @@ import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.t
 
 /** Members of one message: at most 84 bytes each (two IPv6 nets and a port), and a nest of attributes is shorter than 64 KiB. */
 const MEMBERS = 750;
+/** Names of sets whose owner is remembered. */
+const REMEMBERED = 64;
 
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
   readonly #options: SocketOptions;
   readonly #revisions = new Map<string, number>();
   #socket: NetlinkSocket | undefined;
+  /** For lists that are read bit by bit. */
+  #scanning: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
@@ -60,7 +64,8 @@ export class IpsetState {
 
   close(): void {
     this.#socket?.close();
-    this.#socket = undefined;
+    this.#scanning?.close();
+    this.#socket = this.#scanning = undefined;
   }
 
   /** Whether ops are being carried out now. */
@@ -100,6 +105,31 @@ export class IpsetState {
           remedy: 'load it on the host with "modprobe ip_set" or use a kernel that has it',
         });
       });
+    }
+  }
+
+  /**
+   * The members of one set, part by part; one call at a time.
+   *
+   * @param take false ends it
+   * @returns whether all were read; a set that is gone has none
+   * @throws {KernelError}
+   */
+  async scan(
+    name: string,
+    take: (members: readonly IpSetMember[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    this.#scanning ??= new NetlinkSocket(NETLINK_NETFILTER, this.#options);
+    try {
+      return await this.#scanning.dumpInParts(
+        "list ipset",
+        (w) => writeList(w, name),
+        readList,
+        (parts) => take(parts.flatMap(({ members }) => members)),
+      );
+    } catch (error) {
+      if (error instanceof KernelError && error.code === "ENOENT") return true;
+      throw error;
     }
   }
 
@@ -224,6 +254,17 @@ export function ipsetMemberTable(
   drift: IpsetDrift,
   owner: Owner,
 ): Table<IpSetMember> {
+  // Members come set by set or in turn of a few sets: at 20,000 of them the pattern need not be matched each time.
+  const refusals = new Map<string, string | undefined>();
+  function refuse({ set }: IpSetMember): string | undefined {
+    if (refusals.has(set)) return refusals.get(set);
+    if (refusals.size >= REMEMBERED) refusals.clear();
+    const refusal = ownsSet(owner, set)
+      ? undefined
+      : `sets of "${owner.name}" are called ${setPattern(owner)}`;
+    refusals.set(set, refusal);
+    return refusal;
+  }
   return {
     resource: memberResource,
     async list() {
@@ -246,10 +287,7 @@ export function ipsetMemberTable(
         stop();
       };
     },
-    refuse: (item) =>
-      ownsSet(owner, item.set)
-        ? undefined
-        : `sets of "${owner.name}" are called ${setPattern(owner)}`,
+    refuse,
   };
 }
 
@@ -311,23 +349,26 @@ function writeChunk(
   ops: readonly Op<IpSetMember>[],
   chunk: Chunk,
 ): void {
-  const members = chunk.indexes.flatMap((i) => ops[i]?.item ?? []);
+  const members = chunk.indexes.map((i) => (ops[i] as Op<IpSetMember>).item);
   writeMembers(w, chunk.command, chunk.set, members);
 }
 
 /** The ops by set and command, in messages of at most 1,000 members; removals before additions. */
 function chunked(ops: readonly Op<IpSetMember>[]): readonly Chunk[] {
-  const groups = new Map<string, { readonly set: string; readonly indexes: number[] }>();
-  for (const [i, op] of ops.entries()) {
-    const name = `${op.verb === "delete" ? "0" : "1"} ${op.item.set}`;
-    const group = groups.get(name) ?? { set: op.item.set, indexes: [] };
-    group.indexes.push(i);
-    groups.set(name, group);
+  const removed = new Map<string, number[]>();
+  const added = new Map<string, number[]>();
+  for (let i = 0; i < ops.length; i++) {
+    const { verb, item: { set } } = ops[i] as Op<IpSetMember>;
+    const groups = verb === "delete" ? removed : added;
+    const indexes = groups.get(set);
+    if (indexes === undefined) groups.set(set, [i]);
+    else indexes.push(i);
   }
   const found: Chunk[] = [];
-  for (const [name, { set, indexes }] of [...groups].toSorted(([a], [b]) => a < b ? -1 : 1)) {
-    const command = name.startsWith("0") ? IPSET_CMD_DEL : IPSET_CMD_ADD;
-    for (const part of chunks(indexes)) found.push({ set, command, indexes: part });
+  for (const [command, groups] of [[IPSET_CMD_DEL, removed], [IPSET_CMD_ADD, added]] as const) {
+    for (const [set, indexes] of groups) {
+      for (const part of chunks(indexes)) found.push({ set, command, indexes: part });
+    }
   }
   return found;
 }

@@ -1,6 +1,6 @@
 /**
- * Chains of ours and the jumps to them, by `iptables-restore --noflush`: one transaction for each family and table, in
- * which nothing of others is named. Others' rules, and their counters, stay as they are.
+ * Chains of ours and the jumps to them, by `iptables-restore --noflush`: one run for each family with one transaction for each
+ * table, in which nothing of others is named. Others' rules, and their counters, stay as they are.
  */
 
 import type { Owner } from "../dataplane.ts";
@@ -20,7 +20,10 @@ import { type IptablesTool, toolError } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
-/** A save that is younger is used again: chains and jumps are listed one after the other. */
+/**
+ * Milliseconds after the last save of either family for which saves are used again: chains and jumps are listed one after the
+ * other, and where starting a process is slow the first family's save is old before the second one's is there.
+ */
 const FRESH_MS = 50;
 /** How many suspects are taken out of a failing transaction, by its line number, before each op goes alone. */
 const SUSPECTS = 8;
@@ -30,7 +33,8 @@ type Saved = ReadonlyMap<FilterTable, SavedTable>;
 /** What both tables share: reading, for all owners. */
 export class IptablesState {
   readonly tool: IptablesTool;
-  readonly #saves = new Map<Family, { readonly at: number; readonly saved: Promise<Saved> }>();
+  readonly #saves = new Map<Family, Promise<Saved>>();
+  #freshUntil = 0;
 
   /** Family and table of all that we wrote or found: "4 nat". */
   readonly places = new Set<string>();
@@ -46,13 +50,21 @@ export class IptablesState {
 
   /** The rules of a family. @throws {KernelError} */
   read(family: Family): Promise<Saved> {
+    // While one runs, others wait for it.
+    if (performance.now() > this.#freshUntil) this.forget();
     const known = this.#saves.get(family);
-    const now = performance.now();
-    if (known !== undefined && now - known.at < FRESH_MS) return known.saved;
+    if (known !== undefined) return known;
+    this.#freshUntil = Infinity;
     const saved = this.tool.save(family).then(parseSave);
-    this.#saves.set(family, { at: now, saved });
+    this.#saves.set(family, saved);
+    const ended = (): void => {
+      this.#freshUntil = performance.now() + FRESH_MS;
+    };
     // A failed read must not be given out again.
-    saved.catch(() => this.#saves.delete(family));
+    saved.then(ended, () => {
+      ended();
+      if (this.#saves.get(family) === saved) this.#saves.delete(family);
+    });
     return saved;
   }
 
@@ -148,7 +160,7 @@ function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
   return { text: lines.join("\n"), owners };
 }
 
-/** Runs the ops by family and table; `render` gives an op's lines, undefined where nothing is to be done. */
+/** Runs the ops by family and table; `render` gives an op's lines, none where nothing is to be done. */
 async function applyByTable<
   T extends { readonly family: Family; readonly table: FilterTable },
 >(
@@ -165,14 +177,43 @@ async function applyByTable<
     state.places.add(place);
     places.set(place, [...(places.get(place) ?? []), op]);
   }
-  for (const group of places.values()) {
+  /** What is to be said to the tool for some ops of one family. */
+  async function linesOf(group: readonly Op<T>[]): Promise<readonly Lines<T>[]> {
+    const { modern } = await state.tool.found();
+    const read = group.some(needsSave);
+    if (read) state.forget();
+    const saved = read ? await state.read(group[0]?.item.family ?? 4) : undefined;
+    return group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
+      .filter((part) => part.declare.length + part.rules.length + part.remove.length > 0);
+  }
+  /** All tables of a family in one run of the tool: a process is what costs most. False where anything fails. */
+  async function allAtOnce(groups: readonly (readonly Op<T>[])[]): Promise<boolean> {
+    const family = groups[0]?.[0]?.item.family ?? 4;
     try {
-      const { modern } = await state.tool.found();
-      const family = group[0]?.item.family ?? 4;
-      if (group.some(needsSave)) state.forget();
-      const saved = group.some(needsSave) ? await state.read(family) : undefined;
-      const parts = group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
-        .filter((part) => part.declare.length + part.rules.length + part.remove.length > 0);
+      const parts = await linesOf(groups.flat());
+      const tables = new Set(parts.map(({ op }) => op.item.table));
+      const texts = [...tables].map((table) =>
+        compose(table, parts.filter(({ op }) => op.item.table === table)).text
+      );
+      if (texts.length === 0) return true;
+      return (await state.tool.restore(family, texts.join(""))).status === 0;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      return false;
+    }
+  }
+  const done = new Set<Op<T>>();
+  for (const family of FAMILIES) {
+    const groups = [...places.values()].filter((group) => group[0]?.item.family === family);
+    // Where it fails, some tables are written and others are not; writing a table twice does no harm.
+    if (groups.length > 1 && await allAtOnce(groups)) {
+      for (const op of groups.flat()) done.add(op);
+    }
+  }
+  for (const group of places.values()) {
+    if (group.some((op) => done.has(op))) continue;
+    try {
+      const parts = await linesOf(group);
       for (const [op, error] of await transact(state, resource, parts)) errors.set(op, error);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;

@@ -34,6 +34,7 @@ export interface IpvsHandle {
 export class IpvsConnection {
   readonly #namespace: number | string | undefined;
   #handle: IpvsHandle | undefined;
+  #opening: Promise<IpvsHandle> | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #pending = 0;
   #closed = false;
@@ -54,6 +55,10 @@ export class IpvsConnection {
    */
   async ready(): Promise<IpvsHandle> {
     if (this.#handle !== undefined) return this.#handle;
+    return await (this.#opening ??= this.#open().finally(() => this.#opening = undefined));
+  }
+
+  async #open(): Promise<IpvsHandle> {
     const namespace = this.#namespace;
     const socket = new NetlinkSocket(NETLINK_GENERIC, namespace === undefined ? {} : { namespace });
     try {

@@ -167,7 +167,11 @@ export function ipvsServiceTable(owner: IpvsOwner): Table<IpvsService> {
         owner.flows.services(outcomes);
         return outcomes;
       }),
-    watch: (context: WatchContext<IpvsService>) => owner.drift.watchServices(context),
+    watch(context: WatchContext<IpvsService>) {
+      // Asking for the family may load a module: while the cluster is listed, not afterwards. The first list tells of errors.
+      connection.ready().catch(() => {});
+      return owner.drift.watchServices(context);
+    },
   };
 }
 

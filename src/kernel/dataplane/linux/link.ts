@@ -91,7 +91,6 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
             refused.set(at, refusal);
           }
         }
-        rtnl.forgetLinks();
         return outcomes("link", ops, resource.key, refused, remedy);
       };
       return Promise.resolve(guarded(ops, work));

@@ -34,7 +34,7 @@ import {
   RTM_NEWLINK,
   type Rtnl,
 } from "./rtnl.ts";
-import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, RTPROT_KERNEL } from "./rtnl-route.ts";
+import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, RTN_LOCAL, RTPROT_KERNEL } from "./rtnl-route.ts";
 import { decodeRule, RTM_DELRULE, RTM_NEWRULE } from "./rule.ts";
 import { NETLINK_ROUTE } from "./socket.ts";
 
@@ -276,7 +276,6 @@ export class Monitor {
     const gone = message.type === RTM_DELLINK;
     if (gone) this.#links.delete(info.index);
     else this.#links.set(info.index, info);
-    this.#rtnl.forgetLinks();
     for (const watch of this.#watches.links) {
       const actual = linkItem(info, watch.owner);
       // A renamed link leaves its old key.
@@ -343,14 +342,16 @@ export class Monitor {
     // Cheap test first: a full feed of a BGP daemon passes here.
     const protocol = message.u8(5);
     const replaced = (message.flags & NLM_F_REPLACE) !== 0;
+    const gone = message.type === RTM_DELROUTE;
     const concerned = protocol === RTPROT_KERNEL || replaced ||
+      // Another's local route that was in our way.
+      (gone && message.u8(7) === RTN_LOCAL) ||
       [...this.#watches.routes].some((watch) => watch.owner.protocol === protocol);
     if (!concerned) return;
     const info = decodeRoute(message, (index) => this.#links.get(index)?.name ?? `#${index}`);
     if (info === undefined) return;
     const { route: item } = info;
     const key = route.key(item);
-    const gone = message.type === RTM_DELROUTE;
     const own = this.#own(message);
     for (const watch of this.#watches.routes) {
       const ours = protocol === watch.owner.protocol;
@@ -363,6 +364,7 @@ export class Monitor {
         if (twin !== undefined) this.#hiding.get(watch)?.delete(route.key(twin));
       } else if (ours) watch.note(key, gone ? undefined : { item, owned: true });
       else if (onOurs && !replaced && isTwin(asTwin(item))) this.#takeTwin(watch, item, gone);
+      else if (gone && watch.believed(key)?.owned === false) watch.note(key, undefined);
       // Routes with our key of which ours is the first stay without effect, unless they took its place.
       else if (replaced && !gone && watch.believed(key) !== undefined) {
         // Linux's own local route on a link of ours is one that ours may replace again.

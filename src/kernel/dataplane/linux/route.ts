@@ -7,7 +7,8 @@
  * - IPv6: Linux's has metric 0 and wins over ours, so it is deleted whenever ours is written, and listed as ours
  *   where it stands beside one of ours (the address was added again by hand).
  *
- * Local routes of addresses for which nobody wants a route of ours stay Linux's business and are not listed.
+ * Local routes of addresses on links of ours for which nobody wants a route of ours stay Linux's business and are not
+ * listed; those on other links are others'.
  */
 
 import type { Owner } from "../dataplane.ts";
@@ -17,7 +18,16 @@ import { type Route, route as resource } from "../resources/route.ts";
 import { errno, type Refusal } from "./errno.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "./message.ts";
 import type { Monitor } from "./monitor.ts";
-import { aliasOf, GONE, guarded, outcomes, type Request, type Rtnl, send } from "./rtnl.ts";
+import {
+  aliasOf,
+  GONE,
+  guarded,
+  type LinkInfo,
+  outcomes,
+  type Request,
+  type Rtnl,
+  send,
+} from "./rtnl.ts";
 import {
   decodeRoute,
   type RouteContext,
@@ -104,7 +114,32 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
         }
       }
     }
+    for (const { item } of await others(links, linkName)) {
+      const key = resource.key(item);
+      if (!items.has(key)) items.set(key, { item, owned: false });
+    }
     return [...items.values()];
+  }
+
+  /**
+   * Local routes of others, as a VIP meets them whose address is on another link: they are in our way. Those that Linux
+   * made for addresses on links of ours are not: ours replace them.
+   */
+  async function others(
+    links: readonly LinkInfo[],
+    linkName: (index: number) => string,
+  ): Promise<readonly { readonly item: Route }[]> {
+    const ours = new Set(links.filter((l) => l.alias === alias).map(({ index }) => index));
+    const found: { readonly item: Route }[] = [];
+    for (const family of [4, 6] as const satisfies readonly Family[]) {
+      const filter = { family, table: RT_TABLE_LOCAL, type: RTN_LOCAL };
+      for (const { protocol, index, route: item } of await dump(filter, linkName)) {
+        if (protocol === owner.protocol || isTwin(item)) continue;
+        if (protocol === RTPROT_KERNEL && ours.has(index)) continue;
+        found.push({ item });
+      }
+    }
+    return found;
   }
 
   function requests(op: Op<Route>, i: number, context: RouteContext): readonly Request[] {

@@ -88,7 +88,6 @@ export function writeLinkHead(w: MessageWriter, index: number, flags = 0, change
 export class Rtnl {
   readonly #options: SocketOptions;
   #socket: NetlinkSocket | undefined;
-  #byName = new Map<string, LinkInfo | undefined>();
 
   constructor(options: Pick<SocketOptions, "namespace"> = {}) {
     this.#options = { ...options, strict: true };
@@ -116,14 +115,12 @@ export class Rtnl {
 
   /** All links. @throws {KernelError} */
   async links(): Promise<readonly LinkInfo[]> {
-    const links = await this.socket.dump("list link", (w) => {
+    return await this.socket.dump("list link", (w) => {
       w.begin(RTM_GETLINK);
       writeLinkHead(w, 0);
       w.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
       w.end();
     }, decodeLink);
-    this.#byName = new Map(links.map((link) => [link.name, link]));
-    return links;
   }
 
   /** The link of a name as it is now, or undefined. @throws {KernelError} */
@@ -144,18 +141,7 @@ export class Rtnl {
       const absent = ["ENODEV", "EINVAL", "ERANGE", "ENAMETOOLONG"];
       if (!(error instanceof KernelError) || !absent.includes(error.code)) throw error;
     }
-    this.#byName.set(name, found);
     return found;
-  }
-
-  /** Like `link`, from memory where a name was asked for before and nothing was reported since. */
-  knownLink(name: string): LinkInfo | undefined {
-    return this.#byName.has(name) ? this.#byName.get(name) : this.link(name);
-  }
-
-  /** Forgets what `knownLink` remembers: a link changed. */
-  forgetLinks(): void {
-    this.#byName.clear();
   }
 
   /** Links of an owner, by index. @throws {KernelError} */

@@ -266,6 +266,52 @@ export class NetlinkSocket {
   }
 
   /**
+   * Reads a list as {@linkcode dumpOnce}, and hands over each datagram's items as they come, so that the event loop may turn in
+   * between: a long list is no pause. Nothing else may be asked of this socket meanwhile.
+   *
+   * @param take false ends it
+   * @returns whether it was read to its end, and stood still
+   * @throws {KernelError}
+   */
+  async dumpInParts<T>(
+    op: string,
+    write: (writer: MessageWriter) => void,
+    decode: (message: MessageReader) => T | undefined,
+    take: (items: readonly T[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    const sequence = this.#compose(op, write, NLM_F_DUMP);
+    this.#send(op);
+    let ended = false;
+    let interrupted = false;
+    try {
+      while (!ended) {
+        this.#receive(op);
+        const message = this.#reader;
+        const items: T[] = [];
+        while (message.next()) {
+          if (message.sequence !== sequence) continue;
+          if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
+          if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
+            ended = true;
+            const refusal = message.refusal();
+            if (refusal?.errno === errno.EINTR) interrupted = true;
+            else if (refusal !== undefined) throw kernelError(op, refusal);
+          } else if (message.type !== NLMSG_NOOP) {
+            const item = decode(message);
+            if (item !== undefined) items.push(item);
+          }
+        }
+        this.#check(op);
+        if (!await take(items) || this.#closed) return false;
+      }
+      return !interrupted;
+    } finally {
+      // As in dumpOnce.
+      if (!ended && !this.#closed) { while (receiveNow(this.fd, this.#reader.bytes) > 0); }
+    }
+  }
+
+  /**
    * Sends many messages in 64 KiB batches; only the last of a batch asks for an ack, and refusals are matched by
    * sequence number. `write(writer, index)` writes exactly one message; it is called again for the same index
    * where a batch was full, so it must be a pure function of the index.

@@ -6,11 +6,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
-import type { Actual, Op, Outcome, Table } from "../resource.ts";
+import type { Actual, Drift, Op, Outcome, Table, WatchContext } from "../resource.ts";
 import { type Sysctl, sysctl as resource } from "../resources/sysctl.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Modules } from "./modules.ts";
 import { inNetworkNamespace } from "./netns.ts";
+
+/** Milliseconds between two looks at our sysctls: /proc/sys tells nobody of changes (no inotify), but a read takes 10 to 100 µs. */
+const PERIOD_MS = 1000;
 
 /** What the ledger keeps of a sysctl, as JSON. */
 type Mark =
@@ -25,6 +28,8 @@ export interface SysctlOptions {
   readonly namespace?: number | string;
   /** Where /proc/sys is; for tests. */
   readonly root?: string;
+  /** Milliseconds between two looks; for tests. */
+  readonly periodMs?: number;
   /** Loads what a sysctl needs, before it is called missing. */
   readonly modules?: Pick<Modules, "forSysctls">;
   /** Opens the owner's ledger, at the first use. */
@@ -37,6 +42,9 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
   const inside = <R>(work: () => R): R =>
     options.namespace === undefined ? work() : inNetworkNamespace(options.namespace, work);
   const file = (path: string) => `${options.root ?? "/proc/sys"}/${path}`;
+
+  /** What Linux made of our value, where that is another text: no drift. */
+  const taken = new Map<string, string>();
 
   function marks(): ReadonlyMap<string, Mark> {
     return new Map([...ledger().keys()].map((path) => [path, parseMark(ledger().get(path))]));
@@ -64,8 +72,33 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
       return `left at "${now}": only "${onlyFrom}" is changed`;
     }
     remember(path, { was: now });
-    if (now !== value) inside(() => writeFileSync(file(path), `${value}\n`));
+    if (now === value) return undefined;
+    const after = inside(() => {
+      writeFileSync(file(path), `${value}\n`);
+      return readValue(file(path));
+    });
+    if (after === undefined || after === value) taken.delete(path);
+    else taken.set(path, after);
     return undefined;
+  }
+
+  /** Reads those that are ours; what cannot be read now is a full round's to tell of. */
+  function look({ actual, drift }: WatchContext<Sysctl>): void {
+    const changes: Drift<Sysctl>[] = [];
+    inside(() => {
+      for (const [path, { item, owned }] of actual) {
+        if (!owned) continue;
+        try {
+          const value = readValue(file(path));
+          if (value === undefined || value === taken.get(path)) continue;
+          const now = { path, value };
+          if (!resource.equal(item, now)) changes.push({ key: path, actual: { item: now, owned } });
+        } catch {
+          continue;
+        }
+      }
+    });
+    if (changes.length > 0) drift(changes);
   }
 
   function restore(op: Op<Sysctl>): string | undefined {
@@ -97,7 +130,8 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
         try {
           const now = inside(() => readValue(file(path)));
           const value = now ?? ("absent" in mark ? mark.absent : "");
-          return { item: { path, value }, owned: true };
+          const was = "was" in mark ? mark.was : value;
+          return { item: { path, value, was }, owned: true };
         } catch (error) {
           throw wrapped("list sysctl", { path, value: "" }, error);
         }
@@ -107,6 +141,10 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
       const wanted = ops.filter((op) => op.verb !== "delete").map((op) => op.item.path);
       await options.modules?.forSysctls(wanted);
       return ops.map(carryOut);
+    },
+    watch(context) {
+      const timer = setInterval(() => look(context), options.periodMs ?? PERIOD_MS).unref();
+      return () => clearInterval(timer);
     },
     refuse: ({ path }) =>
       path.startsWith("/") || path.split("/").includes("..") || path.includes("\0")

@@ -164,7 +164,10 @@ export const chain: Resource<Chain> = {
       const other = have.rules[i];
       return other !== undefined && ruleHash(rule) === ruleHash(other);
     }),
-  describe: (c) => `chain ipv${c.family} ${c.table} ${c.name} with ${c.rules.length} rules`,
+  describe: (c) =>
+    `chain ipv${c.family} ${c.table} ${c.name} with ${c.rules.length} rule${
+      c.rules.length === 1 ? "" : "s"
+    }`,
 };
 
 export const jump: Resource<Jump> = {

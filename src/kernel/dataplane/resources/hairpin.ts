@@ -16,4 +16,5 @@ export const bridgeHairpin: Resource<BridgeHairpin> = {
   key: (h) => h.bridge,
   equal: (want, have) => (want.partial ?? false) === (have.partial ?? false),
   describe: (h) => `hairpin mode of the ports of ${h.bridge}`,
+  after: () => "as it was before, on each port",
 };

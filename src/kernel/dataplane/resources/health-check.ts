@@ -22,4 +22,5 @@ export const healthCheck: Resource<HealthCheck> = {
   describe: (h) =>
     `health check on port ${h.port} of Service ${h.namespace}/${h.name}: ${h.localEndpoints} local endpoints`,
   exclusive: true,
+  inProcess: true,
 };

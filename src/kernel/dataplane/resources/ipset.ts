@@ -25,6 +25,8 @@ export interface IpSetMember {
   readonly entry: string;
   /** hash:net only: excluded from the set. */
   readonly nomatch?: boolean;
+  /** Not in Linux: key of the IPVS service whose clients the member judges. */
+  readonly judges?: string;
 }
 
 export const ipset: Resource<IpSet> = {
@@ -44,4 +46,6 @@ export const ipsetMember: Resource<IpSetMember> = {
   describe: (m) => `ipset ${m.set} member ${m.entry}${m.nomatch === true ? " nomatch" : ""}`,
   parentKind: "ipset",
   parent: (m) => m.set,
+  subjectKind: "ipvs.service",
+  subject: (m) => m.judges,
 };

@@ -15,5 +15,6 @@ export const ipvsTimeout: Resource<IpvsTimeout> = {
   kind: "ipvs.timeout",
   key: (t) => t.name,
   equal: (want, have) => want.seconds === have.seconds,
-  describe: (t) => `ipvs timeout ${t.name} ${t.seconds}`,
+  describe: (t) => `ipvs timeout ${t.name} ${t.seconds} s`,
+  after: () => "back to its value of before",
 };

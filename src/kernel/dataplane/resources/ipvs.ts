@@ -76,6 +76,12 @@ function serviceOptions(s: IpvsService): string {
   return `${s.scheduler}${flags}${s.persistence === 0 ? "" : ` persistent ${s.persistence}`}`;
 }
 
+function idOption({ family, protocol, address, port, fwmark }: IpvsServiceId): string {
+  if (fwmark !== 0) return `-f ${fwmark}${family === 6 ? " -6" : ""}`;
+  const option = { tcp: "-t", udp: "-u", sctp: "--sctp-service" }[protocol];
+  return `${option} ${hostPort(family, address, port)}`;
+}
+
 export const ipvsService: Resource<IpvsService> = {
   kind: "ipvs.service",
   key: (s) => s.id.key,
@@ -83,6 +89,7 @@ export const ipvsService: Resource<IpvsService> = {
     want.scheduler === have.scheduler && want.schedulerFlags === have.schedulerFlags &&
     want.persistence === have.persistence,
   describe: (s) => `ipvs service ${s.id.key} ${serviceOptions(s)}`,
+  remedy: ({ id }) => `remove it with "ipvsadm -D ${idOption(id)}" when no other proxy needs it`,
   exclusive: true,
 };
 

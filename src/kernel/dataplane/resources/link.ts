@@ -23,4 +23,10 @@ export const link: Resource<Link> = {
     `link ${l.name} type ${l.type}${l.mtu === undefined ? "" : ` mtu ${l.mtu}`} ${
       l.up ? "up" : "down"
     }`,
+  remedy: ({ name }) =>
+    `stop the program that made it${
+      // Its names for links: kube-dummy-if, kube-bridge, kube-tunnel-if.
+      name.startsWith("kube-")
+        ? " (kube-router makes links of this name)"
+        : ""} and remove it with "ip link del ${name}"`,
 };

@@ -46,4 +46,9 @@ export const route: Resource<Route> = {
     `route ${r.type} ${r.destination}${hopsText(r)} table ${r.table}${
       r.source === undefined ? "" : ` src ${r.source}`
     }${r.metric === 0 ? "" : ` metric ${r.metric}`}`,
+  // Twins of our routes: for IPv6 ours have a metric, and Linux's in the table local have none.
+  isLitter: (r) => r.behind === true || (r.family === 6 && r.table === 255 && r.metric === 0),
+  parentKind: "link",
+  parent: (r) => r.nextHops[0]?.link ?? "",
+  parentMayBeOthers: true,
 };

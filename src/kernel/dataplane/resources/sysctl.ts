@@ -7,6 +7,8 @@ export interface Sysctl {
   readonly value: string;
   /** Change it only where Linux now holds this value: rp_filter goes from 1 to 2, and 0 stays 0. */
   readonly onlyFrom?: string;
+  /** Read from Linux only: the value before our first write, to which it goes back. */
+  readonly was?: string;
 }
 
 export const sysctl: Resource<Sysctl> = {
@@ -17,4 +19,10 @@ export const sysctl: Resource<Sysctl> = {
   equal: (want, have) =>
     want.value === have.value || (want.onlyFrom !== undefined && want.onlyFrom !== have.value),
   describe: (s) => `sysctl ${s.path} = ${s.value}`,
+  after: ({ value, was }) =>
+    was === undefined
+      ? "back to its value of before"
+      : was === value
+      ? "as before"
+      : `back to ${was}`,
 };

@@ -211,6 +211,42 @@ test("a file that does not parse is reported with line and reason, and its last 
   expect(log.lines.map(({ message }) => message)).toContain("Manifest is in order again");
 });
 
+test("a file that was never good since the start is said to be unread, until it is", async () => {
+  const { source, stores, synced, write, warnings, names } = open({
+    "bad.yaml": "kind: [Service\n",
+    "half.yaml": `${
+      SERVICE.replaceAll("web", "half").replace("port: 80,", "port: http,")
+    }---\n${SERVICE}`,
+  });
+  await synced();
+  expect(names("services")).toEqual(["web"]);
+  const half =
+    'half.yaml:1: Service "default/half" "spec.ports[0].port" must be an integer, not "http"';
+  expect(source.unread).toEqual([expect.stringMatching(/^bad\.yaml:\d: /), half]);
+  expect(warnings().map(({ message }) => message)).toEqual([
+    "Manifest cannot be read: what an earlier run made of it stays in Linux",
+    "Object in a manifest is refused: what an earlier run made of it stays in Linux",
+  ]);
+
+  // What comes later is a change, and no earlier run knew it.
+  write("later.yaml", "kind: [Service\n");
+  await until("told", () => warnings().length === 3);
+  expect(warnings()[2]?.message).toEndWith("the last good state of its objects stays");
+  expect(source.unread).toHaveLength(2);
+
+  write("bad.yaml", "\n\nkind: [Service\n");
+  await until("told", () => warnings().length === 4);
+  expect(source.unread).toHaveLength(2);
+  write("bad.yaml", SERVICE.replaceAll("web", "good"));
+  await until("good", () => stores.services.get("default/good") !== undefined);
+  expect(source.unread).toEqual([half]);
+  write("bad.yaml", "kind: [Service\n");
+  await until("told", () => warnings().length === 5);
+  expect(source.unread).toEqual([half]);
+  write("half.yaml", SERVICE);
+  await until("half", () => source.unread?.length === 0);
+});
+
 test("an object that is wrong costs only itself, and keeps its last good state", async () => {
   const { stores, synced, write, warnings, names } = open({ "web.yaml": SERVICE });
   await synced();

@@ -12,14 +12,18 @@ const foreign = { item: other, owned: false };
 describe("decide", () => {
   const cases = [
     ["creates what is wanted and not there", want, undefined, {
-      op: { verb: "create", item: want },
+      verb: "create",
+      item: want,
     }],
     ["updates what is ours and differs", want, ours, {
-      op: { verb: "update", item: want, have: other },
+      verb: "update",
+      item: want,
+      have: other,
     }],
     ["leaves what is ours and the same", other, ours, undefined],
     ["deletes what is ours and not wanted", undefined, ours, {
-      op: { verb: "delete", item: other },
+      verb: "delete",
+      item: other,
     }],
     ["leaves what is foreign and not wanted", undefined, foreign, undefined],
     ["does nothing about nothing", undefined, undefined, undefined],
@@ -31,12 +35,16 @@ describe("decide", () => {
   test("reports what is wanted and foreign, even if it is the same, and says what is there", () => {
     for (const wanted of [want, other]) {
       expect(decide(routeKind, wanted, foreign)).toEqual({
+        verb: "conflict",
         conflict: {
           kind: "route",
           key: routeKind.key(want),
           reason:
-            `Linux holds ${routeKind.describe(other)}, which is not ours; remove it, or stop ` +
-            "wanting it",
+            `Linux holds ${
+              routeKind.describe(other)
+            }, which is not ours; remove it when nobody else ` +
+            "needs it",
+          foreign: true,
         },
       });
     }

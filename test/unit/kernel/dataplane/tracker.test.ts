@@ -159,7 +159,7 @@ describe("exclusive keys", () => {
     services.want(one, []);
     expect(carryOut(destinations)).toEqual([`delete ${SERVICE} -> ${A}`]);
     expect([...destinations.conflicts].map(({ reason }) => reason)).toEqual([
-      `its ipvs.service "${SERVICE}" is not ours; want that as well, or stop wanting this`,
+      `its ipvs.service "${SERVICE}" is not one that the plugin wants; it has to want both, or neither`,
     ]);
   });
 });

@@ -33,7 +33,7 @@ describe("healthHandler()", () => {
     expect((await get(source, "/healthz"))[0]).toBe(200);
     const [code, body] = await get(source, "/readyz");
     expect(code).toBe(503);
-    expect(body).toBe("Not ready, waiting for:\n- first list of services\n- plugin proxy\n");
+    expect(body).toBe("Not ready:\n- first list of services\n- plugin proxy\n");
     expect(await get(healthy, "/readyz")).toEqual([200, "OK\n"]);
   });
 

@@ -428,8 +428,8 @@ describe("what is not ours", () => {
     expect(status().problems).toEqual([{
       type: "conflict",
       subject: `ipvs.service ${SERVICE}`,
-      reason: `Linux holds ipvs service ${SERVICE} sh, which is not ours; remove it, or stop ` +
-        "wanting it",
+      reason: `Linux holds ipvs service ${SERVICE} sh, which is not ours; remove it with ` +
+        `"ipvsadm -D -t ${AT}" when no other proxy needs it`,
     }]);
     toy.set("web", ...served(AT, B));
     toy.wake("all");
@@ -439,6 +439,27 @@ describe("what is not ours", () => {
     expect(left()).toEqual(foreign.trim().split("\n"));
     expect(status().problems).toEqual([]);
     expect(takeLog()).toEqual([]);
+  });
+
+  test("makes the plugin degraded where all stands on it, and carries nothing of ours", async () => {
+    const linux = fakeDataplane();
+    linux.seed("link", dummy);
+    const { status, settle, toy } = await serving({ linux });
+    expect(status()).toMatchObject({
+      phase: "degraded",
+      reason:
+        `Linux holds link ${dummy.name} type dummy up, which is not ours; stop the program that made it ` +
+        `(kube-router makes links of this name) and remove it with "ip link del ${dummy.name}"`,
+    });
+    expect(status().problems.map(({ subject }) => subject)).toEqual([`link ${dummy.name}`]);
+    expect(linux.count("address")).toBe(0);
+    linux.drift("link", dummy.name, undefined);
+    await settle();
+    expect(status()).toMatchObject({ phase: "ready", problems: [] });
+    expect(linux.dump()).toContain("address 10.96.0.1/32 dev kube-dummy-if");
+    toy.set("node");
+    await settle();
+    expect(linux.dump()).not.toContain("kube-dummy-if");
   });
 
   test("is taken up once it is gone", async () => {
@@ -505,15 +526,16 @@ describe("a unit that throws", () => {
   });
 
   test("an item that a table refuses is reported with the table's reason", async () => {
-    const { toy, linux, settle, status } = await serving();
-    linux.seed("link", { name: "eth0", type: "dummy", up: true });
-    toy.set("bad", wants.address("10.0.0.1", "eth0"));
-    await settle();
-    expect(status().problems).toEqual([{
-      type: "reported",
-      subject: "unit bad",
-      reason: 'Refused address 10.0.0.1/32 dev eth0: link "eth0" is not a link of "toy"',
-    }]);
+    const linux = fakeDataplane();
+    const dataplane = around(linux, ({ resource: { kind } }) => ({
+      refuse: () => kind === "ipvs.service" ? "its name is odd" : undefined,
+    }));
+    const { status } = await serving({ linux, dataplane });
+    expect(status().problems[0]).toEqual({
+      type: "problem",
+      subject: "unit web",
+      reason: `Refused ipvs service ${SERVICE} rr: its name is odd`,
+    });
   });
 
   test("reports are told of once, and forgotten when they end", async () => {
@@ -525,9 +547,9 @@ describe("a unit that throws", () => {
     await settle();
     toy.wake(["web"]);
     await settle();
-    expect(takeLog()).toEqual(["warn Object ignored"]);
+    expect(takeLog()).toEqual(["warn Object has a problem"]);
     expect(status().problems).toEqual([
-      { type: "reported", subject: "unit web", reason: "the port is odd" },
+      { type: "problem", subject: "unit web", reason: "the port is odd" },
     ]);
     toy.interfere(undefined);
     toy.wake(["web"]);
@@ -726,7 +748,7 @@ describe("settled", () => {
     const { toy, linux, clock, status } = await serving();
     linux.failNext("ipvs.service", "create", "EINVAL", 100);
     toy.set("bad", ...served("10.96.0.9:80", A));
-    expect(status().pending).toBe(0);
+    expect(status().pending).toBe(1);
     await clock.advance(0);
     expect(status().problemCount).toBe(1);
     expect(status().pending).toBe(0);

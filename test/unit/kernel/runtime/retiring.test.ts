@@ -1,6 +1,9 @@
 /** Items that nobody wants any more and that drain, over restarts, on a clock turned by hand. */
 
 import { describe, expect, test } from "bun:test";
+import type { Dataplane } from "../../../../src/kernel/dataplane/dataplane.ts";
+import { fakeDataplane } from "../../../../src/kernel/dataplane/fake.ts";
+import { record, replay } from "../../../../src/kernel/dataplane/record.ts";
 import { tables } from "../../../../src/kernel/dataplane/resources/mod.ts";
 import type { IpvsDestination, RetirementRule } from "../../../../src/kernel/plugin.ts";
 import { destination, dummy, ipvs, served, vip, wants } from "../../../support/items.ts";
@@ -132,6 +135,18 @@ describe("an item that nobody wants any more", () => {
     expect(weights(made)).toEqual([`${B} 1`]);
   });
 
+  test("goes as soon as the rule keeps it no more", async () => {
+    let stands = true;
+    const made = await serving({}, () => stands ? { ms: GRACE } : undefined);
+    made.toy.set("web", wants.address(VIP), ...served(AT, B));
+    await made.clock.advance(1_000);
+    expect(weights(made)).toEqual(drained);
+    stands = false;
+    made.toy.set("other", wants.address("10.96.0.9"));
+    await made.clock.advance(1_000);
+    expect(weights(made)).toEqual([`${B} 1`]);
+  });
+
   test("is deleted once more where Linux refused, not kept again", async () => {
     const made = await serving();
     made.toy.set("web", wants.address(VIP), ...served(AT, B));
@@ -177,6 +192,26 @@ describe("an item that nobody wants any more", () => {
     expect(made.linux.dump()).toContain(`ipvs service tcp ${AT} lc`);
     expect(made.status().problems).toEqual([]);
   });
+});
+
+test("a recording of a draining is replayed to the same end", async () => {
+  const linux = fakeDataplane();
+  const lines: string[] = [];
+  /** Endpoint A goes, and later nothing uses it any more. */
+  const story = async (dataplane: Dataplane) => {
+    const made = await serving({ linux, dataplane });
+    made.toy.set("web", wants.address(VIP), ...served(AT, B));
+    await made.clock.advance(200);
+    made.linux.use(KIND, KEY, false);
+    await made.clock.advance(3_000);
+    return made.status();
+  };
+  const before = await story(record(linux, (line) => lines.push(line)));
+  expect(weights({ linux })).toEqual([`${B} 1`]);
+  expect(lines.map((line) => JSON.parse(line).event)).toContain("idle");
+  const again = replay(lines);
+  expect((await story(again)).owned).toEqual(before.owned);
+  expect(again.left).toBe(0);
 });
 
 describe("a restart", () => {

@@ -190,7 +190,7 @@ describe("order", () => {
     const { runtime, cluster, started, settle } = await beside(slow.plugin);
     cluster.sync();
     expect(runtime.ready).toBe(false);
-    expect(runtime.waitingFor()).toEqual(["plugin slow is waiting"]);
+    expect(runtime.waitingFor()).toEqual(["plugin slow is being set up"]);
     expect(runtime.status().applied).toEqual({});
     go?.();
     await started;
@@ -295,7 +295,7 @@ describe("stores", () => {
   test("what is applied is the version that the stores had when all was carried out", async () => {
     const { runtime, cluster, clock, settle, linux } = await running([vips()]);
     expect(runtime.status().applied).toEqual({});
-    expect(runtime.waitingFor()).toEqual(["first list of services", "plugin vips is waiting"]);
+    expect(runtime.waitingFor()).toEqual(["no list of services yet"]);
     cluster.put("services", service("default/a"));
     cluster.sync();
     const first = cluster.version;
@@ -345,6 +345,40 @@ describe("stores", () => {
       plugin: "vips",
       reason: "odd name",
     });
+  });
+
+  test("that lack what could not be read since the start leave what an earlier run made of it", async () => {
+    const { runtime, cluster, linux, settle } = bench([vips()]);
+    const [item] = served("10.96.0.7:80");
+    linux.seed("ipvs.service", item?.item, { owner: "vips" });
+    cluster.put(
+      "services",
+      service("default/a"),
+      service("default/b", { clusterIPs: ["10.96.0.6"] }),
+    );
+    cluster.sync();
+    cluster.unreadable("c.yaml:3: odd");
+    await runtime.setup();
+    const planned = async () =>
+      (await runtime.preview()).flatMap(({ tables: plans }) =>
+        plans.flatMap(({ deletes }) => deletes)
+      );
+    expect(await planned()).toEqual([]);
+    await runtime.start();
+    await settle();
+    expect(runtime.waitingFor()).toEqual([
+      "c.yaml:3: odd; it was never read since the start, and what an earlier run made of it stays in Linux",
+    ]);
+    expect(linux.dump()).toContain("10.96.0.7:80");
+    // What this run has made goes as ever.
+    cluster.remove("services", "default/b");
+    await settle();
+    expect(linux.dump()).not.toContain("10.96.0.6:80");
+    expect(runtime.status().pending).toBe(0);
+    cluster.unreadable();
+    await settle();
+    expect(linux.dump()).not.toContain("10.96.0.7:80");
+    expect(runtime.ready).toBe(true);
   });
 
   test("preview says what a round would do, writes nothing, and is empty after the round", async () => {

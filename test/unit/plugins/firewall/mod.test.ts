@@ -149,7 +149,7 @@ describe("the firewall", () => {
     );
     await made.settle();
     expect(made.status().problems).toEqual([{
-      type: "reported",
+      type: "problem",
       subject: "policy a/bad",
       reason: 'ingress[0].from[0].ipBlock.cidr "10.0.0.0/40" is no network, and matches nothing',
     }]);

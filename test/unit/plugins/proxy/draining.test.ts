@@ -38,7 +38,7 @@ function kept(
   return retirementOf(
     { service: id, address: "10.1.0.1", port: 80, weight: 1, method: "masq" },
     service === undefined ? undefined : { id, ...SERVICE, ...service },
-    { podsAt: () => pods, gracePeriod: 20_000, needs: () => [] },
+    { podsAt: () => pods, gracePeriod: 20_000, needs: () => [], behind: () => undefined },
   )?.ms;
 }
 
@@ -69,7 +69,7 @@ describe("how long a destination is kept", () => {
   test("not below a service that Linux has lost", () => {
     const id = ipvsServiceId(4, "tcp", "10.96.0.1", 80);
     const item = { service: id, address: "10.1.0.1", port: 80, weight: 1, method: "masq" } as const;
-    const context = { podsAt: () => [], gracePeriod: 1, needs: () => [] };
+    const context = { podsAt: () => [], gracePeriod: 1, needs: () => [], behind: () => undefined };
     expect(retirementOf(item, undefined, context)).toBeUndefined();
   });
 });

@@ -218,7 +218,9 @@ describe("policies and endpoints", () => {
     const conditions = { ready: false, serving: false, terminating: true };
     const { traces } = await world([direct()], [{ ...NEAR, conditions }]);
     expect(traces().filter((line) => line.includes("in pod"))).toHaveLength(2);
-    expect(traces().filter((line) => line.includes("tunnel weight"))).toEqual([]);
+    expect(traces().filter((line) => line.includes("tunnel weight"))).toEqual([
+      "ipvs destination fwmark 16051 ipv4 -> 10.244.1.5:80 tunnel weight 0 (draining)",
+    ]);
   });
 
   test("an endpoint without a node is local by its address", async () => {

@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { healthCheckResponse } from "../../../../src/kernel/dataplane/linux/health-check.ts";
 import { healthCheckOf } from "../../../../src/plugins/proxy/health-check.ts";
-import { service, slice } from "../../../support/objects.ts";
+import { testCluster } from "../../../support/cluster.ts";
+import { node, service, slice } from "../../../support/objects.ts";
+import { bench } from "../../../support/runtime.ts";
+import { proxyOptions, proxyPlugin } from "../../../support/service-world.ts";
 
 const LOCAL = {
   type: "LoadBalancer",
@@ -86,4 +89,18 @@ describe("the answer of a health check", () => {
     expect(healthCheckResponse({ ...check, localEndpoints: 0 }, true).status).toBe(503);
     expect(healthCheckResponse(check, false).status).toBe(503);
   });
+});
+
+test("S9: a dry run says nothing of health checks, which are the running agent's own sockets", async () => {
+  const cluster = testCluster();
+  cluster.put("nodes", node("node1"));
+  cluster.put("services", service("default/web", { ...LOCAL, clusterIPs: ["10.96.0.1"] }));
+  cluster.sync();
+  const { runtime } = bench([proxyPlugin], { cluster, options: proxyOptions() });
+  await runtime.setup();
+  const [preview] = await runtime.preview();
+  const kinds = preview?.tables.filter(({ upserts }) => upserts.length > 0)
+    .map(({ resource }) => resource.kind);
+  expect(kinds).toContain("ipvs.service");
+  expect(kinds).not.toContain("health.check");
 });

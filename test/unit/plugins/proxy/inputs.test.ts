@@ -81,3 +81,26 @@ test("a collection computes what matters alone, what was woken alone, and wakes 
   wake("all");
   expect([woken, values(), computed]).toEqual([3, [["a", 1], ["b", 2]], ["a", "b"]]);
 });
+
+test("a derived input whose value is of no use yet is not synced, and says why through those behind it", () => {
+  const { state, input, fire } = source();
+  const node = derive(
+    "node",
+    [input],
+    () => state.value,
+    (value) => value > 1 ? undefined : "no node",
+  );
+  const behind = derive("behind", [node], () => node.value);
+  const collected = collect("all", [behind], () => [], () => true, () => 0);
+  expect([node.synced, node.waitsFor]).toEqual([false, undefined]);
+  state.synced = true;
+  expect([node.synced, node.waitsFor]).toEqual([false, "no node"]);
+  expect([behind.synced, behind.waitsFor]).toEqual([false, "no node"]);
+  expect([collected.synced, collected.waitsFor]).toEqual([false, "no node"]);
+  state.value = 2;
+  fire();
+  expect([node, behind, collected].map(({ synced }) => synced)).toEqual([true, true, true]);
+  expect([node, behind, collected].map(({ waitsFor }) => waitsFor)).toEqual(
+    Array(3).fill(undefined),
+  );
+});

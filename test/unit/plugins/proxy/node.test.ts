@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { externalRanges } from "../../../../src/plugins/proxy/external-ranges.ts";
-import { nodeFacts, nodeFamilies } from "../../../../src/plugins/proxy/node.ts";
+import { nodeFacts, nodeFamilies, ownNode } from "../../../../src/plugins/proxy/node.ts";
 import { node, type NodeChanges } from "../../../support/objects.ts";
 import { proxyOptions } from "../../../support/service-world.ts";
 
@@ -76,6 +76,84 @@ describe("pod CIDRs", () => {
   });
 });
 
+describe("a pod CIDR that is none", () => {
+  const problems = (annotations: Record<string, string>, podCIDRs = ["10.244.1.0/24"]) => {
+    const addresses = [internal("10.0.0.1")];
+    const one = node("node1", { addresses, podCIDRs, metadata: { annotations } });
+    return ownNode("node1", proxyOptions())([one]).problems;
+  };
+  const ANNOTATION = "kube-router.io/pod-cidr";
+
+  test("is reported on the Node, and the spec's is taken in place of an annotation without any", () => {
+    expect(problems({ [ANNOTATION]: "10.1.0.0" })).toEqual([
+      `Node "node1": annotation ${ANNOTATION} holds "10.1.0.0", which is no CIDR; 10.244.1.0/24 is taken; ` +
+      'correct it to CIDRs such as "10.244.1.0/24"',
+    ]);
+    const annotations = { [ANNOTATION]: "10.1.0.0" };
+    expect(families({ podCIDRs: ["10.244.1.0/24"], metadata: { annotations } })[0]?.podCIDRs)
+      .toEqual(["10.244.1.0/24"]);
+  });
+
+  test("is passed over beside others", () => {
+    expect(problems({ [`${ANNOTATION}s`]: "10.1.0.0/24,10.2.0.0/33, x" })).toEqual([
+      expect.stringMatching(/holds "10\.2\.0\.0\/33", "x", .* 10\.1\.0\.0\/24 is taken; /),
+    ]);
+  });
+
+  test("and no other: then all is masqueraded, which is said", () => {
+    expect(problems({ [ANNOTATION]: "10.1.0.0" }, [])).toEqual([
+      expect.stringContaining("none is known, and all traffic to Services gets the node's address"),
+    ]);
+    expect(problems({}, ["10.244.1.0"])).toEqual([expect.stringContaining("spec.podCIDRs holds")]);
+  });
+
+  test("is none where nothing is given", () => {
+    expect(problems({}, [])).toEqual([]);
+    expect(problems({ [ANNOTATION]: "" })).toEqual([]);
+  });
+});
+
+describe("the Node of this host", () => {
+  const good = node("node1", { addresses: [internal("10.0.0.1")] });
+  const other = node("node2", { addresses: [internal("10.0.0.2")] });
+  const own = () => ownNode("node1", proxyOptions({ enableIpv6: false }));
+
+  test("is named while it has never been seen, with the flag that corrects its name", () => {
+    expect(own()([other])).toEqual({
+      node: undefined,
+      problems: [
+        "Node \"node1\" not found; if that is not this node's name, correct --hostname-override, or NODE_NAME, or the host's name",
+      ],
+    });
+  });
+
+  test("is of no use without an address of an enabled family", () => {
+    const look = own();
+    for (const addresses of [[], [internal("fd00::1")], [{ type: "Hostname", address: "x" }]]) {
+      expect(look([node("node1", { addresses })])).toEqual({
+        node: undefined,
+        problems: [
+          'Node "node1" has no IPv4 address in status.addresses; its kubelet or cloud controller has to set one',
+        ],
+      });
+    }
+  });
+
+  test("is remembered when it goes or loses its addresses, which is said, and followed when it is back", () => {
+    const look = own();
+    expect(look([other, good])).toEqual({ node: good, problems: [] });
+    expect(look([other]).node).toBe(good);
+    expect(look([other]).problems).toEqual([
+      expect.stringMatching(/^Node "node1" not found; .* address 10\.0\.0\.1, stays in use; /),
+    ]);
+    const empty = look([node("node1", { addresses: [] })]);
+    expect(empty.node).toBe(good);
+    expect(empty.problems).toHaveLength(1);
+    const moved = node("node1", { addresses: [internal("10.0.0.9")] });
+    expect(look([moved])).toEqual({ node: moved, problems: [] });
+  });
+});
+
 describe("facts", () => {
   const strict = proxyOptions({
     serviceExternalIpRange: ["203.0.113.0/24", "192.168.1.0/24"],
@@ -95,7 +173,7 @@ describe("facts", () => {
     { link: "kube-dummy-if", family: 4, address: "203.0.113.8" },
   ] as const;
   const facts = (options = strict, all = nodes) =>
-    nodeFacts("node1", all, host, options, externalRanges(options));
+    nodeFacts(all[0], all, host, options, externalRanges(options));
 
   test("name the zone, and the addresses that an external IP may meet: not VIPs on our own link", () => {
     expect(facts()).toMatchObject({
@@ -103,7 +181,8 @@ describe("facts", () => {
       ownAddresses: ["192.168.1.10", "203.0.113.7"],
       otherNodes: ["192.168.1.11"],
     });
-    expect(facts(strict, [])).toMatchObject({ families: [], otherNodes: [] });
+    expect(nodeFacts(undefined, [], host, strict, externalRanges(strict)))
+      .toMatchObject({ families: [], otherNodes: [] });
     const loose = { ...strict, strictExternalIpValidation: false };
     expect(facts(loose).ownAddresses).toContain("10.9.9.9");
   });

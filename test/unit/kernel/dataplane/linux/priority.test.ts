@@ -24,5 +24,5 @@ test("the main thread goes first where that is allowed, what it starts does not 
 test("a priority that somebody has given the agent stays", () => {
   const nice = ["nice", "-n", "3", process.execPath, "-e", SCRIPT];
   const { done, own } = JSON.parse(Bun.spawnSync(nice).stdout.toString());
-  expect({ done, own }).toEqual({ done: false, own: 3 });
+  expect({ done, own }).toEqual({ done: false, own: Math.min(19, getPriority(0) + 3) });
 });

@@ -1,6 +1,10 @@
 import { expect, test } from "bun:test";
 import { KernelError } from "../../../../../src/kernel/dataplane/errors.ts";
-import { NLM_F_ACK } from "../../../../../src/kernel/dataplane/linux/message.ts";
+import {
+  type MessageReader,
+  type MessageWriter,
+  NLM_F_ACK,
+} from "../../../../../src/kernel/dataplane/linux/message.ts";
 import {
   NETLINK_GENERIC,
   NETLINK_ROUTE,
@@ -13,6 +17,7 @@ import { closeFile } from "../../../../../src/kernel/dataplane/linux/ffi.ts";
 
 const RTM_GETLINK = 18;
 const RTM_NEWLINK = 16;
+const RTM_GETROUTE = 26;
 const IFLA_IFNAME = 3;
 const GENL_ID_CTRL = 16;
 
@@ -160,4 +165,34 @@ test("receiveNow() does not wait", () => {
 
 test("a protocol that Linux lacks is named", () => {
   expect(() => new NetlinkSocket(31)).toThrow('Cannot open netlink socket "protocol 31"');
+});
+
+test("dumpInParts() gives the same list as dump(), with turns of the event loop in between, or as much as is wanted", async () => {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  const ask = (w: MessageWriter) => {
+    w.begin(RTM_GETROUTE);
+    w.rawZero(12);
+    w.end();
+  };
+  const read = (message: MessageReader) => message.type;
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  try {
+    const all = await socket.dump("list routes", ask, read);
+    const parts: number[] = [];
+    const whole = await socket.dumpInParts("list routes", ask, read, async (items) => {
+      parts.push(...items);
+      await turn();
+      return true;
+    });
+    expect({ whole, parts: parts.length }).toEqual({ whole: true, parts: all.length });
+    const abandoned = await socket.dumpInParts("list routes", ask, read, async () => {
+      await turn();
+      return false;
+    });
+    expect(abandoned).toBe(false);
+    // What was abandoned does not hold the socket.
+    expect((await socket.dump("list routes", ask, read)).length).toBe(all.length);
+  } finally {
+    socket.close();
+  }
 });

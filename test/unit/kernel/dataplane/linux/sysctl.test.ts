@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Ledger, openLedger } from "../../../../../src/kernel/dataplane/linux/ledger.ts";
 import { sysctlTable } from "../../../../../src/kernel/dataplane/linux/sysctl.ts";
-import type { Op } from "../../../../../src/kernel/dataplane/resource.ts";
+import { described, type Drift, type Op } from "../../../../../src/kernel/dataplane/resource.ts";
 import type { Sysctl } from "../../../../../src/kernel/dataplane/resources/sysctl.ts";
 
 const owner = { name: "proxy", protocol: 201 };
@@ -14,6 +14,7 @@ const ledgers: Ledger[] = [];
 function open() {
   return sysctlTable({
     root: join(folder, "sys"),
+    periodMs: 1,
     ledger: () => {
       const ledger = openLedger(join(folder, "run"), owner.name, "sysctl");
       ledgers.push(ledger);
@@ -51,7 +52,20 @@ describe("a sysctl", () => {
   test("is marked before it is written: after a death between the two it is ours and unchanged", async () => {
     await open().apply([create(item)]);
     writeFileSync(file(), "0\n");
-    expect(await open().list()).toEqual([{ item: { path: "net/x", value: "0" }, owned: true }]);
+    expect(await open().list()).toEqual([
+      { item: { path: "net/x", value: "0", was: "0" }, owned: true },
+    ]);
+  });
+
+  test("says what it goes back to, where that is known", async () => {
+    await open().apply([create(item)]);
+    const [have] = await open().list();
+    if (have === undefined) throw new Error("not listed");
+    const removal = (sysctl: Sysctl) => described(open().resource, remove(sysctl));
+    expect(removal(have.item)).toBe("sysctl net/x = 1 (back to 0)");
+    expect(removal({ ...have.item, was: "1" })).toBe("sysctl net/x = 1 (as before)");
+    expect(removal(item)).toBe("sysctl net/x = 1 (back to its value of before)");
+    expect(described(open().resource, create(item))).toBe("sysctl net/x = 1");
   });
 
   test("that this Linux lacks is a note, and no plan asks for it again", async () => {
@@ -59,7 +73,7 @@ describe("a sysctl", () => {
     const [outcome] = await open().apply([create(absent)]);
     expect(outcome?.error).toBeUndefined();
     expect(outcome?.note).toBe("this Linux has no such sysctl");
-    expect(await open().list()).toEqual([{ item: absent, owned: true }]);
+    expect(await open().list()).toEqual([{ item: { ...absent, was: "1" }, owned: true }]);
     writeFileSync(join(folder, "sys/net/y"), "0\n");
     expect((await open().list())[0]?.item.value).toBe("0");
   });
@@ -95,6 +109,45 @@ describe("a sysctl", () => {
     mkdirSync(join(folder, "sys/net/folder"));
     const [outcome] = await open().apply([create({ path: "net/folder", value: "1" })]);
     expect(outcome?.error?.message).toStartWith('Cannot create sysctl "net/folder": EISDIR');
+  });
+
+  /** What a table reports whose owner believes in `items`, once `path` is among it. */
+  async function drift(table: ReturnType<typeof open>, items: readonly Sysctl[], path: string) {
+    const actual = new Map(items.map((each) => [each.path, { item: each, owned: true }]));
+    let stop: (() => void) | undefined;
+    const changes = await new Promise<readonly Drift<Sysctl>[]>((resolve) => {
+      stop = table.watch?.({
+        actual,
+        drift(found) {
+          if (found !== "unknown" && found.some(({ key }) => key === path)) resolve(found);
+        },
+      });
+    });
+    stop?.();
+    return changes;
+  }
+
+  test("that somebody changes is noticed, and others are not read", async () => {
+    const table = open();
+    for (const name of ["y", "z"]) writeFileSync(join(folder, "sys/net", name), "0\n");
+    const other: Sysctl = { path: "net/y", value: "1" };
+    await table.apply([create(item), create(other)]);
+    writeFileSync(file(), "5\n");
+    writeFileSync(join(folder, "sys/net/z"), "5\n");
+    expect(await drift(table, [item, other], "net/x")).toEqual([
+      { key: "net/x", actual: { item: { path: "net/x", value: "5" }, owned: true } },
+    ]);
+  });
+
+  test("that is missing, or was left as it is on purpose, is no drift", async () => {
+    const table = open();
+    const careful: Sysctl = { path: "net/z", value: "2", onlyFrom: "1" };
+    writeFileSync(join(folder, "sys/net/z"), "0\n");
+    const absent: Sysctl = { path: "net/absent", value: "1" };
+    await table.apply([create(item), create(absent), create(careful)]);
+    writeFileSync(file(), "5\n");
+    const changes = await drift(table, [absent, careful, item], "net/x");
+    expect(changes.map(({ key }) => key)).toEqual(["net/x"]);
   });
 
   test("outside of /proc/sys is refused", () => {

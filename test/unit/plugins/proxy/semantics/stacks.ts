@@ -139,7 +139,7 @@ function stack(families: readonly Family[]): Stack {
 export const ipv4: Stack = stack([4]);
 
 /** Declares a test for each stack; `rule` begins with the number of the rule. */
-export function eachStack(rule: string, run: (stack: Stack) => void): void {
+export function eachStack(rule: string, run: (stack: Stack) => void | Promise<void>): void {
   describe(rule, () => {
     for (const [name, families] of Object.entries(STACKS)) {
       test(`${rule} (${name})`, () => run(stack(families)));

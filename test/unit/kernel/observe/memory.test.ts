@@ -1,0 +1,66 @@
+import { expect, test } from "bun:test";
+import { memoryKeeper } from "../../../../src/kernel/observe/memory.ts";
+
+/** A keeper with timers turned by hand. */
+function keeper() {
+  let now = 0;
+  let collections = 0;
+  let turning = 0;
+  const due: { readonly at: number; readonly run: () => void }[] = [];
+  const kept = memoryKeeper(() => collections++, {
+    after: (ms, run) => void due.push({ at: now + ms, run }),
+    every() {
+      turning++;
+      return () => turning--;
+    },
+  });
+  return {
+    round(changes: number) {
+      kept.worked(changes);
+      kept.ended();
+    },
+    advance(ms: number) {
+      now += ms;
+      for (let i = due.length - 1; i >= 0; i--) {
+        const timer = due[i];
+        if (timer === undefined || timer.at > now) continue;
+        due.splice(i, 1);
+        timer.run();
+      }
+    },
+    state: () => ({ collections, turning }),
+  };
+}
+
+test("memory is collected once, soon after a burst, and not after an ordinary round", () => {
+  const kept = keeper();
+  kept.round(100);
+  kept.advance(1_000);
+  expect(kept.state()).toEqual({ collections: 0, turning: 0 });
+  kept.round(60_000);
+  expect(kept.state().collections).toBe(0);
+  kept.advance(1_000);
+  kept.round(100);
+  kept.advance(1_000);
+  expect(kept.state().collections).toBe(1);
+});
+
+test("changes of several rounds are no burst together", () => {
+  const kept = keeper();
+  for (let i = 0; i < 10; i++) kept.round(1_000);
+  kept.advance(1_000);
+  expect(kept.state().collections).toBe(0);
+});
+
+test("collections get turns of their own for a while after the last burst, and then no more", () => {
+  const kept = keeper();
+  kept.round(60_000);
+  kept.advance(20_000);
+  kept.round(60_000);
+  kept.advance(20_000);
+  expect(kept.state().turning).toBe(1);
+  kept.advance(20_000);
+  expect(kept.state().turning).toBe(0);
+  kept.round(60_000);
+  expect(kept.state().turning).toBe(1);
+});
