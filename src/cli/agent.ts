@@ -8,6 +8,7 @@ import type { Logger } from "../kernel/observe/log.ts";
 import type { Plugin } from "../kernel/plugin.ts";
 import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
+import firewall from "../plugins/firewall/mod.ts";
 import proxy from "../plugins/proxy/mod.ts";
 import router from "../plugins/router/mod.ts";
 import type { Flags } from "./flags.ts";
@@ -36,6 +37,13 @@ const BUILT_INS: readonly BuiltIn[] = [
     enabled: (flags) => flags.runRouter && flags.given.includes("run-router"),
     // One comparison serves both periods: the shorter one counts.
     interval: (flags) => Math.min(flags.routesSyncPeriod, flags.injectedRoutesSyncPeriod),
+  },
+  {
+    plugin: firewall as Plugin<never>,
+    protocol: 203,
+    // Only on demand, until it is proven.
+    enabled: (flags) => flags.runFirewall && flags.given.includes("run-firewall"),
+    interval: (flags) => flags.iptablesSyncPeriod,
   },
 ];
 

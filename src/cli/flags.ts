@@ -102,7 +102,12 @@ const TABLE = {
     "Functions",
     "Run the router (pod networking and BGP); in this version only where the flag is given",
   ),
-  "run-firewall": flag(bool, true, "Functions", "Run the firewall (NetworkPolicy)", LATER),
+  "run-firewall": flag(
+    bool,
+    true,
+    "Functions",
+    "Run the firewall (NetworkPolicy); in this version only where the flag is given",
+  ),
   "run-loadbalancer": flag(
     bool,
     false,
@@ -278,7 +283,6 @@ const TABLE = {
     { from: 30000, to: 32767 },
     "Service proxy",
     "Range of node ports, which the firewall admits; the proxy serves any",
-    LATER,
   ),
   "strict-external-ip-validation": flag(
     bool,
@@ -563,14 +567,13 @@ const TABLE = {
     5 * MINUTE,
     "Firewall",
     "Pause between full comparisons of the firewall's rules, in either backend",
-    { ...LATER, ...positive },
+    positive,
   ),
   "netpol-default-deny": flag(
     bool,
     false,
     "Firewall",
     "Refuse a pod's traffic until its policies are in Linux",
-    LATER,
   ),
   "use-nftables-for-netpol": flag(
     bool,

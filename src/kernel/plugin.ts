@@ -184,7 +184,23 @@ export interface Desired {
 }
 
 export type { Watch } from "./cluster/store.ts";
-export type { EndpointSlice, Node, Pod, Service, Store, Stores } from "./cluster/store.ts";
+export type {
+  EndpointSlice,
+  Namespace,
+  NetworkPolicy,
+  Node,
+  Pod,
+  Service,
+  Store,
+  Stores,
+} from "./cluster/store.ts";
+export type {
+  Labels,
+  LabelSelector,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+  NetworkPolicyRule,
+} from "./cluster/kinds.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { Address } from "./dataplane/resources/address.ts";

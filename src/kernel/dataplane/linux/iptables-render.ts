@@ -22,14 +22,28 @@ export interface Features {
 /** XT_MAX_COMMENT_LEN is 256 with the NUL; the mark takes at most 60 of it. */
 const COMMENT_BYTES = 190;
 
+/** struct xt_nflog_info: 64 with the NUL. */
+const PREFIX_BYTES = 63;
+
 const encoder = new TextEncoder();
 
 /** The comment with the mark, quoted for iptables-restore. */
 function comment(owner: Owner, rule: Pick<FilterRule, "comment">, mark: string): string {
-  let text = (rule.comment ?? "").replaceAll(/[\u0000-\u001f\u007f]/g, " ").trim();
-  while (encoder.encode(text).length > COMMENT_BYTES) text = text.slice(0, -1);
-  const full = `${text === "" ? "" : `${text} `}routelet:${owner.name}:${mark}`;
-  return `-m comment --comment "${full.replaceAll(/["\\]/g, "\\$&")}"`;
+  const text = clamp(rule.comment ?? "", COMMENT_BYTES);
+  return `-m comment --comment ${
+    quoted(`${text === "" ? "" : `${text} `}routelet:${owner.name}:${mark}`)
+  }`;
+}
+
+/** One line of at most so many bytes. */
+function clamp(words: string, bytes: number): string {
+  let text = words.replaceAll(/[\u0000-\u001f\u007f]/g, " ").trim();
+  while (encoder.encode(text).length > bytes) text = text.slice(0, -1);
+  return text;
+}
+
+function quoted(text: string): string {
+  return `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
 }
 
 /** Declares a chain of ours, which also empties it, and appends its rules. One line each. */
@@ -91,6 +105,8 @@ function matchWords(match: Match, protocol: string | undefined): string {
         : `-m icmp --icmp-type ${match.type}`;
     case "state":
       return `-m conntrack --ctstate ${match.states.join(",").toUpperCase()}`;
+    case "originalDestination":
+      return `-m conntrack --ctorigdst ${match.prefix}`;
     case "tcpFlags":
       return `-m tcp --tcp-flags ${match.mask} ${match.set}`;
     case "set":
@@ -99,6 +115,10 @@ function matchWords(match: Match, protocol: string | undefined): string {
       return `-m mark --mark ${hex(match.mark)}${
         match.mask === undefined ? "" : `/${hex(match.mask)}`
       }`;
+    case "local":
+      return `-m addrtype ${not}--${match.side === "source" ? "src" : "dst"}-type LOCAL`;
+    case "limit":
+      return `-m limit --limit ${match.perMinute}/minute --limit-burst ${match.burst}`;
     case "ipvs":
       return ipvsWords(match);
   }
@@ -139,6 +159,12 @@ function targetWords(target: Target, features: Features): string {
       return `-j SNAT --to-source ${target.to}${random}`;
     case "masquerade":
       return `-j MASQUERADE${random}`;
+    case "log": {
+      const prefix = clamp(target.prefix ?? "", PREFIX_BYTES);
+      return `-j NFLOG --nflog-group ${target.group}${
+        prefix === "" ? "" : ` --nflog-prefix ${quoted(prefix)}`
+      }`;
+    }
     case "tcpmss":
       return `-j TCPMSS --set-mss ${target.mss}`;
     case "mark":
@@ -161,6 +187,7 @@ export function unsafe(
     switch (match.kind) {
       case "source":
       case "destination":
+      case "originalDestination":
         return [match.prefix.replaceAll(":", "")];
       case "input":
       case "output":

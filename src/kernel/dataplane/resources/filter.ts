@@ -34,6 +34,8 @@ export type Match =
   }
   /** xt_conntrack: the packet's connection is in one of these states. */
   | { readonly kind: "state"; readonly states: readonly ConnectionState[] }
+  /** xt_conntrack: where the connection went before it was translated, by IPVS too. */
+  | { readonly kind: "originalDestination"; readonly prefix: string }
   | {
     readonly kind: "set";
     readonly set: string;
@@ -42,6 +44,10 @@ export type Match =
     readonly negate?: boolean;
   }
   | { readonly kind: "mark"; readonly mark: number; readonly mask?: number }
+  /** xt_addrtype: whether the address is one of this host's own, VIPs included. */
+  | { readonly kind: "local"; readonly side: "source" | "destination"; readonly negate?: boolean }
+  /** xt_limit: holds for this many packets a minute, after a burst. */
+  | { readonly kind: "limit"; readonly perMinute: number; readonly burst: number }
   | {
     /** xt_ipvs: the packet belongs to an IPVS connection. */
     readonly kind: "ipvs";
@@ -58,6 +64,13 @@ export type Target =
   | { readonly kind: "snat"; readonly to: string; readonly fullyRandom?: boolean }
   | { readonly kind: "masquerade"; readonly fullyRandom?: boolean }
   | { readonly kind: "mark"; readonly set: number; readonly mask?: number }
+  /** Hands a copy of the packet to whoever listens to the group, `tcpdump -i nflog:100` for one. Goes on with the next rule. */
+  | {
+    readonly kind: "log";
+    readonly group: number;
+    /** At most 63 bytes; what is longer is cut. */
+    readonly prefix?: string;
+  }
   /** Lowers the MSS option of a SYN to at most `mss` bytes. */
   | { readonly kind: "tcpmss"; readonly mss: number };
 

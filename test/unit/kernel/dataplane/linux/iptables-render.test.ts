@@ -43,6 +43,19 @@ describe("a rule in the words of iptables-restore", () => {
     ],
     [{ kind: "state", states: ["new"] }, "-m conntrack --ctstate NEW"],
     [
+      { kind: "originalDestination", prefix: "10.96.0.0/12" },
+      "-m conntrack --ctorigdst 10.96.0.0/12",
+    ],
+    [{ kind: "local", side: "source" }, "-m addrtype --src-type LOCAL"],
+    [
+      { kind: "local", side: "destination", negate: true },
+      "-m addrtype ! --dst-type LOCAL",
+    ],
+    [
+      { kind: "limit", perMinute: 10, burst: 20 },
+      "-m limit --limit 10/minute --limit-burst 20",
+    ],
+    [
       { kind: "state", states: ["established", "related"] },
       "-m conntrack --ctstate ESTABLISHED,RELATED",
     ],
@@ -92,6 +105,15 @@ describe("a rule in the words of iptables-restore", () => {
     [{ kind: "masquerade" }, "-j MASQUERADE"],
     [{ kind: "tcpmss", mss: 1440 }, "-j TCPMSS --set-mss 1440"],
     [{ kind: "mark", set: 0x20000, mask: 0x20000 }, "-j MARK --set-xmark 0x20000/0x20000"],
+    [{ kind: "log", group: 100 }, "-j NFLOG --nflog-group 100"],
+    [
+      { kind: "log", group: 100, prefix: 'a/"b"\n\\' },
+      '-j NFLOG --nflog-group 100 --nflog-prefix "a/\\"b\\" \\\\"',
+    ],
+    [
+      { kind: "log", group: 1, prefix: "ü".repeat(40) },
+      `-j NFLOG --nflog-group 1 --nflog-prefix "${"ü".repeat(31)}"`,
+    ],
   ];
   for (const [target, words] of targets) {
     test(`does ${words}`, () => expect(rendered({ matches: [], target })).toBe(words));

@@ -1,0 +1,32 @@
+/** The firewall's configuration, out of the agent's flags. */
+
+export interface FirewallOptions {
+  readonly enableIpv4: boolean;
+  readonly enableIpv6: boolean;
+  /** Refuse the traffic of a pod of this node until its rules are in Linux. */
+  readonly netpolDefaultDeny: boolean;
+  /** Ranges of Services' addresses, canonical. */
+  readonly serviceClusterIpRange: readonly string[];
+  readonly serviceExternalIpRange: readonly string[];
+  readonly loadbalancerIpRange: readonly string[];
+  readonly serviceNodePortRange: { readonly from: number; readonly to: number };
+}
+
+const FIELDS = [
+  "enableIpv4",
+  "enableIpv6",
+  "netpolDefaultDeny",
+  "serviceClusterIpRange",
+  "serviceExternalIpRange",
+  "loadbalancerIpRange",
+  "serviceNodePortRange",
+] as const satisfies readonly (keyof FirewallOptions)[];
+
+/** Takes the firewall's part of the parsed flags, whose values are validated already. */
+export function parseOptions(raw: unknown): FirewallOptions {
+  const flags = raw as FirewallOptions;
+  for (const field of FIELDS) {
+    if (flags[field] === undefined) throw new Error(`Firewall option "${field}" is missing`);
+  }
+  return flags;
+}

@@ -1,0 +1,167 @@
+/** The address sets that rules name. Policies that say the same share a set. */
+
+import type { Cidr, Family } from "../../kernel/ip.ts";
+import type { IpSet, IpSetMember } from "../../kernel/plugin.ts";
+import { setName } from "./names.ts";
+import { addressesOf, type PodFacts } from "./pods.ts";
+import type { BlockPeer, Direction, PodPeer, Protocol } from "./policy.ts";
+import { EVERYTHING, type Selector } from "./selector.ts";
+
+/** Whether rules look for the address in the packet's source or in its destination. */
+export type Use = "SRC" | "DST";
+
+/** Pods whose addresses, or addresses with a named port, make up a set in each family. */
+export interface PodSet {
+  /** Identity, and what the names in Linux are made of. */
+  readonly text: string;
+  readonly use: Use;
+  /** Whether only pods of this node are in it: enough where only they can be meant, and far smaller. */
+  readonly local: boolean;
+  /** A namespace by its name, those that a selector matches, or all, those without an object too. */
+  readonly namespaces: string | Selector | undefined;
+  readonly pods: Selector;
+  /** The set holds address and port of this container port; a pod without one is not in it. */
+  readonly port?: { readonly protocol: Protocol; readonly name: string };
+  readonly type: "hash:ip" | "hash:ip,port";
+  /** What it is called in Linux, by family: each of thousands of members needs it. */
+  readonly names: Readonly<Record<Family, string>>;
+}
+
+/** Largest number of members. Only a limit: Linux takes no memory for it. Its default, 65,536, is too few pods. */
+const MOST_MEMBERS = 1_048_576;
+
+function podSet(set: Omit<PodSet, "text" | "type" | "names">): PodSet {
+  const { namespaces, pods, local, port, use } = set;
+  const where = typeof namespaces === "string"
+    ? `namespace ${namespaces}`
+    : namespaces === undefined
+    ? "anywhere"
+    : `namespaces ${namespaces.text}`;
+  const what = port === undefined ? "" : ` port ${port.protocol} ${port.name}`;
+  const text = `${use} ${local ? "local " : ""}pods ${where} pods ${pods.text}${what}`;
+  return {
+    ...set,
+    text,
+    type: port === undefined ? "hash:ip" : "hash:ip,port",
+    names: { 4: setName(use, 4, text), 6: setName(use, 6, text) },
+  };
+}
+
+/** The pods of this node that a policy selects. */
+export function targetSet(namespace: string, target: Selector, direction: Direction): PodSet {
+  return podSet({
+    use: direction === "ingress" ? "DST" : "SRC",
+    local: true,
+    namespaces: namespace,
+    pods: target,
+  });
+}
+
+/** The pods that a peer means. */
+export function peerSet(peer: PodPeer, direction: Direction): PodSet {
+  return podSet({
+    use: direction === "ingress" ? "SRC" : "DST",
+    local: false,
+    namespaces: peer.namespaces,
+    pods: peer.pods,
+  });
+}
+
+/** What pods call by a port's name: of a namespace's pods on this node for ingress, of all pods for egress. */
+export function namedPortSet(
+  port: { readonly protocol: Protocol; readonly name: string },
+  namespace: string,
+  direction: Direction,
+): PodSet {
+  return podSet({
+    use: "DST",
+    local: direction === "ingress",
+    namespaces: direction === "ingress" ? namespace : undefined,
+    pods: EVERYTHING,
+    port: { protocol: port.protocol, name: port.name },
+  });
+}
+
+export function podSetName(set: PodSet, family: Family): string {
+  return set.names[family];
+}
+
+export function podIpSet(set: PodSet, family: Family): IpSet {
+  return { name: podSetName(set, family), type: set.type, family, maxElements: MOST_MEMBERS };
+}
+
+/** What a pod brings into a set that it belongs to. */
+export function membersOf(
+  set: PodSet,
+  pod: PodFacts,
+  families: readonly Family[],
+): readonly IpSetMember[] {
+  const { port } = set;
+  return families.flatMap((family) => {
+    const addresses = addressesOf(pod, family);
+    if (addresses.length === 0) return [];
+    const name = podSetName(set, family);
+    if (port === undefined) return addresses.map((entry) => ({ set: name, entry }));
+    // A pod may give one name to several ports of one protocol.
+    const numbers = new Set(
+      pod.ports.flatMap((own) =>
+        own.name === port.name && own.protocol.toLowerCase() === port.protocol
+          ? [own.containerPort]
+          : []
+      ),
+    );
+    return addresses.flatMap((address) =>
+      [...numbers].map((number) => ({
+        set: name,
+        entry: `${address},${port.protocol}:${number}`,
+      }))
+    );
+  });
+}
+
+/** A set of networks and its members, which are all known from the policy. */
+export interface BlockSet {
+  readonly set: IpSet;
+  readonly members: readonly IpSetMember[];
+}
+
+/** Networks without exceptions: what any of them holds. */
+export function networkSet(cidrs: readonly Cidr[], use: Use, family: Family): BlockSet {
+  const texts = [...new Set(cidrs.flatMap(halves))].toSorted();
+  return blockSet(texts.map((entry) => ({ entry })), use, family);
+}
+
+/**
+ * A network with exceptions. One set for each: Linux takes the longest prefix of a set, and what one block excepts
+ * another one may allow.
+ */
+export function exceptSet({ cidr, except }: BlockPeer, use: Use): BlockSet {
+  const entries = new Map<string, boolean>();
+  for (const entry of halves(cidr)) entries.set(entry, false);
+  for (const part of except) for (const entry of halves(part)) entries.set(entry, true);
+  const list = [...entries].toSorted(([a], [b]) => a < b ? -1 : 1);
+  return blockSet(
+    list.map(([entry, nomatch]) => nomatch ? { entry, nomatch } : { entry }),
+    use,
+    cidr.family,
+  );
+}
+
+function blockSet(
+  entries: readonly Omit<IpSetMember, "set">[],
+  use: Use,
+  family: Family,
+): BlockSet {
+  const text = entries.map(({ entry, nomatch }) => `${nomatch === true ? "!" : ""}${entry}`);
+  const name = setName(use, family, `networks ${text.join(" ")}`);
+  return {
+    set: { name, type: "hash:net", family, maxElements: MOST_MEMBERS },
+    members: entries.map((entry) => ({ set: name, ...entry })),
+  };
+}
+
+/** A network as Linux's sets hold it: they refuse a prefix of 0 bits, and print a single address without its length. */
+function halves({ family, prefix, text, address }: Cidr): readonly string[] {
+  if (prefix > 0) return [prefix === (family === 4 ? 32 : 128) ? address : text];
+  return family === 4 ? ["0.0.0.0/1", "128.0.0.0/1"] : ["::/1", "8000::/1"];
+}

@@ -1,0 +1,150 @@
+/** The firewall, by packets. Scripts in `policy/`. */
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { trim } from "../../src/kernel/cluster/trim.ts";
+import type { Namespace, Pod } from "../../src/kernel/plugin.ts";
+import { type Packet, verdict, type World } from "../../src/plugins/firewall/oracle.ts";
+import { randomPolicies, type RawPolicy } from "../support/policy-random.ts";
+import { policy } from "../support/policy-world.ts";
+import { random, seeds } from "../support/random.ts";
+import { passLab } from "./lab.ts";
+
+const FOLDER = join(import.meta.dir, "policy");
+const TOPOLOGY = join(FOLDER, "topology.yaml");
+
+/** Cases of one run of the lab. More by the environment. */
+const CASES = Number(process.env["POLICY_CASES"] ?? 20);
+
+describe("the firewall", () => {
+  test("random: decides as the oracle does, for TCP and UDP over IPv4 and IPv6", async () => {
+    const cluster = readCluster();
+    const cases = seeds(CASES).map((seed) => {
+      const dice = random(seed);
+      const policies = atLeastOne(() => randomPolicies(dice, ["a", "b", "c"]));
+      return { name: String(seed).padStart(3, "0"), policies };
+    });
+    const probes = probesOf(cluster.pods);
+    const lab = await passLab({
+      topology: TOPOLOGY,
+      script: readFileSync(join(FOLDER, "random.sh"), "utf8"),
+      timeout: 280,
+      files: Object.fromEntries(cases.flatMap(({ name, policies }) => [
+        [`case-${name}.json`, list(policies)],
+        [`probe-${name}.jsonl`, probes.map((probe) => JSON.stringify(probe)).join("\n")],
+      ])),
+    });
+    let denied = 0;
+    for (const { name, policies } of cases) {
+      const world: World = {
+        ...cluster,
+        policies: policies.map(({ key, spec, annotations }) => policy(key, spec, annotations)),
+      };
+      const results = lab.read(`case-${name}.jsonl`).trim().split("\n")
+        .map((line) => JSON.parse(line) as { id: string; result: string });
+      expect(results).toHaveLength(probes.length);
+      const got = new Map(results.map(({ id, result }) => [id, result === "ok"]));
+      const wrong = probes.flatMap(({ id, packet }) => {
+        const wanted = verdict(world, packet);
+        if (!wanted.allowed) denied++;
+        return got.get(id) === wanted.allowed ? [] : [{ id, packet, wanted }];
+      });
+      if (wrong.length > 0) {
+        throw new Error(JSON.stringify({ name, wrong, policies }, undefined, 1));
+      }
+    }
+    expect(denied).toBeGreaterThan(CASES * 10);
+    expect(denied).toBeLessThan(CASES * probes.length * 0.9);
+  }, 300_000);
+});
+
+function atLeastOne<T>(make: () => readonly T[]): readonly T[] {
+  for (;;) {
+    const made = make();
+    if (made.length > 0) return made;
+  }
+}
+
+function list(policies: readonly RawPolicy[]): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "List",
+    items: policies.map(({ key, spec, annotations }) => {
+      const [namespace, name] = key.split("/");
+      return {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { namespace, name, annotations },
+        spec,
+      };
+    }),
+  });
+}
+
+interface Cluster extends Omit<World, "policies"> {
+  readonly namespaces: readonly Namespace[];
+  readonly pods: readonly Pod[];
+}
+
+/** The topology's cluster, as the agents see it. */
+function readCluster(): Cluster {
+  const objects = Bun.YAML.parse(readFileSync(join(FOLDER, "cluster.yaml"), "utf8")) as readonly {
+    readonly kind: string;
+  }[];
+  const of = (kind: string) => objects.filter((object) => object.kind === kind);
+  return {
+    namespaces: of("Namespace").flatMap((raw) => {
+      const metadata = (raw as unknown as Namespace).metadata;
+      // As the API server does.
+      const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+      return trim("namespaces", { ...raw, metadata: { ...metadata, labels } }) ?? [];
+    }),
+    pods: of("Pod").flatMap((raw) => trim("pods", raw) ?? []),
+    nodes: new Map([1, 2].map((n) => [
+      `node${n}`,
+      [`192.168.1.1${n}`, `fd00:1::1${n}`, `10.1.${n}.1`, `fd01:${n}::1`],
+    ])),
+  };
+}
+
+interface Probe {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  readonly port: number;
+  readonly protocol: string;
+  readonly timeoutMs: number;
+  readonly packet: Packet;
+}
+
+/** From each pod, and from outside, to each port that a pod serves, in both families. */
+function probesOf(pods: readonly Pod[]): readonly Probe[] {
+  const senders = [
+    ...pods.map(({ metadata, status }) => ({
+      from: `pod-${metadata.namespace}-${metadata.name}`,
+      addresses: status.podIPs,
+    })),
+    { from: "client-outside", addresses: ["192.168.1.99", "fd00:1::99"] },
+    { from: "node-node1", addresses: ["192.168.1.11", "fd00:1::11"] },
+  ];
+  return senders.flatMap(({ from, addresses }) =>
+    addresses.flatMap((source, family) =>
+      pods.flatMap(({ spec, status }) =>
+        spec.ports.flatMap(({ containerPort: port, protocol }): readonly Probe[] => {
+          const to = status.podIPs[family] ?? "";
+          if (protocol !== "TCP" && protocol !== "UDP") return [];
+          return [{
+            id: `${from} ${to} ${protocol}/${port}`,
+            from,
+            to,
+            port,
+            protocol,
+            timeoutMs: 1000,
+            packet: { source, destination: to, protocol, port },
+          }];
+        })
+      )
+    )
+  );
+}
