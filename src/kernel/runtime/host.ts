@@ -60,8 +60,9 @@ function read({ interfaces, file }: HostLinks): readonly HostAddress[] {
   return Object.entries(interfaces()).flatMap(([link, addresses = []]) => {
     // A node has a link for each pod, with a link-local address at most: their files are not read.
     const global = addresses.some(isGlobal);
-    // The mark of a link that a plugin made: what is on it are VIPs, thousands of them.
-    if (global && file(link, "ifalias")?.startsWith("routelet:") === true) return [];
+    // The mark of a link that a plugin made: what is on it are VIPs, thousands of them. A bridge of ours has a longer one,
+    // and an address of the host.
+    if (global && /^routelet:[^:\s]+\s*$/.test(file(link, "ifalias") ?? "")) return [];
     const mtu = global ? mtuOf(file(link, "mtu")) : undefined;
     return addresses.map(({ address, family, cidr }): HostAddress => ({
       link,

@@ -78,9 +78,9 @@ describe("pod networking", () => {
       ...["pod-subnets 10.244.1.0/24", "pod-subnets 10.244.2.0/24", "pod-subnets 10.244.3.0/24"]
         .map((text) => `ipset kube-router-${text.replace(" ", " member ")}`),
       "chain ipv4 filter KUBE-ROUTER-RT-FORWARD with 3 rules",
-      "chain ipv4 nat KUBE-ROUTER-RT-EGRESS with 1 rules",
+      "chain ipv4 nat KUBE-ROUTER-RT-EGRESS with 1 rule",
       "chain ipv6 filter KUBE-ROUTER-RT-FORWARD with 3 rules",
-      "chain ipv6 nat KUBE-ROUTER-RT-EGRESS with 1 rules",
+      "chain ipv6 nat KUBE-ROUTER-RT-EGRESS with 1 rule",
       "jump ipv4 filter FORWARD -> KUBE-ROUTER-RT-FORWARD",
       "jump ipv4 nat POSTROUTING -> KUBE-ROUTER-RT-EGRESS",
       "jump ipv6 filter FORWARD -> KUBE-ROUTER-RT-FORWARD",
@@ -138,7 +138,7 @@ describe("learned routes", () => {
     await passed(made);
     expect(linesOf(made, "route")).toHaveLength(1);
     expect(made.status().problems).toMatchObject([{
-      type: "reported",
+      type: "problem",
       subject: "route 10.5.0.0/16",
       reason:
         'Route to "10.5.0.0/16": next hop "10.8.0.254" is on no link of this node, and no node of the cluster',
