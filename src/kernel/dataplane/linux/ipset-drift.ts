@@ -1,5 +1,5 @@
 /**
- * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.35 % of a core,
+ * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.2 % of a core,
  * and once a second where it costs more.
  *
  * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
@@ -19,8 +19,8 @@ const PERIOD_MS = 500;
 /** A look never waits longer, whatever the one before it cost: on a busy machine its time is mostly others'. */
 const LONGEST_MS = 1000;
 /** Shares of a core that the heads, and the comparing of whole sets in turn, may take, and both at once after a quiet time. */
-const HEADS_SHARE = 0.0025;
-const SCRUB_SHARE = 0.001;
+const HEADS_SHARE = 0.0015;
+const SCRUB_SHARE = 0.0005;
 const CREDIT_MS = 20;
 /** Of one look, for comparing sets whose number of members is as it should be. */
 const SCRUB_MS = 1;

@@ -1,5 +1,5 @@
 /**
- * Notices what others change in IPVS, which has no events: a check twice a second that may cost 0.5 % of a core.
+ * Notices what others change in IPVS, which has no events: a check twice a second that may cost 0.25 % of a core.
  *
  * Each check reads all IPv4 services with one call, compares them word by word with the check before, and looks closer
  * only where they differ: at the service itself, and at its destinations where their number is not what we made. A rolling scrub
@@ -25,7 +25,7 @@ import { ServiceTable } from "./ipvs-sockopt.ts";
 
 const PERIOD_MS = 500;
 /** Share of a core that checks may take, and what they may take at once after a quiet time. */
-const SHARE = 0.005;
+const SHARE = 0.0025;
 const CREDIT_MS = 100;
 /** Longest pause a service, whatever checks seem to cost: on a machine whose cores others take, every check seems dear. */
 const PAUSE_A_SERVICE_MS = 0.25;

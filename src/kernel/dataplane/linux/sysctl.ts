@@ -13,7 +13,7 @@ import type { Modules } from "./modules.ts";
 import { inNetworkNamespace } from "./netns.ts";
 
 /** Milliseconds between two looks at our sysctls: /proc/sys tells nobody of changes (no inotify), but a read takes 10 to 100 µs. */
-const PERIOD_MS = 1000;
+const PERIOD_MS = 2000;
 
 /** What the ledger keeps of a sysctl, as JSON. */
 type Mark =
