@@ -87,6 +87,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const sysctls = {
     ...inNamespace,
     modules,
+    ledgers: new Set<Ledger>(),
     ledger: (owner: Owner): Ledger => ledgerOf(owner, "sysctl"),
   };
 
