@@ -173,6 +173,14 @@ function tailRules(
       target: { kind: "return" },
       comment: "answers to local node",
     },
+    // Without it nobody, the kubelet neither, learns the link address of a pod that has no rules yet.
+    ...(family === 4 ? [] : (["neighbor-solicitation", "neighbor-advertisement"] as const).map(
+      (type): FilterRule => ({
+        matches: [{ kind: "protocol", protocol: "icmpv6" }, { kind: "icmp", type }],
+        target: { kind: "return" },
+        comment: `${type.replace("-", " ")}s`,
+      }),
+    )),
     ...sides.flatMap(({ matches, direction, mark }) => [
       reject("reject unprogrammed local pod", ...matches, {
         kind: "set",

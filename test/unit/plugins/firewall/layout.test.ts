@@ -347,6 +347,15 @@ describe("--netpol-default-deny", () => {
     expect(end("INPUT", "10.1.1.9", "10.1.1.1", { state: "new" })).toBe("reject");
   });
 
+  test("lets the node and a pod without rules find each other's link address", () => {
+    const found = (type: string) => ({ protocol: "icmpv6" as const, icmp: type as never });
+    for (const type of ["neighbor-solicitation", "neighbor-advertisement"]) {
+      expect(end("INPUT", "fd01:1::9", "fd01:1::1", found(type))).toBe("continue");
+      expect(end("FORWARD", "fd01:1::9", "fd01:1::2", found(type))).not.toBe("reject");
+    }
+    expect(end("INPUT", "fd01:1::9", "fd01:1::1", found("echo-request"))).toBe("reject");
+  });
+
   test("leaves the bridge's own address alone, which lies in the pods' range", () => {
     expect(end("OUTPUT", "10.1.1.1", "8.8.8.8")).toBe("continue");
     expect(end("INPUT", "192.168.1.99", "10.1.1.1")).toBe("continue");
