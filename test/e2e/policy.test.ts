@@ -25,6 +25,7 @@ const SCENARIOS = {
   "default-deny": "keeps a pod closed from its first packet with --netpol-default-deny",
   restart: "never opens and never cuts under kill -9, stop and start",
   repair: "comes back when others flush or change it, and leaves others' alone",
+  cut: "ends established connections that a policy denies by now, and lets all others go on",
   cleanup: "leaves others' rules byte for byte, and nothing of ours",
 };
 

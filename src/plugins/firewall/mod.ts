@@ -3,6 +3,7 @@
 import type { Desired, Plugin, PluginContext, Tables } from "../../kernel/plugin.ts";
 import { baseItems, type Items, namespaceItems, podItems, policyItems } from "./desired.ts";
 import { factsInput, familiesOf } from "./facts.ts";
+import { flowRule } from "./flows.ts";
 import { indexInputs } from "./index-inputs.ts";
 import { type FirewallOptions, parseOptions } from "./options.ts";
 import { PolicyIndex } from "./policy-index.ts";
@@ -23,10 +24,15 @@ const firewall: Plugin<FirewallOptions> = {
 };
 export default firewall;
 
-function setup({ node, options, reconcile, stores, tables }: PluginContext<FirewallOptions>): void {
+function setup(context: PluginContext<FirewallOptions>): void {
+  const { host, judgeFlows, node, options, reconcile, stores, tables } = context;
   const index = new PolicyIndex(node, familiesOf(options));
   const inputs = indexInputs(index, stores);
   const facts = factsInput(stores.nodes, node, options);
+
+  if (!options.netpolKeepEstablished) {
+    judgeFlows(flowRule(index, host, () => facts.value.serviceRanges));
+  }
 
   reconcile({
     name: "firewall",

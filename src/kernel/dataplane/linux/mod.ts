@@ -9,6 +9,7 @@ import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
 import { hairpinTable } from "./hairpin.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
+import { Conntrack } from "./conntrack.ts";
 import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
@@ -70,6 +71,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     warn: warnOfLedger,
     ...(options.log === undefined ? {} : { log: options.log }),
   });
+  const conntrack = new Conntrack(inNamespace);
   const modules = new Modules(namespace);
   const pods = new PodNamespaces({
     ...inNamespace,
@@ -114,6 +116,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   return {
     ipvs,
     statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
+    flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {
@@ -129,6 +132,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ipsets.close();
       ipvs.close();
       checks.close();
+      conntrack.close();
       for (const ledger of ledgers) ledger.close();
       return Promise.resolve();
     },
