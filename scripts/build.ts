@@ -69,6 +69,8 @@ async function build(architecture: Architecture): Promise<void> {
       `--define=ROUTELET_COMMIT=${JSON.stringify(await commit())}`,
       `--outfile=${fresh}`,
       join(ROOT, "src/main.ts"),
+      // A thread is an entry point of its own; left out here, it is missed at run time only.
+      join(ROOT, "src/plugins/router/bfd/worker.ts"),
     ]);
     chmodSync(fresh, 0o755);
     // In one step: an agent that runs from the old file keeps it, and nobody sees half of the new one.

@@ -87,6 +87,16 @@ function scale(name: string, env: Readonly<Record<string, string>>): ScaleResult
   }) as ScaleResult;
 }
 
+/** The largest cluster needs more of the host than every host gives: the other figures count without it. */
+function inAnyCase<T>(measure: () => T): T | undefined {
+  try {
+    return measure();
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
 function machine(): string {
   const [cpu] = cpus();
   return `${cpus().length} × ${cpu?.model.trim()}, Linux ${release()}`;
@@ -118,7 +128,9 @@ try {
   say("agent at 1,000 × 10, 10,000 × 10 and 44,000 × 2, in the lab");
   const small = scale("1000x10", { SERVICES: "1000", RUNS: "1", CHANGES: "0", YARDSTICK: "no" });
   const wide = scale("10000x10", { SERVICES: "10000" });
-  const many = scale("44000x2", { SERVICES: "44000", ENDPOINTS: "2", CHANGES: "0", BURST: "0" });
+  const many = inAnyCase(() =>
+    scale("44000x2", { SERVICES: "44000", ENDPOINTS: "2", CHANGES: "0", BURST: "0" })
+  );
   const table = markdown(rowsOf({
     start,
     netlink: netlink as NetlinkResult,

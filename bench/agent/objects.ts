@@ -133,9 +133,9 @@ function endpoint(
   };
 }
 
-/** All of them as one List. */
-export function cluster(services: number, endpoints = ENDPOINTS): Fields {
-  return list(services, (index) => [service(index), slice(index, 0, endpoints)]);
+/** All of them as one List, or those from one Service to before another. */
+export function cluster(to: number, endpoints = ENDPOINTS, from = 0): Fields {
+  return list(to, (index) => [service(index), slice(index, 0, endpoints)], from);
 }
 
 /** The slices of the first Services, each with one endpoint moved, as one List. */
@@ -143,8 +143,12 @@ export function burst(changes: number, generation: number, endpoints = ENDPOINTS
   return list(changes, (index) => [slice(index, generation, endpoints)]);
 }
 
-function list(services: number, itemsOf: (index: number) => readonly Fields[]): Fields {
-  const indexes = Array.from({ length: services }, (_, index) => index);
+function list(
+  to: number,
+  itemsOf: (index: number) => readonly Fields[],
+  from = 0,
+): Fields {
+  const indexes = Array.from({ length: to - from }, (_, index) => from + index);
   return { apiVersion: "v1", kind: "List", items: indexes.flatMap(itemsOf) };
 }
 

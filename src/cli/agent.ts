@@ -10,6 +10,7 @@ import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
 import firewall from "../plugins/firewall/mod.ts";
 import proxy from "../plugins/proxy/mod.ts";
+import router from "../plugins/router/mod.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
@@ -18,22 +19,49 @@ interface BuiltIn {
   /** Route protocol number: what lies in Linux under it is this plugin's, for ever. */
   readonly protocol: number;
   readonly enabled: (flags: Flags) => boolean;
+  /** Milliseconds between full comparisons with Linux. */
+  readonly interval: (flags: Flags) => number;
 }
 
 const BUILT_INS: readonly BuiltIn[] = [
-  { plugin: proxy as Plugin<never>, protocol: 201, enabled: (flags) => flags.runServiceProxy },
+  {
+    plugin: proxy as Plugin<never>,
+    protocol: 201,
+    enabled: (flags) => flags.runServiceProxy,
+    interval: (flags) => flags.ipvsSyncPeriod,
+  },
+  {
+    plugin: router as Plugin<never>,
+    protocol: 202,
+    // Its default is kube-router's, and means nothing yet: the router runs where somebody asks for it.
+    enabled: (flags) => flags.runRouter && flags.given.includes("run-router"),
+    // One comparison serves both periods: the shorter one counts.
+    interval: (flags) => Math.min(flags.routesSyncPeriod, flags.injectedRoutesSyncPeriod),
+  },
   {
     plugin: firewall as Plugin<never>,
     protocol: 203,
     // Only on demand, until it is proven.
     enabled: (flags) => flags.runFirewall && flags.given.includes("run-firewall"),
+    interval: (flags) => flags.iptablesSyncPeriod,
   },
 ];
 
 /** The plugins that the flags switch on. */
 export function hostedPlugins(flags: Flags): readonly Hosted[] {
   return BUILT_INS.filter(({ enabled }) => enabled(flags))
-    .map(({ plugin, protocol }) => ({ plugin, protocol, options: flags }));
+    .map(({ plugin, protocol, interval }) => ({
+      plugin,
+      protocol,
+      options: flags,
+      fullInterval: interval(flags),
+    }));
+}
+
+/** Milliseconds between full comparisons of a plugin with Linux. */
+export function fullInterval(plugin: string, flags: Flags): number {
+  const builtIn = BUILT_INS.find((each) => each.plugin.name === plugin);
+  return builtIn?.interval(flags) ?? flags.ipvsSyncPeriod;
 }
 
 /** All owners that may have left something in Linux, enabled or not. */

@@ -42,6 +42,18 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     needsRoot: false,
     run: async (flags, io) => (await import("./status.ts")).status(flags, io),
   },
+  bgp: {
+    summary: "Print BGP's neighbours and routes, and why a route is used and announced or not",
+    details: "routelet bgp global              AS number, router id, where it listens\n" +
+      "routelet bgp neighbors [PEER]    all neighbours, or one in full\n" +
+      "routelet bgp rib [in|out|local] [PEER]\n" +
+      "                                 what peers sent, what they were sent, what was chosen (default)\n" +
+      "routelet bgp why PREFIX          why it is, or is not, used, announced and in Linux\n\n" +
+      "Asks the running agent over the socket in --runtime-dir, which only root may open.",
+    needsRoot: false,
+    words: "[global|neighbors|rib|why] …",
+    run: async (flags, io, words) => (await import("./bgp.ts")).bgp(flags, io, words),
+  },
   cleanup: {
     summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
     details:

@@ -96,7 +96,12 @@ const host = {
 const TABLE = {
   // Functions
   "run-service-proxy": flag(bool, true, "Functions", "Run the service proxy (IPVS)"),
-  "run-router": flag(bool, true, "Functions", "Run the router (pod networking and BGP)", LATER),
+  "run-router": flag(
+    bool,
+    true,
+    "Functions",
+    "Run the router (pod networking and BGP); in this version only where the flag is given",
+  ),
   "run-firewall": flag(
     bool,
     true,
@@ -326,49 +331,42 @@ const TABLE = {
     true,
     "Pod networking",
     "Write the node's pod CIDRs into the CNI configuration",
-    LATER,
   ),
   "auto-mtu": flag(
     bool,
     true,
     "Pod networking",
     "Set the MTU of bridge and pods by the uplink",
-    LATER,
   ),
   "enable-overlay": flag(
     bool,
     true,
     "Pod networking",
     "Use tunnels between nodes, by default only across subnets",
-    LATER,
   ),
   "overlay-type": flag(
     choice("subnet", "full"),
     "subnet",
     "Pod networking",
     "Tunnels across subnets only, or between all nodes",
-    LATER,
   ),
   "overlay-encap": flag(
     choice("ipip", "fou"),
     "ipip",
     "Pod networking",
     "Encapsulation of tunnels",
-    LATER,
   ),
   "overlay-encap-port": flag(
     uint(1024, 65535, "uint16"),
     5555,
     "Pod networking",
     "UDP port of FOU tunnels",
-    LATER,
   ),
   "enable-pod-egress": flag(
     bool,
     true,
     "Pod networking",
     "Give pods' traffic to outside of the cluster the node's address as its source",
-    LATER,
   ),
   "disable-source-dest-check": flag(
     bool,
@@ -382,14 +380,14 @@ const TABLE = {
     5 * MINUTE,
     "Pod networking",
     "Pause between full syncs of routes and announcements",
-    { ...LATER, ...positive },
+    positive,
   ),
   "injected-routes-sync-period": flag(
     duration,
     MINUTE,
     "Pod networking",
     "Pause between comparisons of Linux's routes with the learned ones",
-    { ...LATER, ...positive },
+    positive,
   ),
   "cluster-cidr": flag(
     text,
@@ -409,7 +407,6 @@ const TABLE = {
     "BGP",
     "AS number of the cluster's nodes; 0 stands for 64512",
     {
-      ...LATER,
       check: (asn) =>
         asn === 0 || isPrivateAsn(asn)
           ? undefined
@@ -422,21 +419,19 @@ const TABLE = {
     "BGP",
     'BGP identifier as an IPv4 address, or "generate"; by default the node\'s IPv4 address',
     {
-      ...LATER,
       check: (value) =>
         value === "" || value === "generate" || /^[0-9.]+$/.test(value) && isIpv4(value)
           ? undefined
           : 'an IPv4 address or "generate"',
     },
   ),
-  "bgp-port": flag(uint(1, 65535, "uint32"), 179, "BGP", "TCP port of BGP between nodes", LATER),
+  "bgp-port": flag(uint(1, 65535, "uint32"), 179, "BGP", "TCP port of BGP between nodes"),
   "bgp-holdtime": flag(
     duration,
     90 * SECOND,
     "BGP",
     "Hold time offered to peers",
     {
-      ...LATER,
       check: (ms) =>
         ms >= 3 * SECOND && ms <= 65536 * SECOND ? undefined : "a duration from 3s to 18h12m16s",
     },
@@ -446,52 +441,45 @@ const TABLE = {
     false,
     "BGP",
     "Offer graceful restart, so that peers keep our routes over a restart",
-    LATER,
   ),
   "bgp-graceful-restart-time": flag(
     duration,
     90 * SECOND,
     "BGP",
     "Time for which peers keep our routes after a session is lost",
-    LATER,
   ),
   "bgp-graceful-restart-deferral-time": flag(
     duration,
     6 * MINUTE,
     "BGP",
     "Longest wait for peers' routes after a restart",
-    LATER,
   ),
   "nodes-full-mesh": flag(
     bool,
     true,
     "BGP",
     "Peer with every node; otherwise only with nodes of the same AS number annotation",
-    LATER,
   ),
-  "enable-ibgp": flag(bool, true, "BGP", "Peer with other nodes of the same AS number", LATER),
+  "enable-ibgp": flag(bool, true, "BGP", "Peer with other nodes of the same AS number"),
   "override-nexthop": flag(
     bool,
     false,
     "BGP",
     "Announce the session's local address as the next hop to external peers",
-    LATER,
   ),
-  "advertise-cluster-ip": flag(bool, false, "BGP", "Announce cluster IPs", LATER),
-  "advertise-external-ip": flag(bool, false, "BGP", "Announce external IPs", LATER),
+  "advertise-cluster-ip": flag(bool, false, "BGP", "Announce cluster IPs"),
+  "advertise-external-ip": flag(bool, false, "BGP", "Announce external IPs"),
   "advertise-loadbalancer-ip": flag(
     bool,
     false,
     "BGP",
     "Announce the load balancer IPs in services' status",
-    LATER,
   ),
   "advertise-pod-cidr": flag(
     bool,
     true,
     "BGP",
     "Announce the node's pod CIDRs to external peers",
-    LATER,
   ),
   "gobgp-admin-address": flag(
     text,
@@ -514,7 +502,6 @@ const TABLE = {
     NO_PATHS,
     "BGP peers",
     "Addresses of routers that every node peers with",
-    LATER,
   ),
   "peer-router-asns": flag(
     uints(0, 4294967295),
@@ -522,7 +509,6 @@ const TABLE = {
     "BGP peers",
     "AS numbers of those routers, one each",
     {
-      ...LATER,
       check: (asns) => {
         const bad = asns.find((asn) => !isPeerAsn(asn));
         return bad === undefined ? undefined : `AS numbers that are not reserved (${bad} is)`;
@@ -534,51 +520,45 @@ const TABLE = {
     NO_NUMBERS,
     "BGP peers",
     "TCP ports of those routers: none, or one each (default 179)",
-    LATER,
   ),
   "peer-router-multihop-ttl": flag(
     uint(0, 255, "uint8"),
     0,
     "BGP peers",
     "TTL of sessions to those routers; from 2 on they may be several hops away",
-    LATER,
   ),
   "peer-router-passwords": flag(
     passwords,
     NO_PATHS,
     "BGP peers",
     "TCP MD5 passwords of those routers in base64: none, or one each (an empty item is no password)",
-    { ...LATER, secret: true },
+    { secret: true },
   ),
   "peer-router-passwords-file": flag(
     text,
     "",
     "BGP peers",
     "File that holds the value of --peer-router-passwords, which goes before it",
-    LATER,
   ),
-  "enable-bfd": flag(bool, false, "BGP peers", "Watch those routers with BFD", LATER),
-  "bfd-port": flag(uint(1, 65535, "uint32"), 3784, "BGP peers", "UDP port of BFD", LATER),
+  "enable-bfd": flag(bool, false, "BGP peers", "Watch those routers with BFD"),
+  "bfd-port": flag(uint(1, 65535, "uint32"), 3784, "BGP peers", "UDP port of BFD"),
   "bfd-detection-multiplier": flag(
     uint(1, 255, "uint32"),
     3,
     "BGP peers",
     "Lost BFD packets after which a router counts as down",
-    LATER,
   ),
   "bfd-desired-min-tx-interval": flag(
     uint(1, 4294967, "uint32"),
     1000,
     "BGP peers",
     "Wanted pause between sent BFD packets, in milliseconds",
-    LATER,
   ),
   "bfd-required-min-rx-interval": flag(
     uint(1, 4294967, "uint32"),
     1000,
     "BGP peers",
     "Shortest pause between received BFD packets, in milliseconds",
-    LATER,
   ),
 
   // Firewall
@@ -587,7 +567,7 @@ const TABLE = {
     5 * MINUTE,
     "Firewall",
     "Pause between full comparisons of the firewall's rules, in either backend",
-    { ...LATER, ...positive },
+    positive,
   ),
   "netpol-default-deny": flag(
     bool,

@@ -1,6 +1,7 @@
 /** The command `run`: the agent itself, until SIGTERM. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { releaseCode } from "../kernel/dataplane/linux/code-pages.ts";
 import { preferThisThread } from "../kernel/dataplane/linux/priority.ts";
 import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
@@ -12,7 +13,14 @@ import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
-import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
+import {
+  errorText,
+  fullInterval,
+  hostedPlugins,
+  leftoverTexts,
+  nodeName,
+  openSource,
+} from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -49,6 +57,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
+        answer: (question, query) => agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());
@@ -86,7 +95,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         combined([
           {
             // Not before: to wait for an API server is no fault of ours, and a restart would not help.
-            begin: () => beats.expect(plugin, flags.ipvsSyncPeriod),
+            begin: () => beats.expect(plugin, fullInterval(plugin, flags)),
             round: () => beats.beat(plugin),
           },
           keptMemory(),
@@ -137,7 +146,22 @@ function stopSignal(): Promise<string> {
   });
 }
 
+/** Milliseconds from the end of the first round until what it woke has run. */
+const STARTED_MS = 2_000;
+
 function keptMemory(): Partial<EngineObserver> {
-  const memory = memoryKeeper();
-  return { round: () => memory.ended(), ops: (_kind, _verb, _ok, count) => memory.worked(count) };
+  const memory = memoryKeeper(() => {
+    Bun.gc(true);
+    releaseCode();
+  });
+  let first = true;
+  return {
+    round() {
+      memory.ended();
+      // A small cluster makes no burst, and its first round is the last that needs the code of the start.
+      if (first) setTimeout(releaseCode, STARTED_MS).unref();
+      first = false;
+    },
+    ops: (_kind, _verb, _ok, count) => memory.worked(count),
+  };
 }

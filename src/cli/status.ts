@@ -36,6 +36,11 @@ export async function status(flags: Flags, io: Io): Promise<number> {
       ? `${JSON.stringify(answer, null, 2)}\n`
       : statusText(answer, Date.now()),
   );
+  if (flags.output === "text" && answer.plugins?.some(({ name }) => name === "router") === true) {
+    const { bgpBanner } = await import("./bgp.ts");
+    const banner = await bgpBanner(flags.runtimeDir);
+    if (banner !== "") io.stdout(`\n${banner}`);
+  }
   return answer.ready === true ? 0 : EXIT.failed;
 }
 

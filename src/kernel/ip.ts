@@ -56,7 +56,7 @@ export function ipv4Text(value: number): string {
 /** The canonical text of an address, or `undefined` when it is none. Zones (`fe80::1%eth0`) are none. */
 export function canonicalIp(text: string): string | undefined {
   const v4 = ipv4Number(text);
-  if (v4 !== -1) return hasLeadingZero(text) ? ipv4Text(v4) : text;
+  if (v4 !== -1) return isCanonical(text, v4) ? text : ipv4Text(v4);
   const bytes = ipv6Bytes(text);
   return bytes === undefined ? undefined : formatIp(bytes);
 }
@@ -174,16 +174,15 @@ export function joinHostPort(address: string, port: number): string {
     : `${address}:${port}`;
 }
 
-function hasLeadingZero(text: string): boolean {
-  let start = true;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (start && code === ZERO && i + 1 < text.length && text.charCodeAt(i + 1) !== DOT) {
-      return true;
-    }
-    start = code === DOT;
-  }
-  return false;
+/** Bytes of the text of an octet. */
+function digits(octet: number): number {
+  return octet > 99 ? 3 : octet > 9 ? 2 : 1;
+}
+
+/** Whether the text of an IPv4 address is as short as it can be: without leading zeros. */
+function isCanonical(text: string, value: number): boolean {
+  return text.length === 3 + digits(value >>> 24) + digits((value >>> 16) & 255) +
+      digits((value >>> 8) & 255) + digits(value & 255);
 }
 
 function ipv6Bytes(text: string): Uint8Array | undefined {

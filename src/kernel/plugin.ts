@@ -68,11 +68,33 @@ export interface PluginContext<Options> {
   /** Lets items of a kind drain when nobody wants them any more. One rule a kind. Absent: they go at once. */
   retire<T>(table: TableRef<T>, rule: RetirementRule<T>): void;
   /**
+   * Leaves in Linux what is ours of a kind and what nobody wants, for as long as `until` is not synced: who would want it is
+   * not known yet. A restarted router keeps its routes until its peers have told it theirs.
+   *
+   * @param concerns which items; absent: all of the kind
+   */
+  hold<T>(table: TableRef<T>, until: Input, concerns?: (item: T) => boolean): void;
+  /** The items of a kind that are ours in Linux now. @throws {KernelError} when Linux cannot be read */
+  owned<T>(table: TableRef<T>): Promise<readonly T[]>;
+  /**
+   * Something that runs beside the rounds, such as a BGP speaker: begun when the agent works, and never for a dry run. What it
+   * gives back ends it.
+   */
+  background(begin: () => BackgroundEnd | Promise<BackgroundEnd>): void;
+  /**
+   * Answers a question that a command asks over the agent's socket, which only root may open: `GET
+   * /plugins/<plugin>/<topic>?<query>`. What it gives is sent as JSON; a `RangeError` means that the question is wrong.
+   */
+  answer(topic: string, respond: (query: URLSearchParams) => unknown): void;
+  /**
    * Makes an input of a store: `units` names the units that an object bears on, or "all" of them. It is
    * asked for the object before and after each change.
    */
   input<T>(store: StoreLike<T>, units: (object: T) => Iterable<string> | "all"): Input;
 }
+
+/** Ends a background task; the agent waits for it for a moment. */
+export type BackgroundEnd = () => void | Promise<void>;
 
 /** How an item of a plugin's that nobody wants any more is kept in Linux for a while. */
 export interface Retirement {
@@ -128,6 +150,8 @@ export interface HostAddress {
   readonly link: string;
   readonly family: 4 | 6;
   readonly address: string;
+  /** Length of the network that the link is in by it; absent where it is not known. */
+  readonly prefix?: number;
   /** Bytes of the link's MTU; absent where the address is link-local or the link's is not known. */
   readonly mtu?: number;
 }
@@ -185,7 +209,10 @@ export type {
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { Address } from "./dataplane/resources/address.ts";
+export type { Bridge } from "./dataplane/resources/bridge.ts";
+export type { CniConf } from "./dataplane/resources/cni.ts";
 export type { Chain, FilterRule, Jump, Match, Target } from "./dataplane/resources/filter.ts";
+export type { FouPort } from "./dataplane/resources/fou.ts";
 export type { BridgeHairpin } from "./dataplane/resources/hairpin.ts";
 export type { HealthCheck } from "./dataplane/resources/health-check.ts";
 export type { IpSet, IpSetMember } from "./dataplane/resources/ipset.ts";
@@ -197,7 +224,7 @@ export type {
 } from "./dataplane/resources/ipvs.ts";
 export { ipvsFwmarkId, ipvsServiceId } from "./dataplane/resources/ipvs.ts";
 export type { IpvsTimeout } from "./dataplane/resources/ipvs-timeout.ts";
-export type { Link } from "./dataplane/resources/link.ts";
+export type { Link, Tunnel } from "./dataplane/resources/link.ts";
 export type { PodAddress, PodLink } from "./dataplane/resources/pod.ts";
 export type { NextHop, Route } from "./dataplane/resources/route.ts";
 export type { Rule } from "./dataplane/resources/rule.ts";

@@ -107,7 +107,7 @@ for (const kind of [fakeWorld, linuxWorld]) {
 
 function contract(kind: WorldKind, example: Example, worldNow: () => World): void {
   const { item, second, changed, foreign, ref: { resource } } = example;
-  const lacking = kind.lacks(resource.kind);
+  const lacking = kind.lacks(example.needs ?? resource.kind);
   const check = (name: string, body: (world: World) => Promise<void>): void =>
     test.skipIf(lacking !== undefined)(
       `${example.name}: ${name}${lacking === undefined ? "" : ` (left out: ${lacking})`}`,
@@ -248,7 +248,7 @@ function together(kind: WorldKind, worldNow: () => World): void {
     `any desired state is reached, and then planning finds nothing${suffix}`,
     async () => {
       const world = worldNow();
-      const usable = all.filter((e) => kind.lacks(e.ref.resource.kind) === undefined);
+      const usable = all.filter((e) => kind.lacks(e.needs ?? e.ref.resource.kind) === undefined);
       const random = seeded(7);
       for (let round = 0; round < 6; round++) {
         const desired = choose(usable, random);

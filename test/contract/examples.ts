@@ -3,7 +3,7 @@
 import type { TableRef } from "../../src/kernel/dataplane/resource.ts";
 import { ipvsServiceId } from "../../src/kernel/dataplane/resources/ipvs.ts";
 import { type Route, tables } from "../../src/kernel/dataplane/resources/mod.ts";
-import { NODE, POD, type WorldKind } from "./world.ts";
+import { CNI, NODE, POD, type WorldKind } from "./world.ts";
 
 /** An item with its table. */
 export interface Piece<T = unknown> {
@@ -15,6 +15,8 @@ export interface Example {
   /** What stands in the test's name. */
   readonly name: string;
   readonly ref: TableRef<unknown>;
+  /** What this machine must have for it, as `WorldKind.lacks` names it; absent: the kind. */
+  readonly needs?: string;
   /** What must be there first, in order. */
   readonly parents: readonly Piece[];
   readonly item: unknown;
@@ -42,6 +44,7 @@ function piece<T>(ref: TableRef<T>, item: T): Piece {
 
 interface ExampleOf<T> {
   readonly name: string;
+  readonly needs?: string;
   readonly parents?: readonly Piece[];
   readonly item: T;
   readonly changed?: T;
@@ -60,6 +63,12 @@ function example<T>(ref: TableRef<T>, of: ExampleOf<T>): Example {
 /** The examples of a world. */
 export function examples(world: WorldKind): readonly Example[] {
   const link = { name: LINK, type: world.link, up: true } as const;
+  const tunnel = {
+    name: "tun-e443169117a",
+    type: "ipip",
+    up: true,
+    tunnel: { local: NODE[4], remote: "192.0.2.77", ttl: 0 },
+  } as const;
   const onLink = [piece(tables.links, link)];
   const vip4 = { family: 4, address: "10.96.0.1", prefix: 32, link: LINK } as const;
   const vip6 = { family: 6, address: "fd00::1", prefix: 128, link: LINK } as const;
@@ -118,6 +127,43 @@ export function examples(world: WorldKind): readonly Example[] {
       changed: { ...link, mtu: 1400 },
       second: { ...link, name: "kube-other", up: false },
       foreign: link,
+      watched: true,
+    }),
+    example(tables.fouPorts, {
+      name: "FOU port",
+      item: { family: 4, port: 5555 },
+      second: { family: 6, port: 5556 },
+    }),
+    example(tables.links, {
+      name: "tunnel",
+      needs: "tunnel",
+      item: tunnel,
+      changed: { ...tunnel, tunnel: { ...tunnel.tunnel, remote: "192.0.2.78", ttl: 225 } },
+      second: {
+        name: "tun-ff664d49fff",
+        type: "ip6tnl",
+        up: true,
+        tunnel: { local: NODE[6], remote: "2001:db8::77", ttl: 0 },
+      },
+      watched: true,
+    }),
+    example(tables.links, {
+      name: "tunnel in UDP",
+      needs: "tunnel in UDP",
+      item: { ...tunnel, tunnel: { ...tunnel.tunnel, ttl: 225, gue: { port: 5555 } } },
+      changed: { ...tunnel, tunnel: { ...tunnel.tunnel, ttl: 225, gue: { port: 5556 } } },
+      second: {
+        name: "tun-ff664d49fff",
+        type: "ip6tnl",
+        up: true,
+        tunnel: { local: NODE[6], remote: "2001:db8::77", ttl: 225, gue: { port: 5555 } },
+      },
+    }),
+    example(tables.bridges, {
+      name: "bridge",
+      item: { name: "kube-bridge", mtu: 1400 },
+      changed: { name: "kube-bridge", mtu: 1300 },
+      second: { name: "kube-bridge2" },
       watched: true,
     }),
     example(tables.sysctls, {
@@ -308,6 +354,12 @@ export function examples(world: WorldKind): readonly Example[] {
       second: destination(service4.id, "10.1.0.2"),
       orphan: true,
       watched: true,
+    }),
+    example(tables.cniConfs, {
+      name: "CNI configuration",
+      item: { path: CNI.conf, podCidrs: ["10.244.1.0/24", "fd00:1::/64"], mtu: 1400 },
+      changed: { path: CNI.conf, podCidrs: ["10.244.2.0/24"], mtu: 1300 },
+      second: { path: CNI.list, podCidrs: ["10.244.3.0/24"] },
     }),
   ];
 }

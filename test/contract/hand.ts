@@ -2,6 +2,7 @@
 
 import type {
   Address,
+  Bridge,
   Chain,
   IpSet,
   IpSetMember,
@@ -35,6 +36,10 @@ const commands: Readonly<Record<string, (run: Run, verb: "add" | "del", item: un
   link(run, verb, item) {
     const { name, type } = item as Link;
     run("ip", "link", verb, name, "type", type);
+  },
+  bridge(run, verb, item) {
+    const { name } = item as Bridge;
+    run("ip", "link", verb, name, "type", "bridge");
   },
   address(run, verb, item) {
     const { family, address, prefix, link } = item as Address;

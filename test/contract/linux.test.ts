@@ -314,6 +314,27 @@ describe("packet filter", () => {
     expect((await chains.list()).map(({ item }) => item.name)).toEqual(others.map((c) => c.name));
   });
 
+  checkTables(
+    "all tables are written at once, and what fails in one costs no other and is written once",
+    async () => {
+      const chains = world.dataplane.open(tables.chains, owner);
+      const jumps = world.dataplane.open(tables.jumps, owner);
+      const nat: Chain = { ...chain, table: "nat", name: "KUBE-ROUTER-NAT", rules: [] };
+      await done(chains, create(nat), create(chain));
+      const toNat: Jump = { ...jump, table: "nat", from: "OUTPUT", to: nat.name };
+      const nowhere: Jump = { ...jump, table: "mangle", to: "KUBE-ROUTER-GONE" };
+      const outcomes = await jumps.apply([toNat, nowhere, jump].map(create));
+      expect(outcomes.map((o) => o.error === undefined)).toEqual([true, false, true]);
+      const lines = (...words: readonly string[]) =>
+        iptables(...words).split("\n").filter((line) => line.includes("-j KUBE-ROUTER-"));
+      expect(lines("-t", "nat", "-S", "OUTPUT")).toHaveLength(1);
+      expect(lines("-S", "INPUT")).toHaveLength(1);
+      await done(jumps, remove(toNat), remove(jump));
+      await done(chains, remove(nat), remove(chain));
+      expect(await chains.list()).toEqual([]);
+    },
+  );
+
   checkTables("a jump that must be first and is not any more differs from the wish", async () => {
     const chains = world.dataplane.open(tables.chains, owner);
     const jumps = world.dataplane.open(tables.jumps, owner);

@@ -1,6 +1,6 @@
 /** The worlds that the contract runs over: the fake, and Linux in a fresh network namespace. */
 
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Dataplane } from "../../src/kernel/dataplane/dataplane.ts";
@@ -44,6 +44,20 @@ export const NODE = { 4: "192.0.2.1", 6: "2001:db8::1" } as const;
 
 /** The addresses of a pod in every world. */
 export const POD = { 4: "10.1.0.7", 6: "fd00:1::7" } as const;
+
+const CNI_FOLDER = join(tmpdir(), `routelet-contract-cni-${process.pid}`);
+/** CNI configurations of every world: one plugin, and (with "list" at its end on disk) a list of them. */
+export const CNI = {
+  conf: join(CNI_FOLDER, "10-one.conf"),
+  list: join(CNI_FOLDER, "10-list.conf"),
+} as const;
+
+function writeCni(): void {
+  const plugin = { type: "bridge", bridge: "kube-bridge", ipam: { type: "host-local" } };
+  mkdirSync(CNI_FOLDER, { recursive: true });
+  writeFileSync(CNI.conf, JSON.stringify({ name: "one", ...plugin }, null, 2));
+  writeFileSync(`${CNI.list}list`, JSON.stringify({ name: "list", plugins: [plugin] }));
+}
 
 export const fakeWorld: WorldKind = {
   name: "the fake",
@@ -111,6 +125,9 @@ function survey(): {
   const all = (reason: string) => {
     for (const kind of ["link", "address", "route", "rule", "sysctl"]) lacks.set(kind, reason);
     for (const kind of ["ipset", "ipset.member", "chain", "jump"]) lacks.set(kind, reason);
+    for (const kind of ["tunnel", "tunnel in UDP", "fou.port", "bridge", "cni.conf"]) {
+      lacks.set(kind, reason);
+    }
     for (const kind of ["pod.link", "pod.address"]) lacks.set(kind, reason);
     for (const kind of ["ipvs.service", "ipvs.destination"]) lacks.set(kind, reason);
   };
@@ -129,10 +146,17 @@ function survey(): {
   const tunnels = [["ipip", POD[4]], ["ip6tnl", POD[6]]].every(([type = "", local = ""]) =>
     run("ip", "-n", name, "link", "add", `${type}-try`, "type", type, "local", local).ok
   );
-  for (const kind of tunnels ? [] : ["pod.link", "pod.address"]) {
+  for (const kind of tunnels ? [] : ["tunnel", "pod.link", "pod.address"]) {
     lacks.set(kind, "this machine's Linux lacks ipip or ip6_tunnel");
   }
-  run("modprobe", "ip_vs");
+  for (const module of ["ip_vs", "fou", "fou6"]) run("modprobe", module);
+  if (!tunnels || !inside("ip", "fou", "show")) {
+    lacks.set("fou.port", "this machine's Linux lacks fou");
+  }
+  const inUdp = ["ip", "-n", name, "link", "add", "udp0", "type", "ipip", "local", NODE[4]];
+  if (!run(...inUdp, "remote", "192.0.2.9", "ttl", "9", "encap", "gue", "encap-dport", "5555").ok) {
+    lacks.set("tunnel in UDP", "this machine's Linux lacks tunnels in UDP");
+  }
   if (!existsSync("/proc/net/ip_vs")) {
     for (const kind of ["ipvs.service", "ipvs.destination"]) {
       lacks.set(kind, "this machine's Linux lacks ip_vs");
@@ -168,6 +192,7 @@ export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
   lacks: (kind) => found.lacks.get(kind),
   open() {
     const netns = makeNamespace(found.link);
+    writeCni();
     const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
     const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
     const opened: Dataplane[] = [open()];
@@ -185,6 +210,7 @@ export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
         for (const dataplane of opened) await dataplane.close();
         run("ip", "netns", "del", netns);
         run("ip", "netns", "del", podOf(netns));
+        rmSync(CNI_FOLDER, { recursive: true, force: true });
         rmSync(runtimeDirectory, { recursive: true, force: true });
       },
     };

@@ -34,15 +34,17 @@ for (const [name, place, there] of PLACES) {
         topology: TOPOLOGY,
         script: SCRIPT,
         place,
-        timeout: 240,
+        timeout: 400,
         env: { REPOSITORY, BUN: process.execPath },
       });
       if (result.status !== 0) throw new Error(result.report());
       const log = result.read("tests.log");
-      expect(log).not.toContain("left out");
+      // Debian's is built without CONFIG_NET_FOU_IP_TUNNELS.
+      const known = place === "uml" ? "left out: this machine's Linux lacks tunnels in UDP" : "?";
+      expect(log.replaceAll(known, "")).not.toContain("left out");
       expect(log).toMatch(/\n *0 fail\n/);
       expect(log).toMatch(/\(pass\) Linux keeps the contract > IPVS destination: /);
     },
-    300_000,
+    450_000,
   );
 }

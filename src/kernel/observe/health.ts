@@ -17,6 +17,12 @@ export interface HealthSource {
   status(): unknown;
   /** The body of `/flags`, as JSON: what the agent was started with. Served on the unix socket alone. */
   flags?(): unknown;
+  /**
+   * The body of `/plugins/<question>`, as JSON; undefined where nobody answers. Served on the unix socket alone.
+   *
+   * @throws {RangeError} where the question is wrong
+   */
+  answer?(question: string, query: URLSearchParams): unknown;
 }
 
 export interface HealthOptions {
@@ -42,7 +48,7 @@ export interface Health {
  * @throws {Error} that names flag, address and cause when one cannot listen; none is left running then
  */
 export async function startHealth(options: HealthOptions): Promise<Health> {
-  const { flags: _, ...open } = options.source;
+  const { flags: _, answer: __, ...open } = options.source;
   const listening: Listening[] = [];
   const stop = async () => {
     await Promise.all(listening.map((server) => server.stop()));
@@ -69,7 +75,10 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
 /** Answers health requests; separate from the servers so that tests need none. */
 export function healthHandler(source: HealthSource): Handler {
   return (request) => {
-    const { pathname } = new URL(request.url);
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname.startsWith(PLUGINS) && source.answer !== undefined && request.method === "GET") {
+      return answered(source, pathname.slice(PLUGINS.length), searchParams);
+    }
     const respond = pathname === "/flags" && source.flags === undefined
       ? undefined
       : PATHS[pathname];
@@ -85,6 +94,8 @@ export function healthHandler(source: HealthSource): Handler {
     }
   };
 }
+
+const PLUGINS = "/plugins/";
 
 const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
   __proto__: null as never,
@@ -107,6 +118,17 @@ const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
   "/flags": (source) =>
     Response.json(source.flags?.(), { headers: { "Cache-Control": "no-store" } }),
 };
+
+function answered(source: HealthSource, question: string, query: URLSearchParams): Response {
+  try {
+    const answer = source.answer?.(question, query);
+    if (answer === undefined) return text(404, "Not found\n");
+    return Response.json(answer, { headers: { "Cache-Control": "no-store" } });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return text(error instanceof RangeError ? 400 : 500, `${reason}\n`);
+  }
+}
 
 function text(status: number, body: string): Response {
   return new Response(body, {

@@ -89,6 +89,20 @@ interface OpenTable {
   unwatch: (() => void) | undefined;
 }
 
+/** What stays until an input is synced. */
+interface Hold {
+  readonly open: OpenTable;
+  readonly until: Input;
+  readonly concerns: (item: unknown) => boolean;
+}
+
+function collectHeld({ open: { tracker }, until, concerns }: Hold, kept: Kept): void {
+  if (until.synced) return;
+  const keys = kept.get(tracker) ?? new Set();
+  kept.set(tracker, keys);
+  for (const [key, { item, owned }] of tracker.actual) if (owned && concerns(item)) keys.add(key);
+}
+
 /** Refusals that mean that Linux is not as we believed. */
 const DOUBTS: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ESRCH", "ENOBUFS", "ETIMEDOUT"]);
 /** Warnings of one kind in one round that are logged one by one; of more only the number is. */
@@ -106,6 +120,7 @@ export class Engine {
   readonly #evaluation: Evaluation<OpenTable>;
   readonly #units: Units[] = [];
   readonly #retiring: Retiring[] = [];
+  readonly #holds: Hold[] = [];
   readonly #unsubscribe: (() => void)[] = [];
   #phase: PluginPhase = "waiting";
   #reason: string | undefined;
@@ -180,16 +195,38 @@ export class Engine {
     }
   }
 
-  /** Lets items of a kind retire by `rule`. */
-  retire({ resource }: TableRef<unknown>, rule: RetirementRule<unknown>): void {
+  /** The table of a kind that the plugin declared. `does` stands in the message where it did not. */
+  #opened({ resource }: TableRef<unknown>, does: string): OpenTable {
     const open = this.#tables.find((one) => one.tracker.resource === resource);
-    if (open === undefined) {
-      throw new Error(
-        `Plugin "${this.#options.owner.name}" retires items of kind "${resource.kind}", which its ` +
-          `field "tables" does not name; add it there`,
-      );
-    }
-    const { table, tracker } = open;
+    if (open !== undefined) return open;
+    throw new Error(
+      `Plugin "${this.#options.owner.name}" ${does} items of kind "${resource.kind}", which its ` +
+        `field "tables" does not name; add it there`,
+    );
+  }
+
+  /** Leaves unwanted items in Linux until an input is synced. */
+  hold(ref: TableRef<unknown>, until: Input, concerns: (item: unknown) => boolean): void {
+    const open = this.#opened(ref, "holds");
+    this.#holds.push({ open, until, concerns });
+    let held = !until.synced;
+    this.#unsubscribe.push(until.subscribe(() => {
+      if (held === !until.synced) return;
+      held = !until.synced;
+      open.stale = true;
+      this.#wake();
+    }));
+  }
+
+  /** What is ours of a kind in Linux now. @throws {KernelError} */
+  async owned(ref: TableRef<unknown>): Promise<readonly unknown[]> {
+    const { table } = this.#opened(ref, "reads");
+    return (await table.list()).filter(({ owned }) => owned).map(({ item }) => item);
+  }
+
+  /** Lets items of a kind retire by `rule`. */
+  retire(ref: TableRef<unknown>, rule: RetirementRule<unknown>): void {
+    const { table, tracker } = this.#opened(ref, "retires");
     this.#retiring.push(
       new Retiring({
         table,
@@ -620,9 +657,10 @@ export class Engine {
 
   /** Tells the trackers what stays although nobody wants it. */
   #keep(): void {
-    if (this.#retiring.length === 0) return;
+    if (this.#retiring.length === 0 && this.#holds.length === 0) return;
     const kept: Kept = new Map();
     for (const retiring of this.#retiring) retiring.collect(kept);
+    for (const hold of this.#holds) collectHeld(hold, kept);
     for (const { tracker } of this.#tables) tracker.keep(kept.get(tracker) ?? NO_KEYS);
   }
 

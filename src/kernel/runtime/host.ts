@@ -60,16 +60,23 @@ function read({ interfaces, file }: HostLinks): readonly HostAddress[] {
   return Object.entries(interfaces()).flatMap(([link, addresses = []]) => {
     // A node has a link for each pod, with a link-local address at most: their files are not read.
     const global = addresses.some(isGlobal);
-    // The mark of a link that a plugin made: what is on it are VIPs, thousands of them.
-    if (global && file(link, "ifalias")?.startsWith("routelet:") === true) return [];
+    // The mark of a link that a plugin made: what is on it are VIPs, thousands of them. A bridge of ours has a longer one,
+    // and an address of the host.
+    if (global && /^routelet:[^:\s]+\s*$/.test(file(link, "ifalias") ?? "")) return [];
     const mtu = global ? mtuOf(file(link, "mtu")) : undefined;
-    return addresses.map(({ address, family }): HostAddress => ({
+    return addresses.map(({ address, family, cidr }): HostAddress => ({
       link,
       family: family === "IPv4" ? 4 : 6,
       address,
+      ...prefixOf(cidr),
       ...(mtu === undefined ? {} : { mtu }),
     }));
   });
+}
+
+function prefixOf(cidr: string | null): { readonly prefix?: number } {
+  const prefix = Number(/\/([0-9]+)$/.exec(cidr ?? "")?.[1] ?? NaN);
+  return Number.isInteger(prefix) ? { prefix } : {};
 }
 
 function isGlobal({ address, internal }: { address: string; internal: boolean }): boolean {

@@ -8,6 +8,7 @@ import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import type { TableRef } from "../dataplane/resource.ts";
 import { type Tables, tables } from "../dataplane/resources/mod.ts";
 import {
+  type BackgroundEnd,
   type HostAddresses,
   type Input,
   type Logger,
@@ -33,6 +34,8 @@ export interface Hosted {
   readonly options: unknown;
   /** Route protocol number of what it owns. */
   readonly protocol: number;
+  /** Milliseconds between full read-backs of Linux; absent: that of all. */
+  readonly fullInterval?: number;
 }
 
 export interface RuntimeOptions {
@@ -79,6 +82,8 @@ export interface Preview {
 /** Put on a node by the cluster autoscaler before it removes it. */
 const LEAVING_TAINT = "ToBeDeletedByClusterAutoscaler";
 
+type Task = () => BackgroundEnd | Promise<BackgroundEnd>;
+
 interface Host {
   readonly name: string;
   engine: Engine | undefined;
@@ -90,6 +95,10 @@ export class Runtime {
   readonly #abort = new AbortController();
   readonly #hosts: readonly Host[];
   readonly #watched = new Set<KindName>();
+  /** Ends of what plugins run beside their rounds. */
+  readonly #tasks: (() => Promise<void>)[] = [];
+  /** What plugins answer, by "plugin/topic". */
+  readonly #answers = new Map<string, (query: URLSearchParams) => unknown>();
   #applied: Record<string, string> = {};
   /** Whether engines start as soon as they are set up. */
   #started = false;
@@ -149,7 +158,33 @@ export class Runtime {
   /** Stops the plugins; Linux stays as it is. */
   async stop(): Promise<void> {
     this.#abort.abort();
-    await Promise.all(this.#hosts.map(({ engine }) => engine?.stop()));
+    await Promise.all([
+      ...this.#hosts.map(({ engine }) => engine?.stop()),
+      ...this.#tasks.map((end) => end()),
+    ]);
+  }
+
+  /** Begins what a plugin runs beside its rounds. */
+  #begin(task: Task, log: Logger): void {
+    const running = (async () => await task())();
+    running.catch((error: unknown) => {
+      log.error("Background task failed", {
+        reason: error instanceof Error ? error.message : String(error),
+      });
+    });
+    this.#tasks.push(async () => {
+      const end = await running.catch(() => undefined);
+      await end?.();
+    });
+  }
+
+  /**
+   * A plugin's answer to a question, "plugin/topic"; undefined where nobody answers it.
+   *
+   * @throws {RangeError} where the question is wrong
+   */
+  answer(question: string, query: URLSearchParams): unknown {
+    return this.#answers.get(question)?.(query);
   }
 
   get ready(): boolean {
@@ -300,6 +335,7 @@ export class Runtime {
     const log = this.#options.log.child({ plugin: name });
     const owner: Owner = { name, protocol: hosted.protocol };
     let engine: Engine | undefined;
+    const tasks: Task[] = [];
     try {
       if (plugin.api !== PLUGIN_API) {
         throw new Error(
@@ -317,8 +353,8 @@ export class Runtime {
         log,
         clock: this.#options.clock ?? systemClock,
         minInterval: this.#options.minInterval ?? 100,
-        fullInterval: this.#options.fullInterval,
         incomplete: () => (this.#options.source.unread?.length ?? 0) > 0,
+        fullInterval: hosted.fullInterval ?? this.#options.fullInterval,
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
@@ -350,6 +386,15 @@ export class Runtime {
         judgeFlows: (rule) => marks?.add(rule),
         retire: (table, rule) =>
           engine?.retire(table as TableRef<unknown>, rule as RetirementRule<unknown>),
+        hold: (table, until, concerns = () => true) =>
+          engine?.hold(
+            table as TableRef<unknown>,
+            until,
+            concerns as (item: unknown) => boolean,
+          ),
+        owned: async (table) => await engine?.owned(table as TableRef<unknown>) as never ?? [],
+        background: (begin) => void tasks.push(begin),
+        answer: (topic, respond) => void this.#answers.set(`${name}/${topic}`, respond),
         input: (store, units) => storeInput(store, units, log),
       };
       const setup = (plugin as Plugin<unknown>).setup(context);
@@ -358,7 +403,10 @@ export class Runtime {
       }
       if (this.#abort.signal.aborted) throw new Error("the agent stops");
       host.engine = engine;
-      if (this.#started) engine.start();
+      if (this.#started) {
+        engine.start();
+        for (const task of tasks) this.#begin(task, log);
+      }
     } catch (error) {
       host.failure = error instanceof Error ? error.message : String(error);
       log.error("Plugin not started", { reason: host.failure });

@@ -15,8 +15,9 @@ one=$(partner first); one=${one#web-}
 others=$(printf '%s\n' 1 2 3 | grep -v "$one" | head -1)
 
 # Terminating: the pod goes on serving, and so does its connection.
+# The time is long enough for the restart on a busy machine.
 start=$(date +%s)
-pod $one True "$TERMINATING" 12 | $LAB apply -
+pod $one True "$TERMINATING" 25 | $LAB apply -
 settle
 expect "a terminating pod with a connection gets weight 0" "$(weight "$LONG" $one)" 0
 goes_on first "its connection goes on"
@@ -32,10 +33,10 @@ expect "a restarted agent goes on with it" "$(weight "$LONG" $one)" 0
 goes_on first "its connection goes on over the restart"
 plan_is_empty "the restarted agent plans nothing"
 
-within 25 "it goes when its grace period is over" weight_is "$LONG" $one ""
+within 40 "it goes when its grace period is over" weight_is "$LONG" $one ""
 took=$(($(date +%s) - start))
-[ $took -ge 11 ] && [ $took -le 20 ] || fail "12 s are kept, over the restart" "$took s"
-pass "12 s are kept, over the restart"
+[ $took -ge 24 ] && [ $took -le 40 ] || fail "25 s are kept, over the restart" "$took s"
+pass "25 s are kept, over the restart"
 touch "$LAB_OUT/first.end"
 
 # An endpoint that comes back.

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { FLAGS, type Flags } from "../../../src/cli/flags.ts";
+import type { Flags } from "../../../src/cli/flags.ts";
 import { parseFlags, UsageError } from "../../../src/cli/parse-flags.ts";
 import { describeGiven, startWarnings } from "../../../src/cli/validate-flags.ts";
 
@@ -259,30 +259,26 @@ describe("startWarnings()", () => {
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--router-id=generate", "--advertise-cluster-ip=false", ...ALONE);
-    // Which flags are served changes with each version; the rule does not.
-    const [warning, ...more] = startWarnings(given);
-    expect(more).toEqual([]);
-    if (warning !== undefined) {
-      expect(warning).toBe("Flags without effect in this version: --router-id");
-    }
+    const given = flags("--netfilter=nftables", "--run-loadbalancer=false", ...ALONE);
+    expect(startWarnings(given)).toEqual([
+      "Flags without effect in this version: --netfilter",
+    ]);
   });
 
   test("says nothing of a value that is what happens anyway", () => {
     expect(startWarnings(flags("--netfilter=iptables", "--plugins-dir=", ...ALONE))).toEqual([]);
   });
 
-  const unserved = [FLAGS["run-router"], FLAGS["run-firewall"]].filter(({ served }) => !served);
-  test("names functions that this version lacks and that are on, in the same warning as the flags", () => {
-    const [warning, ...more] = startWarnings(flags("--router-id=generate"));
-    expect(more).toEqual([]);
-    if (unserved.length === 2) {
-      expect(warning).toBe(
-        "This version has no router and no firewall: the routes of pods and NetworkPolicies are left to others " +
-          "(--run-router=false --run-firewall=false takes this warning away). " +
-          "Flags without effect in this version: --router-id",
-      );
-    }
+  test("names functions that are on by default alone, in the same warning as the flags", () => {
+    expect(startWarnings(flags("--netfilter=nftables"))).toEqual([
+      "Without --run-router and --run-firewall this version runs no router and no firewall: the routes of pods and " +
+      "NetworkPolicies are left to others (--run-router=false --run-firewall=false takes this warning away). " +
+      "Flags without effect in this version: --netfilter",
+    ]);
+  });
+
+  test("says nothing of a function that somebody asked for", () => {
+    expect(startWarnings(flags("--run-router", "--run-firewall=true"))).toEqual([]);
   });
 });
 

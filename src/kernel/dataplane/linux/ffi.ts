@@ -21,6 +21,8 @@ const SYMBOLS = {
   close: { args: ["i32"], returns: "i32" },
   open: { args: ["buffer", "i32", "i32"], returns: "i32" },
   sched_setscheduler: { args: ["i32", "i32", "buffer"], returns: "i32" },
+  // An address, not a view: what it is about is no JavaScript object.
+  madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;

@@ -18,7 +18,7 @@ const IFLA_BRPORT_MODE = 4;
 const PERIOD_MS = 1000;
 
 /** A port of a bridge. */
-interface Port {
+export interface Port {
   readonly index: number;
   readonly name: string;
   readonly bridge: number;
@@ -137,7 +137,7 @@ function watch(
   return () => clearInterval(timer);
 }
 
-async function dumpPorts(rtnl: Rtnl): Promise<readonly Port[]> {
+export async function dumpPorts(rtnl: Rtnl): Promise<readonly Port[]> {
   return await rtnl.socket.dump("list bridge port", (w) => {
     w.begin(RTM_GETLINK);
     writeHead(w, 0);

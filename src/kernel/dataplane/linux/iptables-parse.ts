@@ -127,11 +127,33 @@ export function savedJumps(
           }
         }
       }
-      // Others of ours may come first as well: only foreign rules are in the way.
-      if (rule.mark === undefined) foreignBefore.add(rule.chain);
+      if (isInTheWay(rule, owner)) foreignBefore.add(rule.chain);
     }
   }
   return jumps;
+}
+
+/**
+ * Others of ours may come first as well: only foreign rules are in the way. But nothing may stand before the firewall: the
+ * router accepts what pods send, and whatever meets that first never meets a policy.
+ */
+function isInTheWay({ mark }: SavedRule, owner: Owner): boolean {
+  return mark === undefined || rank(mark.owner) > rank(owner.name);
+}
+
+function rank(owner: string): number {
+  return owner === "firewall" ? 0 : 1;
+}
+
+/** Where a jump of the owner that must come first goes in a base chain, from 1: behind the firewall's. */
+export function firstPlace(table: SavedTable | undefined, from: string, owner: Owner): number {
+  let place = 1;
+  for (const { chain, mark } of table?.rules ?? []) {
+    if (chain !== from) continue;
+    if (mark === undefined || !mark.first || rank(mark.owner) >= rank(owner.name)) break;
+    place++;
+  }
+  return place;
 }
 
 function savedJump(

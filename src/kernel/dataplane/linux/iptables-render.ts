@@ -57,11 +57,17 @@ export function renderChain(chain: Chain, owner: Owner, features: Features): rea
   ];
 }
 
-/** The line that puts a jump in its place. */
-export function renderJump(jump: Jump, owner: Owner): string {
+/**
+ * The line that puts a jump in its place.
+ *
+ * @param place where one that must come first goes, from 1
+ */
+export function renderJump(jump: Jump, owner: Owner, place = 1): string {
   const mark = `${jump.first === true ? "first:" : ""}${ruleHash(jump)}`;
-  return [jump.first === true ? "-I" : "-A", jump.from, ...words(owner, jump, mark), "-j", jump.to]
-    .join(" ");
+  const where = jump.first === true
+    ? ["-I", jump.from, ...(place > 1 ? [String(place)] : [])]
+    : ["-A", jump.from];
+  return [...where, ...words(owner, jump, mark), "-j", jump.to].join(" ");
 }
 
 function words(

@@ -14,7 +14,13 @@ import {
   jump as jumpResource,
 } from "../resources/filter.ts";
 import { chainPattern, ownsChain } from "./iptables-names.ts";
-import { parseSave, savedChains, savedJumps, type SavedTable } from "./iptables-parse.ts";
+import {
+  firstPlace,
+  parseSave,
+  savedChains,
+  savedJumps,
+  type SavedTable,
+} from "./iptables-parse.ts";
 import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
 import { type IptablesTool, toolError } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
@@ -298,7 +304,8 @@ export function jumpTable(
               keyOf(jump) === keyOf(op.item)
             );
           const gone = (there?.lines ?? []).map((line) => `-D ${line}`);
-          const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner)];
+          const place = firstPlace(saved?.get(op.item.table), op.item.from, owner);
+          const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner, place)];
           return { declare: [], rules, remove: [] };
         }, () => true)
       ),

@@ -2,10 +2,11 @@
 
 import type { Owner } from "../dataplane.ts";
 import type { Actual, Op, Outcome, Table } from "../resource.ts";
-import { type Link, link as resource } from "../resources/link.ts";
+import { type Link, link as resource, sameTunnel } from "../resources/link.ts";
 import { errno, type Refusal } from "./errno.ts";
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import type { Monitor } from "./monitor.ts";
+import { writeTunnelData } from "./tunnel.ts";
 import {
   aliasOf,
   GONE,
@@ -30,7 +31,13 @@ import {
 export function linkItem(info: LinkInfo, owner: Owner): Actual<Link> {
   return {
     // A foreign link may be of any type; it is only ever printed.
-    item: { name: info.name, type: info.type as Link["type"], up: info.up, mtu: info.mtu },
+    item: {
+      name: info.name,
+      type: info.type as Link["type"],
+      up: info.up,
+      mtu: info.mtu,
+      ...(info.tunnel === undefined ? {} : { tunnel: info.tunnel }),
+    },
     owned: info.alias === aliasOf(owner),
   };
 }
@@ -52,7 +59,9 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
       ? []
       : [{ op: i, write: (w) => writeDelete(w, there.index), harmless: GONE }];
     if (op.verb === "delete") return remove;
-    if (op.verb === "update" && there?.type === type) {
+    const same = there?.type === type &&
+      (op.item.tunnel === undefined || sameTunnel(op.item, linkItem(there, owner).item));
+    if (op.verb === "update" && same) {
       return [{ op: i, write: (w) => writeSet(w, op.item) }];
     }
     if (op.verb === "update" && there === undefined) {
@@ -100,6 +109,9 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
 }
 
 function remedy(op: Op<Link>, refusal: Refusal): string | undefined {
+  if (refusal.errno === errno.EINVAL && op.item.tunnel?.gue !== undefined) {
+    return "this Linux may lack tunnels in UDP (CONFIG_NET_FOU_IP_TUNNELS); use --overlay-encap=ipip";
+  }
   return refusal.errno === errno.EOPNOTSUPP
     ? `load the kernel module of link type "${op.item.type}" (modprobe ${
       op.item.type === "ip6tnl" ? "ip6_tunnel" : op.item.type
@@ -111,7 +123,10 @@ function writeCreate(w: MessageWriter, item: Link): void {
   w.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   writeLinkHead(w, 0);
   w.string(IFLA_IFNAME, item.name);
-  w.nested(IFLA_LINKINFO, (info) => info.string(IFLA_INFO_KIND, item.type));
+  w.nested(IFLA_LINKINFO, (info) => {
+    info.string(IFLA_INFO_KIND, item.type);
+    if (item.tunnel !== undefined) writeTunnelData(info, item.tunnel);
+  });
   w.end();
 }
 

@@ -7,6 +7,9 @@ import type { Logger } from "../../observe/log.ts";
 import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
+import { bridgeTable } from "./bridge.ts";
+import { cniConfTable } from "./cni.ts";
+import { openFou } from "./fou.ts";
 import { hairpinTable } from "./hairpin.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
 import { Conntrack } from "./conntrack.ts";
@@ -61,6 +64,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const monitor = new Monitor(rtnl, { onError: warn });
   const iptables = new IptablesState(new IptablesTool(namespace));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
+  const fou = openFou(inNamespace);
   const ipsets = new IpsetState(inNamespace);
   const ipsetDrift = new IpsetDrift(ipsets);
   const warnOfLedger = (message: string, fields: object): void =>
@@ -80,10 +84,12 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       : { source: criSource(options.runtimeEndpoint) }),
   });
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
-  const ledgers: Ledger[] = [];
+  const ledgers = new Map<string, Ledger>();
   const ledgerOf = (owner: Owner, kind: string): Ledger => {
-    const ledger = openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
-    ledgers.push(ledger);
+    const name = `${owner.name} ${kind}`;
+    const ledger = ledgers.get(name) ??
+      openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
+    ledgers.set(name, ledger);
     return ledger;
   };
   const sysctls = {
@@ -94,6 +100,9 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   };
 
   const kinds: Readonly<Record<string, (owner: Owner) => unknown>> = {
+    "fou.port": (owner) => fou.ports(() => ledgerOf(owner, "fou")),
+    "bridge": (owner) => bridgeTable(rtnl, owner, () => ledgerOf(owner, "bridge")),
+    "cni.conf": (owner) => cniConfTable(() => ledgerOf(owner, "cni")),
     "link": (owner) => linkTable(rtnl, monitor, owner),
     "sysctl": (owner) => sysctlTable(sysctls, owner),
     "address": (owner) => addressTable(rtnl, monitor, owner),
@@ -131,9 +140,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ipsetDrift.close();
       ipsets.close();
       ipvs.close();
+      fou.close();
       checks.close();
       conntrack.close();
-      for (const ledger of ledgers) ledger.close();
+      for (const ledger of ledgers.values()) ledger.close();
       return Promise.resolve();
     },
   };

@@ -6,8 +6,10 @@
 import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
 import type { Op, Outcome } from "../resource.ts";
+import type { Tunnel } from "../resources/link.ts";
 import { errno, kernelError, type Refusal } from "./errno.ts";
 import type { MessageReader, MessageWriter } from "./message.ts";
+import { decodeTunnelData } from "./tunnel.ts";
 import { NETLINK_ROUTE, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
 export const AF_INET = 2;
@@ -26,6 +28,7 @@ export const IFLA_LINKINFO = 18;
 export const IFLA_IFALIAS = 20;
 const IFLA_EXT_MASK = 29;
 export const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_DATA = 2;
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
 /** A link as Linux describes it. */
@@ -37,6 +40,8 @@ export interface LinkInfo {
   readonly up: boolean;
   readonly mtu: number;
   readonly alias: string;
+  /** Of an ipip or ip6tnl link with two ends. */
+  readonly tunnel?: Tunnel;
 }
 
 /** The alias text that marks a link as `owner`'s. */
@@ -52,6 +57,7 @@ export function decodeLink(message: MessageReader): LinkInfo | undefined {
   let type = "";
   let alias = "";
   let mtu = 0;
+  let tunnel: Tunnel | undefined;
   const attributes = message.attributes(IFINFOMSG);
   while (attributes.next()) {
     switch (attributes.type) {
@@ -66,13 +72,19 @@ export function decodeLink(message: MessageReader): LinkInfo | undefined {
         break;
       case IFLA_LINKINFO:
         attributes.nested((info) => {
-          while (info.next()) if (info.type === IFLA_INFO_KIND) type = info.string();
+          while (info.next()) {
+            if (info.type === IFLA_INFO_KIND) type = info.string();
+            else if (info.type === IFLA_INFO_DATA && (type === "ipip" || type === "ip6tnl")) {
+              tunnel = decodeTunnelData(info);
+            }
+          }
         });
     }
   }
   if (attributes.error !== undefined || name === "") return undefined;
   const up = (message.u32(8) & IFF_UP) !== 0;
-  return { index: message.i32(4), name, type, up, mtu, alias };
+  const ends = tunnel === undefined ? {} : { tunnel };
+  return { index: message.i32(4), name, type, up, mtu, alias, ...ends };
 }
 
 /** Writes the head of a link message: struct ifinfomsg. */

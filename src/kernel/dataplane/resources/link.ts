@@ -10,6 +10,33 @@ export interface Link {
   readonly up: boolean;
   /** Bytes; absent leaves Linux's value. */
   readonly mtu?: number;
+  /** Both ends of an ipip or ip6tnl link; without one the link cannot be what is wanted of it. */
+  readonly tunnel?: Tunnel;
+}
+
+/** A tunnel from one address to one other, of the family that the link's type has. */
+export interface Tunnel {
+  /** Canonical. */
+  readonly local: string;
+  /** Canonical. */
+  readonly remote: string;
+  /** TTL or hop limit of the outer packets; 0 takes that of the inner one. */
+  readonly ttl: number;
+  /** Generic UDP encapsulation to this port of the other end; absent: none. */
+  readonly gue?: { readonly port: number };
+}
+
+function tunnelText({ tunnel }: Link): string {
+  if (tunnel === undefined) return "";
+  const { local, remote, ttl, gue } = tunnel;
+  return ` local ${local} remote ${remote} ttl ${ttl === 0 ? "inherit" : ttl}${
+    gue === undefined ? "" : ` encap gue encap-dport ${gue.port}`
+  }`;
+}
+
+/** Whether two links have the same ends, in the same encapsulation. */
+export function sameTunnel(one: Link, other: Link): boolean {
+  return tunnelText(one) === tunnelText(other);
 }
 
 export const link: Resource<Link> = {
@@ -18,9 +45,10 @@ export const link: Resource<Link> = {
   key: (l) => l.name,
   equal: (want, have) =>
     want.type === have.type && want.up === have.up &&
+    (want.tunnel === undefined || sameTunnel(want, have)) &&
     (want.mtu === undefined || want.mtu === have.mtu),
   describe: (l) =>
-    `link ${l.name} type ${l.type}${l.mtu === undefined ? "" : ` mtu ${l.mtu}`} ${
+    `link ${l.name} type ${l.type}${tunnelText(l)}${l.mtu === undefined ? "" : ` mtu ${l.mtu}`} ${
       l.up ? "up" : "down"
     }`,
   remedy: ({ name }) =>

@@ -2,7 +2,10 @@
 
 import type { TableRef } from "../resource.ts";
 import { type Address, address } from "./address.ts";
+import { type Bridge, bridge } from "./bridge.ts";
+import { type CniConf, cniConf } from "./cni.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
+import { type FouPort, fouPort } from "./fou.ts";
 import { type BridgeHairpin, bridgeHairpin } from "./hairpin.ts";
 import { type HealthCheck, healthCheck } from "./health-check.ts";
 import { type IpSet, ipset, type IpSetMember, ipsetMember } from "./ipset.ts";
@@ -16,7 +19,9 @@ import { type Sysctl, sysctl } from "./sysctl.ts";
 
 /** A reference to every kind, for plugins to want items of. */
 export interface Tables {
+  readonly fouPorts: TableRef<FouPort>;
   readonly links: TableRef<Link>;
+  readonly bridges: TableRef<Bridge>;
   readonly sysctls: TableRef<Sysctl>;
   readonly addresses: TableRef<Address>;
   readonly routes: TableRef<Route>;
@@ -31,11 +36,14 @@ export interface Tables {
   readonly ipvsServices: TableRef<IpvsService>;
   readonly ipvsDestinations: TableRef<IpvsDestination>;
   readonly ipvsTimeouts: TableRef<IpvsTimeout>;
+  readonly cniConfs: TableRef<CniConf>;
   readonly healthChecks: TableRef<HealthCheck>;
 }
 
 export const tables: Tables = {
+  fouPorts: { resource: fouPort },
   links: { resource: link },
+  bridges: { resource: bridge },
   sysctls: { resource: sysctl },
   addresses: { resource: address },
   routes: { resource: route },
@@ -50,6 +58,7 @@ export const tables: Tables = {
   ipvsServices: { resource: ipvsService },
   ipvsDestinations: { resource: ipvsDestination },
   ipvsTimeouts: { resource: ipvsTimeout },
+  cniConfs: { resource: cniConf },
   healthChecks: { resource: healthCheck },
 };
 
@@ -64,8 +73,11 @@ export const creationOrder: readonly string[] = Object.values(tables).map((ref) 
 
 export type {
   Address,
+  Bridge,
   BridgeHairpin,
   Chain,
+  CniConf,
+  FouPort,
   HealthCheck,
   IpSet,
   IpSetMember,

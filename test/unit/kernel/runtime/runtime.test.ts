@@ -66,8 +66,9 @@ describe("a plugin that cannot be hosted is named and degraded, while the others
     [
       "it names a kind of Linux state that there is not",
       changed({ name: "bad" }, { tables: ["routs" as never] }),
-      'its field "tables" names "routs"; allowed are links, sysctls, addresses, routes, rules, bridgeHairpins, podLinks, ' +
-      "podAddresses, ipsets, ipsetMembers, chains, jumps, ipvsServices, ipvsDestinations, ipvsTimeouts, healthChecks",
+      'its field "tables" names "routs"; allowed are fouPorts, links, bridges, sysctls, addresses, routes, ' +
+      "rules, bridgeHairpins, podLinks, " +
+      "podAddresses, ipsets, ipsetMembers, chains, jumps, ipvsServices, ipvsDestinations, ipvsTimeouts, cniConfs, healthChecks",
     ],
     [
       "it waits for itself",

@@ -14,6 +14,11 @@ const linkName = (index: number) => `#${index}`;
 
 const cases: readonly (readonly [string, string, (message: MessageReader) => unknown])[] = [
   ["links", "ip link add x0 type bridge", decodeLink],
+  [
+    "tunnels",
+    "ip link add tun0 type ipip local 192.0.2.1 remote 192.0.2.9 ttl 225 encap gue encap-sport auto encap-dport 5555 mode any",
+    decodeLink,
+  ],
   ["addresses", "ip -6 addr add fd00::1/128 dev node0 nodad noprefixroute", decodeAddress],
   [
     "routes",

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import {
+  firstPlace,
   parseSave,
   savedChains,
   savedJumps,
@@ -87,5 +88,40 @@ describe("what iptables-save prints", () => {
       for (const { jump } of savedJumps(4, tables, owner)) expect(jump.to).not.toBe("");
       for (const chain of savedChains(4, tables, owner)) expect(chain.name).toStartWith("KUBE-");
     }
+  });
+});
+
+describe("the firewall comes before all else of ours", () => {
+  const firewall = { name: "firewall", protocol: 203 };
+  const router = { name: "router", protocol: 202 };
+  const rule = (name: string, chain: string) =>
+    `-A FORWARD -m comment --comment "routelet:${name}:first:${HASH}" -j ${chain}`;
+  const save = (...rules: readonly string[]) =>
+    parseSave([
+      "*filter",
+      ":FORWARD ACCEPT [0:0]",
+      ":KUBE-ROUTER-FORWARD - [0:0]",
+      ":KUBE-ROUTER-RT-FORWARD - [0:0]",
+      ...rules,
+      "COMMIT",
+    ].join("\n"));
+  const policies = rule("firewall", "KUBE-ROUTER-FORWARD");
+  const pods = rule("router", "KUBE-ROUTER-RT-FORWARD");
+  const first = (owner: typeof router, ...rules: readonly string[]) =>
+    savedJumps(4, save(...rules), owner)[0]?.jump.first;
+
+  test("behind it others are first, and before it nobody is", () => {
+    expect([first(firewall, policies, pods), first(router, policies, pods)]).toEqual([true, true]);
+    expect(first(firewall, pods, policies)).toBeUndefined();
+    expect(first(router, "-A FORWARD -j ACCEPT", pods)).toBeUndefined();
+  });
+
+  test("others are put behind it", () => {
+    const place = (owner: typeof router, ...rules: readonly string[]) =>
+      firstPlace(save(...rules).get("filter"), "FORWARD", owner);
+    expect(place(router, policies, "-A FORWARD -j ACCEPT")).toBe(2);
+    expect(place(router, "-A FORWARD -j ACCEPT", policies)).toBe(1);
+    expect(place(firewall, policies, pods)).toBe(1);
+    expect(place(router)).toBe(1);
   });
 });

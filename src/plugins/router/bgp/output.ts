@@ -1,0 +1,20 @@
+/** What the core asks of whoever drives it. */
+
+import type { Family } from "../../../kernel/ip.ts";
+import type { PeerConfig, SpeakerEvent } from "./types.ts";
+
+/** What the driver does for the core. Nothing of it may call back into the core at once. */
+export interface CoreOutput {
+  dial(connection: number, peer: PeerConfig): void;
+  send(connection: number, bytes: Uint8Array): void;
+  close(connection: number, abort: boolean): void;
+  /** Prefixes whose use changed. */
+  best(family: Family, ids: readonly number[]): void;
+  settled(family: Family): void;
+  event(event: SpeakerEvent): void;
+  /** The BFD sessions that should run have changed. */
+  bfd(): void;
+  random(): number;
+}
+
+export type BfdState = "down" | "init" | "up" | "admin-down";

@@ -1,0 +1,101 @@
+/** From an UPDATE into the Adj-RIB-In, and through import. */
+
+import type { Family } from "../../../kernel/ip.ts";
+import type { Core } from "./core.ts";
+import { FAMILIES, judgeImport, type Peer, refuseSet } from "./peer.ts";
+import type { AttributeSet } from "./rib/attributes.ts";
+import { Writer } from "./wire/bytes.ts";
+import { CeaseCode, ErrorCode, UNICAST } from "./wire/constants.ts";
+import { BgpError } from "./wire/error.ts";
+import { type PrefixBatch, wordsOf } from "./wire/prefix.ts";
+
+export function withdraw(core: Core, peer: Peer, batch: PrefixBatch): void {
+  const { family, count, words, lengths } = batch;
+  const rib = core.ribs[family];
+  const size = wordsOf(family);
+  for (let i = 0; i < count; i++) {
+    const id = rib.prefixes.find(words, i * size, lengths[i] ?? 0);
+    if (id >= 0 && rib.delete(id, peer.index)) peer.held[family]--;
+  }
+}
+
+/** @throws {BgpError} 6/1 when there are too many */
+export function announce(
+  core: Core,
+  peer: Peer,
+  batch: PrefixBatch,
+  set: AttributeSet,
+  seconds: number,
+): void {
+  const { family, count, words, lengths } = batch;
+  const rib = core.ribs[family];
+  const size = wordsOf(family);
+  const refused = refuseSet(peer, set, core.self) !== undefined;
+  const simple = peer.import.trivial && peer.config.import === undefined;
+  const most = peer.config.maxPrefixes ?? Number.POSITIVE_INFINITY;
+  for (let i = 0; i < count; i++) {
+    const length = lengths[i] ?? 0;
+    const id = rib.prefixId(words, i * size, length);
+    const used = refused
+      ? undefined
+      : simple
+      ? set
+      : judge(core, peer, set, family, words, i * size, length);
+    if (rib.put(id, peer.index, set, used, seconds)) peer.held[family]++;
+    if (used !== undefined && used !== set) core.attributes.drop(used);
+    if (peer.held[family] > most) throw tooMany(family, most);
+  }
+}
+
+/** A changed policy over all that the peer has told. */
+export function reimport(core: Core, peer: Peer): void {
+  for (const family of FAMILIES) {
+    const { prefixes } = core.ribs[family];
+    const size = wordsOf(family);
+    core.ribs[family].reimport(
+      peer.index,
+      (id, set) =>
+        refuseSet(peer, set, core.self) !== undefined ? undefined : judge(
+          core,
+          peer,
+          set,
+          family,
+          prefixes.words,
+          id * size,
+          prefixes.lengths[id] ?? 0,
+        ),
+    );
+  }
+}
+
+function judge(
+  core: Core,
+  peer: Peer,
+  set: AttributeSet,
+  family: Family,
+  words: Uint32Array,
+  at: number,
+  length: number,
+): AttributeSet | undefined {
+  const route = {
+    family,
+    words,
+    at,
+    length,
+    source: peer.origin.source,
+    class: undefined,
+    attributes: set,
+  };
+  const judged = judgeImport(peer, route, set, core.attributes);
+  return typeof judged === "string" ? undefined : judged;
+}
+
+/** RFC 4486 section 4. */
+function tooMany(family: Family, most: number): BgpError {
+  return new BgpError(
+    `The peer has more than ${most} IPv${family} prefixes`,
+    ErrorCode.Cease,
+    CeaseCode.MaximumPrefixes,
+    new Writer().u16(family === 4 ? 1 : 2).u8(UNICAST).u32(most).take(),
+  );
+}

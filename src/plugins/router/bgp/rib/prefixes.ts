@@ -1,0 +1,188 @@
+/** Prefixes of one family as dense numbers, in typed arrays: a garbage collector has nothing to walk. */
+
+import type { Family } from "../../../../kernel/ip.ts";
+import type { PrefixSource } from "../wire/encode.ts";
+import { covers, type Prefix, prefixText, wordsOf } from "../wire/prefix.ts";
+
+/** Open addressing with linear probing; at most half full. Numbers are used again after `remove`. */
+export class PrefixTable implements PrefixSource {
+  readonly family: Family;
+  words: Uint32Array;
+  lengths: Uint8Array;
+  /** Numbers that were given out, those that are free again included. */
+  limit = 0;
+  readonly #size: 1 | 4;
+  readonly #free: number[] = [];
+  /** Number + 1, or 0. */
+  #slots: Int32Array;
+
+  constructor(family: Family, room = 64) {
+    this.family = family;
+    this.#size = wordsOf(family);
+    this.words = new Uint32Array(room * this.#size);
+    this.lengths = new Uint8Array(room);
+    this.#slots = new Int32Array(room * 2);
+  }
+
+  /** Prefixes that are there. */
+  get count(): number {
+    return this.limit - this.#free.length;
+  }
+
+  /** How many numbers fit before arrays grow; other arrays by the same numbers grow along. */
+  get room(): number {
+    return this.lengths.length;
+  }
+
+  /** The number of the prefix whose words are at `at`, or -1. */
+  find(words: ArrayLike<number>, at: number, length: number): number {
+    const mask = this.#slots.length - 1;
+    for (let slot = this.#hash(words, at, length) & mask;; slot = (slot + 1) & mask) {
+      const id = (this.#slots[slot] ?? 0) - 1;
+      if (id < 0 || this.#is(id, words, at, length)) return id;
+    }
+  }
+
+  /** The number of the prefix, a new one if need be. */
+  add(words: ArrayLike<number>, at: number, length: number): number {
+    const mask = this.#slots.length - 1;
+    let slot = this.#hash(words, at, length) & mask;
+    for (;; slot = (slot + 1) & mask) {
+      const id = (this.#slots[slot] ?? 0) - 1;
+      if (id < 0) break;
+      if (this.#is(id, words, at, length)) return id;
+    }
+    const id = this.#free.pop() ?? this.limit++;
+    this.#slots[slot] = id + 1;
+    if (id >= this.lengths.length) this.#grow();
+    this.lengths[id] = length;
+    for (let i = 0; i < this.#size; i++) this.words[id * this.#size + i] = words[at + i] ?? 0;
+    if (this.count * 2 > this.#slots.length) this.#rehash();
+    return id;
+  }
+
+  /** Frees a number. Nothing may refer to it any more. */
+  remove(id: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
+    while (this.#slots[slot] !== id + 1) {
+      if (this.#slots[slot] === 0) return;
+      slot = (slot + 1) & mask;
+    }
+    // Later entries of the same run move up, so that no hole ends a search too early.
+    for (let next = (slot + 1) & mask; this.#slots[next] !== 0; next = (next + 1) & mask) {
+      const other = (this.#slots[next] ?? 0) - 1;
+      const home = this.#hash(this.words, other * this.#size, this.lengths[other] ?? 0) & mask;
+      if (((next - home) & mask) < ((next - slot) & mask)) continue;
+      this.#slots[slot] = other + 1;
+      slot = next;
+    }
+    this.#slots[slot] = 0;
+    this.#free.push(id);
+  }
+
+  text(id: number): string {
+    const at = id * this.#size;
+    return prefixText(
+      this.family,
+      this.words.subarray(at, at + this.#size),
+      this.lengths[id] ?? 0,
+    );
+  }
+
+  /** Whether the prefix of `id` lies within `outer` (of the same family). */
+  within(id: number, outer: Prefix): boolean {
+    return covers(outer, this.words, id * this.#size, this.lengths[id] ?? 0);
+  }
+
+  #is(id: number, words: ArrayLike<number>, at: number, length: number): boolean {
+    if (this.lengths[id] !== length) return false;
+    const mine = id * this.#size;
+    for (let i = 0; i < this.#size; i++) if (this.words[mine + i] !== words[at + i]) return false;
+    return true;
+  }
+
+  #hash(words: ArrayLike<number>, at: number, length: number): number {
+    // MurmurHash3's mixing, by Austin Appleby; prefixes differ in high bits, slots in low ones.
+    let h = length;
+    for (let i = 0; i < this.#size; i++) {
+      h ^= words[at + i] ?? 0;
+      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+      h ^= h >>> 16;
+    }
+    return h >>> 0;
+  }
+
+  #grow(): void {
+    const room = moreRoom(this.lengths.length);
+    const words = new Uint32Array(room * this.#size);
+    words.set(this.words);
+    this.words = words;
+    const lengths = new Uint8Array(room);
+    lengths.set(this.lengths);
+    this.lengths = lengths;
+  }
+
+  #rehash(): void {
+    const old = this.#slots;
+    const slots = new Int32Array(moreRoom(old.length));
+    const mask = slots.length - 1;
+    for (let i = 0; i < old.length; i++) {
+      const entry = old[i] ?? 0;
+      if (entry === 0) continue;
+      const id = entry - 1;
+      let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = entry;
+    }
+    this.#slots = slots;
+  }
+}
+
+/** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */
+export function moreRoom(room: number): number {
+  return room < 262_144 ? room * 4 : room * 2;
+}
+
+/** A set of dense numbers, one bit each. */
+export class BitSet {
+  count = 0;
+  #bits = new Uint32Array(16);
+
+  has(id: number): boolean {
+    return ((this.#bits[id >>> 5] ?? 0) & (1 << (id & 31))) !== 0;
+  }
+
+  /** Whether it was not there before. */
+  add(id: number): boolean {
+    const word = id >>> 5;
+    if (word >= this.#bits.length) {
+      const bits = new Uint32Array(Math.max(this.#bits.length * 2, word + 1));
+      bits.set(this.#bits);
+      this.#bits = bits;
+    }
+    const bit = 1 << (id & 31);
+    const old = this.#bits[word] ?? 0;
+    if ((old & bit) !== 0) return false;
+    this.#bits[word] = old | bit;
+    this.count++;
+    return true;
+  }
+
+  /** Whether it was there. */
+  delete(id: number): boolean {
+    const word = id >>> 5;
+    const bit = 1 << (id & 31);
+    const old = this.#bits[word] ?? 0;
+    if ((old & bit) === 0) return false;
+    this.#bits[word] = old & ~bit;
+    this.count--;
+    return true;
+  }
+
+  clear(): void {
+    this.#bits.fill(0);
+    this.count = 0;
+  }
+}

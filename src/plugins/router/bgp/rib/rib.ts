@@ -1,0 +1,373 @@
+/**
+ * The paths of one family: Adj-RIB-In of all peers (what was received, and what import made of it) and Loc-RIB.
+ *
+ * A path is a row of typed arrays; the paths of a prefix are a list of rows. What changed waits as a number until `decide`.
+ */
+
+import type { Family } from "../../../../kernel/ip.ts";
+import type { AttributeSet, AttributeTable } from "./attributes.ts";
+import { type Candidate, decide, type Origin } from "./decision.ts";
+import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
+
+/** Number of the speaker itself among the peers. */
+export const LOCAL = 0;
+const NONE = -1;
+const STALE = 1;
+
+export class Rib {
+  readonly prefixes: PrefixTable;
+  readonly #attributes: AttributeTable;
+  readonly #origin: (peer: number) => Origin;
+  readonly #most: number;
+  /** By prefix: first row, row of the best path, attribute set of the best path (held). */
+  #first: Int32Array;
+  #best: Int32Array;
+  #bestSet: Uint32Array;
+  #bestPeer: Uint32Array;
+  /** Peers and sets of the paths in use, where there are several. */
+  readonly #several = new Map<
+    number,
+    { readonly rows: readonly number[]; readonly sign: string }
+  >();
+  /** By row. */
+  #next = new Int32Array(64);
+  #prefix = new Int32Array(64);
+  #peer = new Uint32Array(64);
+  #received = new Uint32Array(64);
+  #used = new Uint32Array(64);
+  #flags = new Uint8Array(64);
+  #since = new Uint32Array(64);
+  #rows = 0;
+  readonly #freeRows: number[] = [];
+  readonly #dirty: number[] = [];
+  readonly #isDirty = new BitSet();
+  readonly #forced = new Set<number>();
+  #empty: number[] = [];
+
+  constructor(
+    family: Family,
+    attributes: AttributeTable,
+    origin: (peer: number) => Origin,
+    most: number,
+  ) {
+    this.prefixes = new PrefixTable(family);
+    this.#attributes = attributes;
+    this.#origin = origin;
+    this.#most = most;
+    this.#first = new Int32Array(this.prefixes.room).fill(NONE);
+    this.#best = new Int32Array(this.prefixes.room).fill(NONE);
+    this.#bestSet = new Uint32Array(this.prefixes.room);
+    this.#bestPeer = new Uint32Array(this.prefixes.room);
+  }
+
+  get pathCount(): number {
+    return this.#rows - this.#freeRows.length;
+  }
+
+  /** Whether `decide` has something to do. */
+  get dirty(): boolean {
+    return this.#dirty.length > 0;
+  }
+
+  /** The number of a prefix, a new one if need be. */
+  prefixId(words: ArrayLike<number>, at: number, length: number): number {
+    const id = this.prefixes.add(words, at, length);
+    if (id >= this.#first.length) this.#growPrefixes();
+    return id;
+  }
+
+  /**
+   * A peer's path to a prefix: what it says, and what import made of it (nothing: rejected). The same path again only
+   * confirms it.
+   *
+   * @returns whether the peer had no path to this prefix
+   */
+  put(
+    id: number,
+    peer: number,
+    received: AttributeSet,
+    used: AttributeSet | undefined,
+    seconds: number,
+  ): boolean {
+    const row = this.row(id, peer);
+    const usedId = used?.id ?? 0;
+    if (row !== NONE) {
+      this.#flags[row] = 0;
+      if (this.#received[row] === received.id && this.#used[row] === usedId) return false;
+      this.#hold(row, received.id, usedId);
+      this.#since[row] = seconds;
+      this.touch(id);
+      return false;
+    }
+    const fresh = this.#freeRows.pop() ?? this.#rows++;
+    if (fresh >= this.#next.length) this.#growRows();
+    this.#next[fresh] = this.#first[id] ?? NONE;
+    this.#first[id] = fresh;
+    this.#prefix[fresh] = id;
+    this.#peer[fresh] = peer;
+    this.#received[fresh] = received.id;
+    this.#used[fresh] = usedId;
+    this.#flags[fresh] = 0;
+    this.#since[fresh] = seconds;
+    this.#attributes.hold(received.id);
+    this.#attributes.hold(usedId);
+    this.touch(id);
+    return true;
+  }
+
+  /** Takes a peer's path away. False: it had none. */
+  delete(id: number, peer: number): boolean {
+    let before = NONE;
+    for (let row = this.#first[id] ?? NONE; row !== NONE; row = this.#next[row] ?? NONE) {
+      if (this.#peer[row] === peer) {
+        this.#unlink(id, before, row);
+        return true;
+      }
+      before = row;
+    }
+    return false;
+  }
+
+  #unlink(id: number, before: number, row: number): void {
+    const next = this.#next[row] ?? NONE;
+    if (before === NONE) this.#first[id] = next;
+    else this.#next[before] = next;
+    this.#attributes.release(this.#received[row] ?? 0);
+    this.#attributes.release(this.#used[row] ?? 0);
+    this.#prefix[row] = NONE;
+    this.#freeRows.push(row);
+    this.touch(id);
+  }
+
+  /** Takes away the paths of a peer: all, or those that are stale. One pass over all rows. */
+  clear(peer: number, staleOnly = false): number {
+    let removed = 0;
+    for (let row = 0; row < this.#rows; row++) {
+      const id = this.#prefix[row] ?? NONE;
+      if (id === NONE || this.#peer[row] !== peer) continue;
+      if (staleOnly && ((this.#flags[row] ?? 0) & STALE) === 0) continue;
+      if (this.delete(id, peer)) removed++;
+    }
+    return removed;
+  }
+
+  /** Marks the paths of a peer as stale (RFC 4724, RFC 7313); the next `put` or `clear` decides about them. */
+  markStale(peer: number): number {
+    let marked = 0;
+    for (let row = 0; row < this.#rows; row++) {
+      if (this.#prefix[row] === NONE || this.#peer[row] !== peer) continue;
+      this.#flags[row] = STALE;
+      marked++;
+    }
+    return marked;
+  }
+
+  /** Judges all paths of a peer anew. `judge` returns the set to use, or nothing. */
+  reimport(
+    peer: number,
+    judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
+  ): void {
+    for (let row = 0; row < this.#rows; row++) {
+      const id = this.#prefix[row] ?? NONE;
+      if (id === NONE || this.#peer[row] !== peer) continue;
+      const received = this.#attributes.at(this.#received[row] ?? 0);
+      if (received === undefined) continue;
+      const used = judge(id, received);
+      if (this.#used[row] === (used?.id ?? 0)) continue;
+      this.#hold(row, received.id, used?.id ?? 0);
+      this.touch(id);
+    }
+  }
+
+  /** What import accepted, what is stale, all: of each peer, in one pass. */
+  counts(): Map<number, { received: number; accepted: number; stale: number }> {
+    const counts = new Map<number, { received: number; accepted: number; stale: number }>();
+    for (let row = 0; row < this.#rows; row++) {
+      if (this.#prefix[row] === NONE) continue;
+      const peer = this.#peer[row] ?? 0;
+      let count = counts.get(peer);
+      if (count === undefined) counts.set(peer, count = { received: 0, accepted: 0, stale: 0 });
+      count.received++;
+      if (this.#used[row] !== 0) count.accepted++;
+      if (((this.#flags[row] ?? 0) & STALE) !== 0) count.stale++;
+    }
+    return counts;
+  }
+
+  /** Decides about a prefix again; forced: reports it even where the best path stays as it is. */
+  touch(id: number, forced = false): void {
+    if (this.#isDirty.add(id)) this.#dirty.push(id);
+    if (forced) this.#forced.add(id);
+  }
+
+  /** Decides about all that changed and returns the prefixes whose use changed. */
+  decide(): number[] {
+    const changed: number[] = [];
+    const dirty = this.#dirty;
+    // By index: this runs for each prefix that a peer sends.
+    for (let i = 0; i < dirty.length; i++) {
+      const id = dirty[i] ?? 0;
+      if (this.#decide(id)) changed.push(id);
+      else if (this.#forced.size > 0 && this.#forced.has(id)) changed.push(id);
+      if (this.#first[id] === NONE) this.#empty.push(id);
+    }
+    this.#dirty.length = 0;
+    this.#isDirty.clear();
+    this.#forced.clear();
+    return changed;
+  }
+
+  #decide(id: number): boolean {
+    const first = this.#first[id] ?? NONE;
+    let winner: Candidate | undefined;
+    let winnerRow = NONE;
+    let rows: readonly Candidate[] = [];
+    if (first !== NONE && this.#next[first] === NONE) {
+      if (this.#used[first] !== 0) winnerRow = first;
+    } else if (first !== NONE) {
+      rows = decide(this.candidates(id), this.#most);
+      winner = rows[0];
+      winnerRow = winner?.row ?? NONE;
+    }
+    const set = winnerRow === NONE ? 0 : this.#used[winnerRow] ?? 0;
+    const peer = winnerRow === NONE ? 0 : this.#peer[winnerRow] ?? 0;
+    const had = this.#best[id] !== NONE;
+    let changed = had !== (winnerRow !== NONE) ||
+      (had && (this.#bestSet[id] !== set || this.#bestPeer[id] !== peer));
+    this.#best[id] = winnerRow;
+    if (changed) {
+      this.#attributes.hold(set);
+      this.#attributes.release(this.#bestSet[id] ?? 0);
+      this.#bestSet[id] = set;
+      this.#bestPeer[id] = peer;
+    }
+    if (rows.length > 1) {
+      // The sets' keys, not their numbers: a number may be another set by now.
+      const sign = rows.map((path) => `${this.#peer[path.row]} ${path.set.key}`).join("\n");
+      changed = changed || this.#several.get(id)?.sign !== sign;
+      this.#several.set(id, { rows: rows.map((path) => path.row), sign });
+    } else if (this.#several.delete(id)) changed = true;
+    return changed;
+  }
+
+  /** All paths of a prefix that import accepted. */
+  candidates(id: number): Candidate[] {
+    const candidates: Candidate[] = [];
+    for (const row of this.rows(id)) {
+      const set = this.#attributes.at(this.#used[row] ?? 0);
+      if (set !== undefined) candidates.push({ row, set, origin: this.#origin(this.peerOf(row)) });
+    }
+    return candidates;
+  }
+
+  /** Frees the prefixes that have no path. Nobody may refer to their numbers any more. */
+  sweep(): void {
+    for (const id of this.#empty) {
+      if (this.#first[id] !== NONE || this.#isDirty.has(id) || this.prefixes.lengths[id] === FREE) {
+        continue;
+      }
+      this.prefixes.remove(id);
+      this.prefixes.lengths[id] = FREE;
+    }
+    this.#empty = [];
+  }
+
+  /** Whether `sweep` would do something. */
+  get sweepable(): boolean {
+    return this.#empty.length > 0;
+  }
+
+  /** Row of a peer's path, or -1. */
+  row(id: number, peer: number): number {
+    let row = this.#first[id] ?? NONE;
+    while (row !== NONE && this.#peer[row] !== peer) row = this.#next[row] ?? NONE;
+    return row;
+  }
+
+  rows(id: number): number[] {
+    const rows: number[] = [];
+    for (let row = this.#first[id] ?? NONE; row !== NONE; row = this.#next[row] ?? NONE) {
+      rows.push(row);
+    }
+    return rows;
+  }
+
+  /** Every row in use. */
+  *allRows(): Generator<number, void, undefined> {
+    for (let row = 0; row < this.#rows; row++) if (this.#prefix[row] !== NONE) yield row;
+  }
+
+  /** Row of the best path, or -1. */
+  best(id: number): number {
+    return this.#best[id] ?? NONE;
+  }
+
+  /** The paths in use, best first. */
+  inUse(id: number): readonly number[] {
+    const best = this.best(id);
+    return this.#several.get(id)?.rows ?? (best === NONE ? [] : [best]);
+  }
+
+  prefixOf(row: number): number {
+    return this.#prefix[row] ?? NONE;
+  }
+
+  peerOf(row: number): number {
+    return this.#peer[row] ?? 0;
+  }
+
+  receivedOf(row: number): AttributeSet | undefined {
+    return this.#attributes.at(this.#received[row] ?? 0);
+  }
+
+  usedOf(row: number): AttributeSet | undefined {
+    return this.#attributes.at(this.#used[row] ?? 0);
+  }
+
+  isStale(row: number): boolean {
+    return ((this.#flags[row] ?? 0) & STALE) !== 0;
+  }
+
+  /** Seconds of the clock. */
+  sinceOf(row: number): number {
+    return this.#since[row] ?? 0;
+  }
+
+  #hold(row: number, received: number, used: number): void {
+    const old = this.#received[row] ?? 0;
+    const oldUsed = this.#used[row] ?? 0;
+    this.#attributes.hold(received);
+    this.#attributes.hold(used);
+    this.#attributes.release(old);
+    this.#attributes.release(oldUsed);
+    this.#received[row] = received;
+    this.#used[row] = used;
+  }
+
+  #growPrefixes(): void {
+    const room = this.prefixes.room;
+    this.#first = grown(this.#first, new Int32Array(room).fill(NONE));
+    this.#best = grown(this.#best, new Int32Array(room).fill(NONE));
+    this.#bestSet = grown(this.#bestSet, new Uint32Array(room));
+    this.#bestPeer = grown(this.#bestPeer, new Uint32Array(room));
+  }
+
+  #growRows(): void {
+    const room = moreRoom(this.#next.length);
+    this.#next = grown(this.#next, new Int32Array(room));
+    this.#prefix = grown(this.#prefix, new Int32Array(room));
+    this.#peer = grown(this.#peer, new Uint32Array(room));
+    this.#received = grown(this.#received, new Uint32Array(room));
+    this.#used = grown(this.#used, new Uint32Array(room));
+    this.#flags = grown(this.#flags, new Uint8Array(room));
+    this.#since = grown(this.#since, new Uint32Array(room));
+  }
+}
+
+/** A length that no prefix has: the number is free. */
+const FREE = 255;
+
+function grown<T extends Int32Array | Uint32Array | Uint8Array>(old: T, larger: T): T {
+  larger.set(old);
+  return larger;
+}

@@ -1,0 +1,365 @@
+/** The router: pod networking and BGP. Pure functions beside this file say what; this file says when. */
+
+import { readFileSync, statSync } from "node:fs";
+import type { Family } from "../../kernel/ip.ts";
+import type {
+  EndpointSlice,
+  Input,
+  Plugin,
+  PluginContext,
+  Route,
+  Service,
+} from "../../kernel/plugin.ts";
+import {
+  type AdvertisingContext,
+  type ServiceAdvertisement,
+  serviceAdvertisement,
+} from "./advertising.ts";
+import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } from "./answers.ts";
+import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
+import { globalPeers } from "./external-peers.ts";
+import { derive, settable } from "./inputs.ts";
+import { routerMetrics } from "./metrics.ts";
+import {
+  clusterSets,
+  CNI_CONF,
+  networkingFacts,
+  networkingItems,
+  nodeMembers,
+} from "./networking.ts";
+import { bestAddress, nodeAddresses } from "./node.ts";
+import { parseOptions, type RouterOptions } from "./options.ts";
+import { type Peering, planPeering } from "./peering.ts";
+import { ribInput, settledInput } from "./rib-input.ts";
+import { routeItems, routingContext } from "./routes.ts";
+import { localRoutes, peerConfigs, speakerOptions } from "./speaker-config.ts";
+import { speakerControl } from "./speaker-control.ts";
+import { vipSet } from "./vip-set.ts";
+
+/** The index of slices by the Service that they belong to, "namespace/name". */
+const BY_SERVICE = "router service";
+/** Milliseconds between looks at the file of passwords. */
+const FILE_MS = 10_000;
+
+/** @param create makes the speaker; for tests */
+export function routerPlugin(
+  create: (options: SpeakerOptions) => Speaker = createSpeaker,
+): Plugin<RouterOptions> {
+  return { ...ROUTER, setup: (context) => setup(context, create) };
+}
+
+const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
+  name: "router",
+  api: 1,
+  watches: [{ kind: "nodes" }, { kind: "services" }, { kind: "endpointslices" }],
+  tables: [
+    "fouPorts",
+    "links",
+    "bridges",
+    "sysctls",
+    "routes",
+    "rules",
+    "ipsets",
+    "ipsetMembers",
+    "chains",
+    "jumps",
+    "cniConfs",
+  ],
+  parse: parseOptions,
+};
+
+export default routerPlugin();
+
+function setup(
+  context: PluginContext<RouterOptions>,
+  create: (options: SpeakerOptions) => Speaker,
+): void {
+  const { background, hold, host, input, log, node: self, options, reconcile, stores, tables } =
+    context;
+  const { endpointslices, nodes, services } = stores;
+  endpointslices.addIndex(BY_SERVICE, sliceKeys);
+  const nodesChanged = input(nodes, ({ metadata }) => [metadata.name]);
+
+  // Pod networking.
+  const facts = derive(
+    "node network",
+    [nodesChanged, host],
+    () => networkingFacts(self, [...nodes.values()], host.values(), options),
+  );
+  const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
+  const needsSets = options.enablePodEgress || options.enableOverlay;
+  reconcile({
+    name: "pod network",
+    inputs: [facts],
+    units: () => [""],
+    desired(_unit, { want, report }) {
+      for (const problem of facts.value.problems) report(problem);
+      const items = networkingItems(facts.value, options, cniPath);
+      for (const item of items.bridges) want(tables.bridges, item);
+      for (const item of items.cniConfs) want(tables.cniConfs, item);
+      for (const item of items.sysctls) want(tables.sysctls, item);
+      for (const item of items.rules) want(tables.rules, item);
+      for (const item of items.fouPorts) want(tables.fouPorts, item);
+      for (const item of needsSets ? clusterSets(facts.value.families) : []) {
+        want(tables.ipsets, item);
+      }
+      for (const item of items.chains) want(tables.chains, item);
+      for (const item of items.jumps) want(tables.jumps, item);
+    },
+  });
+  const families = derive("families", [facts], () => facts.value.families);
+  reconcile({
+    name: "node",
+    inputs: [nodesChanged, families],
+    *units() {
+      for (const { metadata } of nodes.values()) yield metadata.name;
+    },
+    desired(name, { want }) {
+      const node = nodes.get(name);
+      if (node === undefined || !needsSets) return;
+      for (const item of nodeMembers(node, families.value)) want(tables.ipsetMembers, item);
+    },
+  });
+
+  // Routes that were learned.
+  const rib = ribInput();
+  const routing = derive(
+    "ways to nodes",
+    [nodesChanged, host],
+    () => routingContext(self, [...nodes.values()], host.values(), options),
+    (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }),
+  );
+  reconcile({
+    name: "route",
+    inputs: [rib, routing],
+    units: () => rib.prefixes(),
+    desired(prefix, { want, report }) {
+      const learned = rib.learned(prefix);
+      if (learned === undefined) return;
+      const items = routeItems(learned, routing.value);
+      for (const problem of items.problems) report(`Route to "${prefix}": ${problem}`);
+      for (const item of items.links) want(tables.links, item);
+      for (const item of items.routes) want(tables.routes, item);
+    },
+  });
+  // What an earlier life left stays until the peers have told theirs.
+  const settled = { 4: settledInput(4), 6: settledInput(6) };
+  for (const family of [4, 6] as const) {
+    hold(tables.routes, settled[family], (route: Route) => route.family === family);
+    hold(tables.links, settled[family]);
+  }
+
+  // Peering.
+  // The flag goes before the file.
+  const passwordFile = options.peerRouterPasswords.length > 0
+    ? ""
+    : options.peerRouterPasswordsFile;
+  const passwords = settable("passwords of peers", readPasswords(passwordFile));
+  let found: Peering["externalPeers"] | undefined;
+  const peering = derive(
+    "BGP peers",
+    [nodesChanged, passwords],
+    () => {
+      const planned = planPeering({
+        self,
+        nodes: [...nodes.values()],
+        options,
+        globalPeers: withFileProblem(
+          globalPeers(options, passwords.value.text),
+          passwords.value.problem,
+        ),
+        ...(found === undefined ? {} : { previous: found }),
+      });
+      found = planned.externalPeers;
+      return planned;
+    },
+    textOfPeering,
+  );
+  const speakerProblems = settable<readonly string[]>("problems of BGP", []);
+  reconcile({
+    name: "bgp",
+    inputs: [peering, speakerProblems],
+    units: () => [""],
+    desired(_unit, { report }) {
+      for (const problem of peering.value.problems) report(problem);
+      for (const problem of speakerProblems.value) report(problem);
+    },
+  });
+
+  // Advertising.
+  const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
+    const own = nodes.get(self);
+    return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
+  });
+  const servicesChanged = input(services, (service) => [serviceKey(service)]);
+  const slicesChanged = input(endpointslices, sliceKeys);
+  const announced = (unit: string) => {
+    const service = services.get(unit);
+    return service === undefined
+      ? undefined
+      : serviceAdvertisement(service, endpointslices.by(BY_SERVICE, unit), advertising.value);
+  };
+  const vips = vipSet(
+    [servicesChanged, slicesChanged, advertising],
+    function* () {
+      for (const service of services.values()) yield serviceKey(service);
+    },
+    announced,
+    () => apply(),
+  );
+  reconcile({
+    name: "service",
+    inputs: [servicesChanged, slicesChanged, advertising],
+    *units() {
+      for (const service of services.values()) yield serviceKey(service);
+    },
+    desired(unit, { report }) {
+      for (const problem of announced(unit)?.problems ?? []) report(problem);
+    },
+  });
+
+  // The speaker.
+  const metrics = routerMetrics(context.metrics, {
+    speaker: () => control.speaker,
+    vips,
+    podCidrs: () => facts.value.podCidrs.length,
+    learned: () => [...rib.prefixes()].length,
+  });
+  const control = speakerControl({
+    create,
+    log: log.child({ part: "bgp" }),
+    survived: async (): Promise<readonly Family[]> =>
+      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start.
+      (await context.owned(tables.sysctls)).length > 0 ? families.value : [],
+    onBest(changes) {
+      metrics.received(changes.length);
+      rib.take(changes);
+    },
+    onGone: () => rib.clear(),
+    onSettled: (family, value) => settled[family].set(value),
+    onEvent({ level, peer, message, fields }) {
+      log[level](message, { ...(peer === undefined ? {} : { peer }), ...fields });
+    },
+    onProblems: (problems) => speakerProblems.set(problems),
+  });
+  const answering: Answering = {
+    speaker: () => control.speaker,
+    plan: () => peering.value.plan,
+    problems: () => [...peering.value.problems, ...speakerProblems.value],
+    inLinux(prefix) {
+      const learned = rib.learned(prefix);
+      return learned === undefined ? undefined : routeItems(learned, routing.value);
+    },
+    vip: (address) => vipTexts(address, services.values(), announced),
+    now: Date.now,
+  };
+  context.answer("global", () => globalAnswer(answering));
+  context.answer("neighbors", (query) => neighborsAnswer(answering, query));
+  context.answer("rib", (query) => ribAnswer(answering, query));
+  context.answer("why", (query) => whyAnswer(answering, query));
+  const sources: readonly Input[] = [peering, facts, advertising, servicesChanged, slicesChanged];
+  let running = false;
+  /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
+  const apply = (): void => {
+    if (!running || !sources.every(({ synced }) => synced)) return;
+    const { plan } = peering.value;
+    if (plan === undefined) {
+      control.want(undefined);
+      settled[4].set(true);
+      settled[6].set(true);
+      return;
+    }
+    const own = nodes.get(self);
+    const addresses = own === undefined ? { all: [] } : nodeAddresses(own);
+    const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
+    const announcedVips = vips.addresses();
+    control.want({
+      options: speakerOptions(plan, self),
+      peers: peerConfigs(plan, {
+        vips: announcedVips,
+        advertisePodCidr: options.advertisePodCidr,
+      }),
+      routes: localRoutes(facts.value.podCidrs, announcedVips, {
+        ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
+        ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
+      }),
+    });
+  };
+  for (const source of sources) source.subscribe(apply);
+  background(() => {
+    running = true;
+    apply();
+    const timer = setInterval(
+      () => passwords.set(readPasswords(passwordFile)),
+      FILE_MS,
+    );
+    timer.unref();
+    return async () => {
+      running = false;
+      clearInterval(timer);
+      await control.stop(options.bgpGracefulRestart);
+    };
+  });
+}
+
+/** What each Service that has an address says of announcing it. */
+function vipTexts(
+  address: string,
+  services: Iterable<Service>,
+  announced: (unit: string) => ServiceAdvertisement | undefined,
+): readonly string[] {
+  const texts: string[] = [];
+  for (const service of services) {
+    const unit = serviceKey(service);
+    const found = announced(unit);
+    if (found?.advertise.some((vip) => vip.address === address) === true) {
+      texts.push(`Service "${unit}" has it announced`);
+    }
+    const reason = found?.withheld.find((each) => each.address === address)?.reason;
+    if (reason !== undefined) texts.push(`Service "${unit}" does not have it announced: ${reason}`);
+  }
+  return texts;
+}
+
+function serviceKey({ metadata }: Service): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}
+
+function sliceKeys({ metadata, service }: EndpointSlice): readonly string[] {
+  return service === undefined ? [] : [`${metadata.namespace}/${service}`];
+}
+
+/** With the keys as text, which JSON would write as numbered fields. */
+function textOfPeering({ plan, problems }: Peering): string {
+  const peers = plan?.peers.map((peer) => ({
+    ...peer,
+    key: peer.key === undefined ? "" : Buffer.from(peer.key).toString("base64"),
+  }));
+  return JSON.stringify({ ...plan, peers, problems });
+}
+
+interface PasswordFile {
+  readonly text?: string;
+  readonly problem?: string;
+}
+
+function readPasswords(path: string): PasswordFile {
+  if (path === "") return {};
+  try {
+    if (!statSync(path).isFile()) return { problem: `"${path}" is no file` };
+    return { text: readFileSync(path, "utf8") };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return { problem: `Cannot read "${path}" of --peer-router-passwords-file: ${code ?? "EIO"}` };
+  }
+}
+
+/** Without the passwords that were meant there is no peer: none is better than one that anybody may be. */
+function withFileProblem(
+  peers: ReturnType<typeof globalPeers>,
+  problem: string | undefined,
+): ReturnType<typeof globalPeers> {
+  return problem === undefined
+    ? peers
+    : { peers: [], problems: [...peers.problems, problem], unreadable: true };
+}

@@ -1,0 +1,268 @@
+/** What pods need of this node whatever routes there are: bridge, sets, packet rules, sysctls, policy rules. */
+
+import { type Family, ipFamily } from "../../kernel/ip.ts";
+import type {
+  Bridge,
+  Chain,
+  CniConf,
+  FouPort,
+  HostAddress,
+  IpSet,
+  IpSetMember,
+  Jump,
+  Node,
+  Rule,
+  Sysctl,
+} from "../../kernel/plugin.ts";
+import { nodeAddresses, nodeFamilies, ofFamily, podCidrs } from "./node.ts";
+import type { RouterOptions } from "./options.ts";
+import { fouPorts, TUNNEL_TABLE } from "./tunnels.ts";
+
+export const POD_BRIDGE = "kube-bridge";
+export const FORWARD_CHAIN = "KUBE-ROUTER-RT-FORWARD";
+export const EGRESS_CHAIN = "KUBE-ROUTER-RT-EGRESS";
+
+/**
+ * Priority of the rules that send what pods send to table 77: before the main table (32766), behind those of direct server
+ * return (32764), whose answers must not be drawn into a tunnel.
+ */
+const POD_RULE_PRIORITY = 32765;
+
+/** The default of kube-router's environment variable KUBE_ROUTER_CNI_CONF_FILE. */
+export const CNI_CONF = "/etc/cni/net.d/10-kuberouter.conf";
+
+/** What this node's networking depends on. */
+export interface NetworkingFacts {
+  readonly families: readonly Family[];
+  /** Pod CIDRs of this node, canonical. */
+  readonly podCidrs: readonly string[];
+  /** The link that carries the node's primary address; absent: none does. */
+  readonly link?: string;
+  /** Its MTU, where `--auto-mtu` and it is known. */
+  readonly mtu?: number;
+  readonly problems: readonly string[];
+}
+
+/** Gathers the facts. */
+export function networkingFacts(
+  self: string,
+  nodes: readonly Node[],
+  host: readonly HostAddress[],
+  options: Pick<RouterOptions, "enableIpv4" | "enableIpv6" | "autoMtu">,
+): NetworkingFacts {
+  const node = nodes.find(({ metadata }) => metadata.name === self);
+  if (node === undefined) {
+    return { families: [], podCidrs: [], problems: [`There is no Node "${self}"`] };
+  }
+  const addresses = nodeAddresses(node);
+  const families = nodeFamilies(addresses, options);
+  const own = podCidrs(node);
+  const problems = [...own.problems];
+  if (own.cidrs.length === 0) {
+    problems.push(
+      `Node "${self}" has no pod CIDR in spec.podCIDRs, nor in its annotation kube-router.io/pod-cidrs; its pods ` +
+        "cannot be reached from other nodes",
+    );
+  }
+  const uplink = host.find(({ address }) => address === addresses.primary);
+  if (addresses.primary !== undefined && uplink === undefined) {
+    problems.push(
+      `No link of this host has the address "${addresses.primary}" of Node "${self}"; set status.addresses right`,
+    );
+  }
+  return {
+    families,
+    podCidrs: own.cidrs.filter((cidr) =>
+      families.includes(ofFamily([cidr], 4).length === 1 ? 4 : 6)
+    ),
+    ...(uplink === undefined ? {} : { link: uplink.link }),
+    ...(options.autoMtu && uplink?.mtu !== undefined ? { mtu: uplink.mtu } : {}),
+    problems,
+  };
+}
+
+export interface NetworkingItems {
+  readonly bridges: readonly Bridge[];
+  readonly cniConfs: readonly CniConf[];
+  readonly sysctls: readonly Sysctl[];
+  readonly rules: readonly Rule[];
+  readonly fouPorts: readonly FouPort[];
+  readonly chains: readonly Chain[];
+  readonly jumps: readonly Jump[];
+}
+
+/** All of this node but the sets, which depend on all nodes. */
+export function networkingItems(
+  facts: NetworkingFacts,
+  options: Pick<
+    RouterOptions,
+    | "enableCni"
+    | "enableIpv6"
+    | "enableOverlay"
+    | "overlayEncap"
+    | "overlayEncapPort"
+    | "enablePodEgress"
+  >,
+  cniPath: string,
+): NetworkingItems {
+  const { families, mtu } = facts;
+  const withMtu = mtu === undefined ? {} : { mtu };
+  const overlay = options.enableOverlay;
+  return {
+    bridges: [{ name: POD_BRIDGE, ...withMtu }],
+    cniConfs: options.enableCni && facts.podCidrs.length > 0
+      ? [{ path: cniPath, podCidrs: byFamily(facts.podCidrs), ...withMtu }]
+      : [],
+    sysctls: sysctls(families, options.enableIpv6),
+    rules: overlay ? podRules(facts.podCidrs) : [],
+    fouPorts: overlay && options.overlayEncap === "fou"
+      ? fouPorts(families, options.overlayEncapPort)
+      : [],
+    chains: families.flatMap((family) => [
+      forwardChain(family, facts.link),
+      ...(options.enablePodEgress ? [egressChain(family)] : []),
+    ]),
+    jumps: families.flatMap((family) => [
+      forwardJump(family),
+      ...(options.enablePodEgress ? [egressJump(family)] : []),
+    ]),
+  };
+}
+
+function byFamily(cidrs: readonly string[]): readonly string[] {
+  return [...ofFamily(cidrs, 4), ...ofFamily(cidrs, 6)];
+}
+
+/**
+ * Sysctls that pod networking needs. kube-router leaves forwarding to the CNI plugin; without it nothing of this works, and
+ * an agent that says it is ready must not depend on whether a pod was started before.
+ */
+function sysctls(families: readonly Family[], enableIpv6: boolean): readonly Sysctl[] {
+  return [
+    ...(enableIpv6 ? [{ path: "net/ipv6/conf/all/disable_ipv6", value: "0" }] : []),
+    ...(families.includes(4)
+      ? [
+        { path: "net/ipv4/ip_forward", value: "1" },
+        { path: "net/bridge/bridge-nf-call-iptables", value: "1" },
+      ]
+      : []),
+    ...(families.includes(6)
+      ? [
+        { path: "net/ipv6/conf/all/forwarding", value: "1" },
+        { path: "net/bridge/bridge-nf-call-ip6tables", value: "1" },
+      ]
+      : []),
+  ];
+}
+
+/** What pods send to the addresses of other nodes goes by the tunnels too, so that it keeps their source. */
+function podRules(cidrs: readonly string[]): readonly Rule[] {
+  return cidrs.map((from) => ({
+    family: from.includes(":") ? 6 : 4,
+    priority: POD_RULE_PRIORITY,
+    from,
+    table: TUNNEL_TABLE,
+  }));
+}
+
+function forwardChain(family: Family, link: string | undefined): Chain {
+  const accept = { kind: "accept" } as const;
+  return {
+    family,
+    table: "filter",
+    name: FORWARD_CHAIN,
+    rules: [
+      {
+        matches: [{ kind: "input", link: POD_BRIDGE }],
+        target: accept,
+        comment: "allow outbound traffic from pods",
+      },
+      {
+        matches: [{ kind: "output", link: POD_BRIDGE }],
+        target: accept,
+        comment: "allow inbound traffic to pods",
+      },
+      ...(link === undefined ? [] : [{
+        matches: [{ kind: "output", link } as const],
+        target: accept,
+        comment:
+          "allow outbound node port traffic on node interface with which node ip is associated",
+      }]),
+    ],
+  };
+}
+
+/** Before the rules of others, some of which drop all that they do not know; behind the firewall's policies. */
+function forwardJump(family: Family): Jump {
+  return {
+    family,
+    table: "filter",
+    from: "FORWARD",
+    to: FORWARD_CHAIN,
+    matches: [],
+    comment: "pod networking",
+    first: true,
+  };
+}
+
+/** Names of the sets are kube-router's; those of IPv6 begin with "inet6:". */
+export function setName(name: "pod-subnets" | "node-ips", family: Family): string {
+  return `${family === 6 ? "inet6:" : ""}kube-router-${name}`;
+}
+
+function egressChain(family: Family): Chain {
+  const pods = setName("pod-subnets", family);
+  return {
+    family,
+    table: "nat",
+    name: EGRESS_CHAIN,
+    rules: [{
+      matches: [
+        { kind: "set", set: pods, directions: ["src"] },
+        { kind: "set", set: pods, directions: ["dst"], negate: true },
+        { kind: "set", set: setName("node-ips", family), directions: ["dst"], negate: true },
+      ],
+      target: { kind: "masquerade", fullyRandom: true },
+      comment: "pods leave the cluster with the node's address",
+    }],
+  };
+}
+
+function egressJump(family: Family): Jump {
+  return {
+    family,
+    table: "nat",
+    from: "POSTROUTING",
+    to: EGRESS_CHAIN,
+    matches: [],
+    comment: "pod egress",
+  };
+}
+
+export interface SetItems {
+  readonly sets: readonly IpSet[];
+  readonly members: readonly IpSetMember[];
+}
+
+/** The two sets of a family that this node speaks, empty. */
+export function clusterSets(families: readonly Family[]): readonly IpSet[] {
+  return families.flatMap((family): readonly IpSet[] => [
+    { name: setName("pod-subnets", family), type: "hash:net", family, timeout: 0 },
+    { name: setName("node-ips", family), type: "hash:ip", family, timeout: 0 },
+  ]);
+}
+
+/** Members for one node. One without pod CIDRs is none of the cluster's network, as in kube-router. */
+export function nodeMembers(node: Node, families: readonly Family[]): readonly IpSetMember[] {
+  const { cidrs } = podCidrs(node);
+  if (cidrs.length === 0) return [];
+  return families.flatMap((family) => [
+    ...ofFamily(cidrs, family).map((cidr) => ({
+      set: setName("pod-subnets", family),
+      // As Linux lists it: a network of one address is that address.
+      entry: cidr.replace(family === 4 ? /\/32$/ : /\/128$/, ""),
+    })),
+    ...nodeAddresses(node).all.filter((address) => ipFamily(address) === family)
+      .map((entry) => ({ set: setName("node-ips", family), entry })),
+  ]);
+}

@@ -1,0 +1,184 @@
+/** From plans to what the speaker takes: pure, so that equal plans give equal configurations and no session is touched. */
+
+import { hostCidr, parseCidr } from "../../kernel/ip.ts";
+import type {
+  LocalRoute,
+  Modification,
+  PeerConfig,
+  Policy,
+  PrefixMatch,
+  SpeakerOptions,
+  Statement,
+} from "./bgp/mod.ts";
+import type { ExternalAttributes, PeeringPlan, PeerPlan } from "./peering.ts";
+
+/** Classes of our own routes, which policies match by. */
+export const POD_CLASS = "pod";
+export const VIP_CLASS = "vip";
+
+/** How many next hops a learned route may have side by side. */
+const MULTIPATH = 16;
+
+/** What makes another speaker of it when it changes. */
+export function speakerOptions(plan: PeeringPlan, hostname: string): SpeakerOptions {
+  const { gracefulRestart } = plan;
+  return {
+    asn: plan.asn,
+    routerId: plan.routerId,
+    listen: plan.listen.addresses.map((address) => ({ address, port: plan.listen.port })),
+    ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
+    multipath: MULTIPATH,
+    ...(gracefulRestart === undefined ? {} : {
+      gracefulRestart: {
+        restartSeconds: gracefulRestart.restartTime,
+        deferralSeconds: gracefulRestart.deferralTime,
+      },
+    }),
+    hostname,
+  };
+}
+
+/** Which of our own routes are there to be refused from others, and what is announced to whom. */
+export interface PolicyInput {
+  /** Own VIPs that are announced, canonical addresses. */
+  readonly vips: readonly string[];
+  /** `--advertise-pod-cidr`: to routers outside. Nodes always get them. */
+  readonly advertisePodCidr: boolean;
+}
+
+export function peerConfigs(plan: PeeringPlan, input: PolicyInput): readonly PeerConfig[] {
+  // One object for all peers: with thousands of VIPs a copy for each would cost more than all the rest.
+  const importPolicy = importOf(plan, input);
+  const internal = exportToNodes(plan);
+  const external = exportOutside(plan, input);
+  return plan.peers.map((peer) =>
+    peerConfig(plan, peer, importPolicy, peer.kind === "internal" ? internal : external)
+  );
+}
+
+function peerConfig(
+  { holdTime }: PeeringPlan,
+  peer: PeerPlan,
+  importPolicy: Policy,
+  exportPolicy: Policy,
+): PeerConfig {
+  const { key, multihop, bfd } = peer;
+  return {
+    address: peer.address,
+    port: peer.port,
+    asn: peer.asn,
+    localAddress: peer.local,
+    families: peer.families,
+    ...(key === undefined ? {} : { password: key }),
+    holdSeconds: holdTime,
+    ...(multihop === undefined ? {} : { multihop }),
+    ...(peer.reflectorClient ? { routeReflectorClient: true } : {}),
+    import: importPolicy,
+    export: exportPolicy,
+    ...(bfd === undefined ? {} : {
+      bfd: {
+        port: bfd.port,
+        detectMultiplier: bfd.detectionMultiplier,
+        // Milliseconds here, microseconds on the wire (RFC 5880 section 4.1).
+        desiredMinTx: bfd.desiredMinTx * 1000,
+        requiredMinRx: bfd.requiredMinRx * 1000,
+      },
+    }),
+  };
+}
+
+/** Takes everything but what would break this node: its own VIPs, default routes, and what an annotation names. */
+function importOf({ importReject }: PeeringPlan, { vips }: PolicyInput): Policy {
+  const statements: Statement[] = [];
+  const reject = (name: string, prefixes: readonly PrefixMatch[]): void => {
+    if (prefixes.length > 0) statements.push({ name, match: { prefixes }, action: "reject" });
+  };
+  reject("own VIPs", vips.flatMap((vip) => ({ prefix: hostCidr(vip)?.text ?? vip })));
+  reject("default routes", [{ prefix: "0.0.0.0/0" }, { prefix: "::/0" }]);
+  reject(
+    "kube-router.io/node.bgp.customimportreject",
+    importReject.flatMap((text): readonly PrefixMatch[] => {
+      const cidr = parseCidr(text);
+      return cidr === undefined
+        ? []
+        : [{ prefix: text, min: cidr.prefix, max: cidr.family === 4 ? 32 : 128 }];
+    }),
+  );
+  return { statements, default: "accept" };
+}
+
+/** A reflector passes on what it learned; nobody else does, so that no node draws transit traffic. */
+function reflected(plan: PeeringPlan, set: Modification | undefined): readonly Statement[] {
+  return plan.isReflector
+    ? [{
+      name: "reflected",
+      match: { source: ["ibgp", "ebgp"] },
+      action: "accept",
+      ...(set === undefined ? {} : { set }),
+    }]
+    : [];
+}
+
+/** To nodes: own pod CIDRs as they are. VIPs never: every node has its own. */
+function exportToNodes(plan: PeeringPlan): Policy {
+  return {
+    statements: [
+      { name: "own pod CIDRs", match: { classes: [POD_CLASS] }, action: "accept" },
+      ...reflected(plan, undefined),
+    ],
+    default: "reject",
+  };
+}
+
+/** To routers outside: VIPs, and pod CIDRs where a flag says so, with this node's attributes. */
+function exportOutside(plan: PeeringPlan, { advertisePodCidr }: PolicyInput): Policy {
+  const set = modification(plan.external);
+  const accept = (name: string, className: string): Statement => ({
+    name,
+    match: { classes: [className] },
+    action: "accept",
+    ...(set === undefined ? {} : { set }),
+  });
+  return {
+    statements: [
+      accept("own VIPs", VIP_CLASS),
+      ...(advertisePodCidr ? [accept("own pod CIDRs (--advertise-pod-cidr)", POD_CLASS)] : []),
+      ...reflected(plan, set),
+    ],
+    default: "reject",
+  };
+}
+
+function modification(
+  { prepend, communities, nextHopSelf }: ExternalAttributes,
+): Modification | undefined {
+  const set: Modification = {
+    ...(prepend === undefined ? {} : { prepend: { asn: prepend.asn, count: prepend.times } }),
+    ...(communities.length === 0 ? {} : { communities: communities.map(communityText) }),
+    ...(nextHopSelf ? { nextHop: "self" } : {}),
+  };
+  return Object.keys(set).length === 0 ? undefined : set;
+}
+
+function communityText(community: number): string {
+  return `${Math.floor(community / 0x1_0000)}:${community % 0x1_0000}`;
+}
+
+/** Our own routes: pod CIDRs and VIPs, by the node's address of their family. One without such an address is left out. */
+export function localRoutes(
+  podCidrs: readonly string[],
+  vips: readonly string[],
+  nextHops: { readonly 4?: string; readonly 6?: string },
+): readonly LocalRoute[] {
+  const route = (prefix: string | undefined, className: string): readonly LocalRoute[] => {
+    const family = prefix === undefined ? undefined : parseCidr(prefix)?.family;
+    const nextHop = family === undefined ? undefined : nextHops[family];
+    return prefix === undefined || nextHop === undefined
+      ? []
+      : [{ prefix, nextHop, class: className, origin: "igp" }];
+  };
+  return [
+    ...podCidrs.flatMap((cidr) => route(cidr, POD_CLASS)),
+    ...vips.flatMap((vip) => route(hostCidr(vip)?.text, VIP_CLASS)),
+  ];
+}

@@ -1,0 +1,135 @@
+/**
+ * Mutated messages against the decoders and against a whole speaker. `FUZZ=1000000` for a long run; a failure names its seed.
+ */
+import { describe, expect, test } from "bun:test";
+import { AttributeTable } from "../../../../../src/plugins/router/bgp/rib/attributes.ts";
+import { BgpError } from "../../../../../src/plugins/router/bgp/wire/error.ts";
+import { Framer } from "../../../../../src/plugins/router/bgp/wire/framer.ts";
+import { decodeNotification } from "../../../../../src/plugins/router/bgp/wire/messages.ts";
+import { decodeOpen } from "../../../../../src/plugins/router/bgp/wire/open.ts";
+import { UpdateDecoder } from "../../../../../src/plugins/router/bgp/wire/update.ts";
+import { mesh, Network, type Node, peer, prefixes, state } from "../../../../support/bgp.ts";
+import { type Random, random } from "../../../../support/random.ts";
+
+const ROUNDS = Number(process.env["FUZZ"] ?? 30_000);
+
+/** Messages that two speakers sent each other, with all that they know to say. */
+const corpus: readonly Uint8Array[] = (() => {
+  const network = new Network();
+  const [a, b] = mesh(network, [65001, 4_200_000_002], {
+    gracefulRestart: { restartSeconds: 9, deferralSeconds: 9 },
+    hostname: "node",
+  }, { families: [4, 6], nextHop: { 6: "fd00::1" } }) as [Node, Node];
+  for (const node of [a, b]) {
+    node.core.setLocalRoutes([
+      ...Array.from({ length: 20 }, (_, i) => ({ prefix: `10.${i}.0.0/${9 + i}`, med: i & 3 })),
+      ...Array.from({ length: 20 }, (_, i) => ({
+        prefix: `fd00:${i + 1}::/${32 + i}`,
+        communities: ["1:2", "65000:1"],
+        largeCommunities: ["1:2:3"],
+      })),
+    ], network.now);
+  }
+  network.run(10_000);
+  a.core.setLocalRoutes([], network.now);
+  a.core.reset("10.0.0.2", true, undefined, network.now);
+  network.run(1000);
+  a.core.stop(false, "bye", network.now);
+  network.run(1000);
+  return network.wire.flatMap(({ bytes }) =>
+    [...new Framer().feed(bytes)].map(({ bytes, start, end }) => bytes.slice(start - 19, end))
+  );
+})();
+
+/** A few octets changed, cut, doubled or moved; the length in the header made right, most times. */
+function mutate(dice: Random): Uint8Array {
+  let bytes = Uint8Array.from(dice.pick(corpus));
+  for (let n = 1 + dice.below(4); n > 0; n--) {
+    const at = 18 + dice.below(Math.max(1, bytes.length - 18));
+    switch (dice.below(5)) {
+      case 0:
+        bytes[at] = dice.below(256);
+        break;
+      case 1:
+        bytes[at] = (bytes[at] ?? 0) ^ (1 << dice.below(8));
+        break;
+      case 2:
+        bytes = bytes.slice(0, at);
+        break;
+      case 3:
+        bytes = Uint8Array.from([...bytes.slice(0, at), ...bytes.slice(at - dice.below(8))]);
+        break;
+      default:
+        bytes[at] = dice.pick([0, 1, 127, 128, 255]);
+    }
+  }
+  if (bytes.length < 19) bytes = Uint8Array.from([...bytes, ...new Uint8Array(19 - bytes.length)]);
+  if (dice.below(20) > 0) {
+    bytes[16] = bytes.length >> 8;
+    bytes[17] = bytes.length & 255;
+  }
+  return bytes;
+}
+
+test("the corpus has every kind of message", () => {
+  expect(new Set(corpus.map((bytes) => bytes[18]))).toEqual(new Set([1, 2, 3, 4, 5]));
+});
+
+describe("mutated messages", () => {
+  test("make decoders throw nothing but a BgpError", () => {
+    const dice = random(1);
+    const table = new AttributeTable();
+    const decoders = [true, false].flatMap((fourOctetAs) =>
+      [true, false].map((external) =>
+        new UpdateDecoder({ fourOctetAs, external, extendedNextHop: true, families: [4, 6] }, table)
+      )
+    );
+    let refused = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const bytes = mutate(dice);
+      try {
+        for (const frame of new Framer().feed(bytes)) {
+          if (frame.type === 1) decodeOpen(frame);
+          else if (frame.type === 3) decodeNotification(frame);
+          else if (frame.type === 2) {
+            for (const { attributes } of dice.pick(decoders).decode(frame).announced) {
+              table.drop(attributes);
+            }
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof BgpError)) throw new Error(`Round ${round}: ${error}`);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(ROUNDS / 100);
+    // Nothing is kept of messages that nobody holds.
+    expect(table.size).toBe(0);
+  });
+
+  test("neither stop a speaker, nor touch another session, nor stay behind", () => {
+    const network = new Network();
+    const [a, b, c] = mesh(network, [65001, 65002, 65003]) as [Node, Node, Node];
+    network.run(10_000);
+    const dice = random(2);
+    let falls = 0;
+    for (let round = 0; round < ROUNDS / 10; round++) {
+      const connection = [...a.ends].find(([, end]) => end.to?.node === b)?.[0];
+      if (connection === undefined || state(a, "10.0.0.2") !== "Established") {
+        falls++;
+        network.run(70_000);
+        continue;
+      }
+      a.core.data(connection, mutate(dice), network.now);
+      if (a.core.flushable) a.core.flush(network.now);
+    }
+    expect(falls).toBeGreaterThan(0);
+    expect(a.core.peers.get("10.0.0.3")?.session.establishedCount).toBe(1);
+    expect(c.core.peers.get("10.0.0.1")?.flaps).toBe(0);
+    a.core.setPeers([peer("10.0.0.3", 65003)], network.now);
+    network.run(100_000);
+    expect(prefixes(a, "in")).toEqual(["10.1.2.0/24", "10.1.3.0/24"].slice(1));
+    expect(a.core.ribs[4].prefixes.count).toBe(2);
+    expect(a.core.attributes.size).toBe(2);
+  });
+});
