@@ -26,6 +26,7 @@ const SCENARIOS = {
   restart: "never opens and never cuts under kill -9, stop and start",
   repair: "comes back when others flush or change it, and leaves others' alone",
   cut: "ends established connections that a policy denies by now, and lets all others go on",
+  why: "says in `routelet policy` and by kube-router's metrics what packets meet",
   cleanup: "leaves others' rules byte for byte, and nothing of ours",
 };
 

@@ -129,6 +129,11 @@ export class PolicyIndex {
     return this.#membership.labelsOf(name);
   }
 
+  /** A pod that policies see, of any node. */
+  pod(key: string): PodFacts | undefined {
+    return this.#pods.get(key);
+  }
+
   /** Keys of all pods that policies see. */
   podKeys(): Iterable<string> {
     return this.#pods.keys();

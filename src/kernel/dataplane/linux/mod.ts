@@ -40,6 +40,8 @@ export interface LinuxOptions {
   readonly log?: Pick<Logger, "warn" | "info">;
   /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
   readonly proxyHealthy?: () => boolean;
+  /** Told of each run of iptables-save and iptables-restore. */
+  readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
   /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
@@ -62,7 +64,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     });
   const rtnl = new Rtnl(inNamespace);
   const monitor = new Monitor(rtnl, { onError: warn });
-  const iptables = new IptablesState(new IptablesTool(namespace));
+  const iptables = new IptablesState(new IptablesTool(namespace, options.onIptables));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const fou = openFou(inNamespace);
   const ipsets = new IpsetState(inNamespace);
