@@ -22,6 +22,8 @@ const SCENARIOS = {
   "seed-only-firewall": "alone touches only its part of Linux",
   selectors: "lets in whom selectors, blocks and ports of a policy mean, over both families",
   egress: "judges egress apart, by the pod behind a Service, and follows labels",
+  sctp: "judges SCTP as TCP and UDP",
+  legacy: "does the same with iptables-legacy",
   "default-deny": "keeps a pod closed from its first packet with --netpol-default-deny",
   restart: "never opens and never cuts under kill -9, stop and start",
   repair: "comes back when others flush or change it, and leaves others' alone",
