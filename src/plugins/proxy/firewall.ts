@@ -4,7 +4,13 @@ import type { Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
 import { hairpinItems, hairpinPart, mayHairpin, podBridges } from "./hairpin.ts";
 import { collect, derive } from "./inputs.ts";
 import type { ProxyOptions } from "./options.ts";
-import { firewallRules, firewallSets, isLarge, localIps } from "./service-firewall.ts";
+import {
+  firewallRules,
+  firewallSets,
+  isLarge,
+  localIps,
+  rangeMembers,
+} from "./service-firewall.ts";
 import type { ServiceContext, ServicePlan } from "./service-plan.ts";
 
 /** What the firewall shares with the rest of the proxy. */
@@ -21,9 +27,10 @@ export function reconcileFirewall(
   shared: Shared,
 ): void {
   const facts = derive("service firewall", [shared.facts, shared.services, host], () => {
-    const { families } = shared.facts.value.context;
+    const { families, routedRanges } = shared.facts.value.context;
     return {
       families,
+      routedRanges,
       large: isLarge(stores.services.size),
       local: localIps(host.values(), families),
     };
@@ -33,11 +40,17 @@ export function reconcileFirewall(
     inputs: [facts],
     units: () => [""],
     desired(_unit, { want }) {
-      const { families, large, local } = facts.value;
+      const { families, routedRanges, large, local } = facts.value;
       for (const set of firewallSets(families, large)) want(tables.ipsets, set);
-      for (const member of local) want(tables.ipsetMembers, member);
+      for (const member of [...local, ...rangeMembers(routedRanges, families)]) {
+        want(tables.ipsetMembers, member);
+      }
       for (const family of families) {
-        const { chains, jumps } = firewallRules(family, options.ipvsPermitAll);
+        const { chains, jumps } = firewallRules(
+          family,
+          options.ipvsPermitAll,
+          routedRanges.some((range) => range.family === family.family),
+        );
         for (const chain of chains) want(tables.chains, chain);
         for (const jump of jumps) want(tables.jumps, jump);
       }

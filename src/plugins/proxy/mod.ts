@@ -24,7 +24,7 @@ import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
-import { drainingMembers, firewallMembers } from "./service-firewall.ts";
+import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
 import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
@@ -229,10 +229,14 @@ function setup(context: PluginContext<ProxyOptions>): void {
       if (service === undefined) return;
       const slices = endpointslices.by(BY_SERVICE, unit);
       const plan = planService(service, slices, shared.value.context);
+      const { routedRanges } = shared.value.context;
+      if (!isProxied(service)) {
+        for (const item of othersMembers(service, routedRanges)) want(tables.ipsetMembers, item);
+      }
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      const members = firewallMembers(plan, problems, ({ id, family }) => {
+      const members = firewallMembers(plan, problems, routedRanges, ({ id, family }) => {
         const mark = marked?.frontends.get(id.key)?.mark;
         return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
       });

@@ -7,7 +7,7 @@
  * the order of the accepting rules are kube-router's.
  */
 
-import type { Family } from "../../kernel/ip.ts";
+import { canonicalIp, type Cidr, contains, type Family } from "../../kernel/ip.ts";
 import type {
   Chain,
   FilterRule,
@@ -16,6 +16,7 @@ import type {
   IpSetMember,
   Jump,
   Match,
+  Service,
 } from "../../kernel/plugin.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
@@ -42,6 +43,8 @@ const SETS = {
   /** For some clients only, and for which. */
   limited: { name: "kube-router-svip-limited", type: "hash:ip,port" },
   sources: { name: "kube-router-svip-src", type: "hash:ip,port,net" },
+  /** Ranges that are bound as one route, in place of the addresses in them: all that lies in them is a Service's or nobody's. */
+  ranges: { name: "kube-router-svip-range", type: "hash:net" },
 } as const satisfies Record<string, Pick<IpSet, "name" | "type">>;
 
 type SetKey = keyof typeof SETS;
@@ -71,7 +74,7 @@ export function firewallSets(families: readonly NodeFamily[], large: boolean): r
       family,
       // As kube-router makes them, so that it can go on with them.
       timeout: 0,
-      ...(large && key !== "localIps" ? { maxElements: LARGE_SET } : {}),
+      ...(large && key !== "localIps" && key !== "ranges" ? { maxElements: LARGE_SET } : {}),
     }))
   );
 }
@@ -100,11 +103,13 @@ export function localIps(
  * The set members of one Service. Problems are those of its source ranges. Those that refuse clients judge the virtual service:
  * where another has that address and port, they would refuse the other's.
  *
+ * @param routed ranges that are bound as one route: their addresses are no members one by one
  * @param serviceKey of a frontend: the key of its virtual service
  */
 export function firewallMembers(
   plan: ServicePlan,
   problems: string[],
+  routed: readonly Cidr[] = [],
   serviceKey: (front: Frontend) => string = ({ id }) => id.key,
 ): readonly IpSetMember[] {
   const members: IpSetMember[] = [];
@@ -115,7 +120,7 @@ export function firewallMembers(
     const add = (key: SetKey, text: string): void => {
       members.push({ set: setName(key, family), entry: text });
     };
-    add("vips", address);
+    if (!routed.some((range) => contains(range, address))) add("vips", address);
     add("ports", entry);
     const limits = ranges?.of(front);
     if (front.verdict === "serve" && limits === undefined) continue;
@@ -129,6 +134,33 @@ export function firewallMembers(
     for (const range of limits) refuse("sources", `${entry},${range}`);
   }
   return members;
+}
+
+/** The members of the ranges that are bound as one route. */
+export function rangeMembers(
+  routed: readonly Cidr[],
+  families: readonly NodeFamily[],
+): readonly IpSetMember[] {
+  return routed.filter(({ family }) => families.some((f) => f.family === family))
+    .map(({ family, text }) => ({ set: setName("ranges", family), entry: text }));
+}
+
+/** A Service of another proxy has addresses in our range: what goes there is not ours to judge. */
+export function othersMembers(service: Service, routed: readonly Cidr[]): readonly IpSetMember[] {
+  const { spec, status } = service;
+  const texts = [
+    ...spec.clusterIPs,
+    ...spec.externalIPs,
+    ...status.loadBalancer.ingress.map(({ ip }) => ip ?? ""),
+  ];
+  return texts.flatMap((text) => {
+    const address = canonicalIp(text);
+    const range = address === undefined
+      ? undefined
+      : routed.find((each) => contains(each, address));
+    if (address === undefined || range === undefined) return [];
+    return [{ set: setName("ranges", range.family), entry: address, nomatch: true }];
+  });
 }
 
 /** The set members that let a Service be reached that is gone, while its connections drain. */
@@ -158,16 +190,24 @@ export interface FirewallRules {
  *
  * @param permitAll `--ipvs-permit-all`: whether traffic to Services is accepted before the node's own rules judge it,
  *   and all else that goes to a VIP rejected
+ * @param ranged whether VIPs lie in ranges that are bound as one route: the rules look for those as well then
  */
-export function firewallRules({ family }: NodeFamily, permitAll: boolean): FirewallRules {
+export function firewallRules(
+  { family }: NodeFamily,
+  permitAll: boolean,
+  ranged = false,
+): FirewallRules {
   const place = { family, table: "filter" } as const;
   const toVip: Match = { kind: "set", set: setName("vips", family), directions: ["dst"] };
   const isNew: Match = { kind: "state", states: ["new"] };
+  // A jump asks for one set; where there are two of them the chain does, and the other chains ask for ports anyway.
+  const asked = ranged ? [] : [toVip];
   const services: Chain = {
     ...place,
     name: FIREWALL_CHAIN,
     rules: permitAll
       ? [
+        ...(ranged ? [noVip(family)] : []),
         ...icmpRules(family),
         { matches: [isNew], target: { kind: "jump", chain: VERDICT_CHAIN } },
         ...acceptRules(family),
@@ -186,7 +226,7 @@ export function firewallRules({ family }: NodeFamily, permitAll: boolean): Firew
       ...place,
       from: "INPUT",
       to: FIREWALL_CHAIN,
-      matches: [toVip],
+      matches: asked,
       comment: "handle traffic to IPVS service IPs in custom chain",
       first: true,
     }
@@ -194,7 +234,7 @@ export function firewallRules({ family }: NodeFamily, permitAll: boolean): Firew
       ...place,
       from: "INPUT",
       to: VERDICT_CHAIN,
-      matches: [toVip, isNew],
+      matches: [...asked, isNew],
       comment: "judge new connections to services",
       first: true,
     };
@@ -203,10 +243,24 @@ export function firewallRules({ family }: NodeFamily, permitAll: boolean): Firew
     table: "mangle",
     from: "OUTPUT",
     to: LOCAL_OUT_CHAIN,
-    matches: [toVip, isNew],
+    matches: [...asked, isNew],
     comment: "judge new connections of the node to services",
   };
   return { chains: [verdicts, services, output], jumps: [input, out] };
+}
+
+function noVip(family: Family): FilterRule {
+  const not = (key: SetKey): Match => ({
+    kind: "set",
+    set: setName(key, family),
+    directions: ["dst"],
+    negate: true,
+  });
+  return {
+    matches: [not("vips"), not("ranges")],
+    target: { kind: "return" },
+    comment: "not for a service",
+  };
 }
 
 /** ICMP that must pass for PMTU discovery and neighbours, and so that VIPs answer a ping. */

@@ -1,10 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import { parseCidr } from "../../../../src/kernel/ip.ts";
 import type { FilterRule, HostAddress } from "../../../../src/kernel/plugin.ts";
+import { service } from "../../../support/objects.ts";
 import {
   firewallRules,
   firewallSets,
   isLarge,
   localIps,
+  othersMembers,
+  rangeMembers,
 } from "../../../../src/plugins/proxy/service-firewall.ts";
 
 const four = { family: 4, address: "192.168.1.10", podCIDRs: [] } as const;
@@ -24,7 +28,7 @@ describe("sets", () => {
   test("are larger than Linux makes them only in a large cluster", () => {
     expect([isLarge(8_000), isLarge(8_001)]).toEqual([false, true]);
     const sizes = firewallSets([four], true).map(({ maxElements }) => maxElements);
-    expect(sizes).toEqual([undefined, ...Array(6).fill(1_048_576)]);
+    expect(sizes).toEqual([undefined, ...Array(6).fill(1_048_576), undefined]);
   });
 });
 
@@ -53,6 +57,48 @@ describe("local addresses", () => {
     expect(entries([{ link: "kube-uplink", family: 4, address: "192.168.1.10" }], [four]))
       .toEqual(["kube-router-local-ips 192.168.1.10"]);
     expect(entries([], [four])).toEqual(["kube-router-local-ips 192.168.1.10"]);
+  });
+});
+
+describe("a range that is bound as one route", () => {
+  const routed = ["10.96.0.0/16", "fd00:96::/112"].flatMap((text) => parseCidr(text) ?? []);
+  const lines = (members: ReturnType<typeof rangeMembers>) =>
+    members.map((m) => `${m.set} ${m.entry}${m.nomatch === true ? " nomatch" : ""}`);
+
+  test("is one member, of each family that the node has", () => {
+    expect(lines(rangeMembers(routed, [four, six]))).toEqual([
+      "kube-router-svip-range 10.96.0.0/16",
+      "inet6:kube-router-svip-range fd00:96::/112",
+    ]);
+    expect(lines(rangeMembers(routed, [six]))).toEqual([
+      "inet6:kube-router-svip-range fd00:96::/112",
+    ]);
+  });
+
+  test("leaves out the addresses that another proxy serves", () => {
+    const other = service("default/other", {
+      clusterIPs: ["10.96.1.1", "fd00:96::1", "None"],
+      externalIPs: ["203.0.113.1"],
+    });
+    expect(lines(othersMembers(other, routed))).toEqual([
+      "kube-router-svip-range 10.96.1.1 nomatch",
+      "inet6:kube-router-svip-range fd00:96::1 nomatch",
+    ]);
+  });
+
+  test("is asked for by the chain, where a jump could ask for one set alone", () => {
+    const { chains, jumps } = firewallRules(four, true, true);
+    expect(jumps.map(({ matches }) => matches)).toEqual([[], [{ kind: "state", states: ["new"] }]]);
+    const [first] = chains.find(({ name }) => name === "KUBE-ROUTER-SERVICES")?.rules ?? [];
+    expect(first?.target).toEqual({ kind: "return" });
+    expect(first?.matches).toEqual(
+      ["kube-router-svip", "kube-router-svip-range"].map((set) => ({
+        kind: "set",
+        set,
+        directions: ["dst"],
+        negate: true,
+      })),
+    );
   });
 });
 

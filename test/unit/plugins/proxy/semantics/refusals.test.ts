@@ -1,6 +1,7 @@
 /** S7, S8, S15, S27: what the service firewall's sets say of a Service. */
 
 import { expect } from "bun:test";
+import { type Cidr, parseCidr } from "../../../../../src/kernel/ip.ts";
 import { firewallMembers } from "../../../../../src/plugins/proxy/service-firewall.ts";
 import { planService } from "../../../../../src/plugins/proxy/service-plan.ts";
 import type { ServiceChanges } from "../../../../support/objects.ts";
@@ -29,6 +30,22 @@ const vips = (family: Family) =>
     `${at(family, kind)},tcp:80`
   );
 const nodePort = (family: Family) => `${at(family, "nodePort")},tcp:30080`;
+
+eachStack("addresses of a range that is bound as one route are no members, its ports are", (s) => {
+  for (const family of s.families) {
+    const range = parseCidr(`${at(family, "clusterIP")}/${family === 4 ? 24 : 112}`);
+    const plan = planService(s.service({}), s.slices([here]), s.context());
+    const of = (set: string, routed: readonly Cidr[]) =>
+      firewallMembers(plan, [], routed).filter((member) =>
+        member.set === `${family === 6 ? "inet6:" : ""}kube-router-${set}`
+      ).map(({ entry }) => entry);
+    const routed = range === undefined ? [] : [range];
+    expect(of("svip", [])).toContain(at(family, "clusterIP"));
+    expect(of("svip", routed)).not.toContain(at(family, "clusterIP"));
+    expect(of("svip", routed)).toContain(at(family, "nodePort"));
+    expect(of("svip-prt", routed)).toEqual(of("svip-prt", []));
+  }
+});
 
 eachStack("the sets hold each address and port of a Service once", (s) => {
   for (const family of s.families) {
