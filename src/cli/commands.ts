@@ -54,6 +54,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: "[global|neighbors|rib|why] …",
     run: async (flags, io, words) => (await import("./bgp.ts")).bgp(flags, io, words),
   },
+  policy: {
+    summary: "Print this node's network policies, and why a connection is allowed or denied",
+    details: "routelet policy list             policies that concern pods of this node\n" +
+      "routelet policy why SOURCE DESTINATION [PROTOCOL/PORT]\n" +
+      "                                 allowed or denied, by which policy, rule and chain, and its counter\n\n" +
+      'SOURCE and DESTINATION are pods ("namespace/name") or addresses. Each node judges its own pods.\n' +
+      "Asks the running agent over the socket in --runtime-dir, which only root may open.",
+    needsRoot: false,
+    words: "[list|why] …",
+    run: async (flags, io, words) => (await import("./policy.ts")).policy(flags, io, words),
+  },
   cleanup: {
     summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
     details:

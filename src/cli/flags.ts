@@ -575,6 +575,12 @@ const TABLE = {
     "Firewall",
     "Refuse a pod's traffic until its policies are in Linux",
   ),
+  "netpol-keep-established": flag(
+    bool,
+    false,
+    "Firewall",
+    "Let connections go on that were established before a policy denied them",
+  ),
   "use-nftables-for-netpol": flag(
     bool,
     false,

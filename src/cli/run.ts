@@ -8,7 +8,13 @@ import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
 import { memoryKeeper } from "../kernel/observe/memory.ts";
 import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
-import { combined, proxyMetrics, roundMetrics } from "../kernel/observe/rounds.ts";
+import {
+  combined,
+  firewallMetrics,
+  iptablesMetrics,
+  proxyMetrics,
+  roundMetrics,
+} from "../kernel/observe/rounds.ts";
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
@@ -76,6 +82,9 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDirectory: flags.runtimeDir,
       runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
+      ...(registry === undefined || !runsFirewall(flags)
+        ? {}
+        : { onIptables: iptablesMetrics(registry) }),
       proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());
@@ -100,6 +109,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
           },
           keptMemory(),
           roundMetrics(plugin, metrics),
+          ...(plugin === "firewall" ? [firewallMetrics(metrics)] : []),
           ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
         ]),
     });
@@ -137,6 +147,10 @@ async function closeAll(
   if (await Promise.race([closing, Bun.sleep(CLOSING_MS)]) !== true) {
     log.warn("Stopped in the middle of something that does not end", { waitedMs: CLOSING_MS });
   }
+}
+
+function runsFirewall(flags: Flags): boolean {
+  return hostedPlugins(flags).some(({ plugin }) => plugin.name === "firewall");
 }
 
 /** Resolves with the name of the first signal that asks to stop. */

@@ -10,6 +10,7 @@ import type { Stores, Watch } from "./cluster/store.ts";
 import type { Statistics } from "./dataplane/dataplane.ts";
 import type { TableRef } from "./dataplane/resource.ts";
 import type { Tables } from "./dataplane/resources/mod.ts";
+import type { FlowRule } from "./runtime/flow-marks.ts";
 import type { Logger } from "./observe/log.ts";
 import type { Metrics } from "./observe/metrics.ts";
 
@@ -62,6 +63,8 @@ export interface PluginContext<Options> {
   readonly signal: AbortSignal;
   /** Adds a reconciler. */
   reconcile(reconciler: Reconciler): void;
+  /** Has established connections ended that are denied by now. Absent effect where Linux does not tell of connections. */
+  judgeFlows(rule: FlowRule): void;
   /** Lets items of a kind drain when nobody wants them any more. One rule a kind. Absent: they go at once. */
   retire<T>(table: TableRef<T>, rule: RetirementRule<T>): void;
   /**
@@ -183,6 +186,8 @@ export interface Desired {
   report(problem: string): void;
 }
 
+export type { Flow } from "./dataplane/dataplane.ts";
+export type { FlowRule } from "./runtime/flow-marks.ts";
 export type { Watch } from "./cluster/store.ts";
 export type {
   EndpointSlice,

@@ -17,7 +17,34 @@ const TOPOLOGY = join(FOLDER, "topology.yaml");
 /** Cases of one run of the lab. More by the environment. */
 const CASES = Number(process.env["POLICY_CASES"] ?? 20);
 
+const SCENARIOS = {
+  "seed-policy": "keeps other namespaces out of an isolated one, but for what a policy allows",
+  "seed-only-firewall": "alone touches only its part of Linux",
+  selectors: "lets in whom selectors, blocks and ports of a policy mean, over both families",
+  egress: "judges egress apart, by the pod behind a Service, and follows labels",
+  sctp: "judges SCTP as TCP and UDP",
+  legacy: "does the same with iptables-legacy",
+  "default-deny": "keeps a pod closed from its first packet with --netpol-default-deny",
+  restart: "never opens and never cuts under kill -9, stop and start",
+  repair: "comes back when others flush or change it, and leaves others' alone",
+  cut: "ends established connections that a policy denies by now, and lets all others go on",
+  why: "says in `routelet policy` and by kube-router's metrics what packets meet",
+  cleanup: "leaves others' rules byte for byte, and nothing of ours",
+};
+
 describe("the firewall", () => {
+  for (const [name, sentence] of Object.entries(SCENARIOS)) {
+    test(`${name}: ${sentence}`, async () => {
+      const lab = await passLab({
+        topology: TOPOLOGY,
+        script: join(FOLDER, `${name}.sh`),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
   test("random: decides as the oracle does, for TCP and UDP over IPv4 and IPv6", async () => {
     const cluster = readCluster();
     const cases = seeds(CASES).map((seed) => {

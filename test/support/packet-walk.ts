@@ -31,6 +31,8 @@ export interface WalkedPacket {
   readonly originalDestination?: string;
   /** What rules of others have set before. */
   readonly mark?: number;
+  /** Of the connection. */
+  readonly connectionMark?: number;
 }
 
 export interface Walk {
@@ -168,6 +170,10 @@ function plain(match: Match, { packet, own, sets, mark }: State): boolean {
       return (match.states as readonly string[]).includes(packet.state ?? "new");
     case "mark":
       return ((mark & (match.mask ?? 0xffffffff)) >>> 0) === match.mark;
+    case "connectionMark":
+      return (((packet.connectionMark ?? 0) & match.mask) >>> 0) === match.mark;
+    case "tcpFlags":
+      return match.set === "NONE";
     case "local":
       return own.includes(match.side === "source" ? packet.source : packet.destination);
     case "limit":

@@ -1,5 +1,6 @@
 /** Small clusters with policies, what the firewall makes of them on each node, and both opinions on a packet. */
 
+import { judge, type PodVerdict } from "../../src/plugins/firewall/judge.ts";
 import type { KindTypes } from "../../src/kernel/cluster/kinds.ts";
 import { trim } from "../../src/kernel/cluster/trim.ts";
 import type { Namespace, NetworkPolicy, Pod } from "../../src/kernel/plugin.ts";
@@ -115,6 +116,7 @@ export function policy(
 export const FACTS: Facts = {
   families: [4, 6],
   defaultDeny: false,
+  keepEstablished: false,
   podCIDRs: [],
   serviceRanges: [],
   nodePorts: { from: 30000, to: 32767 },
@@ -183,6 +185,8 @@ export interface Judged {
     packet: Packet | undefined,
     changes: Partial<WalkedPacket>,
   ): Walk["verdict"];
+  /** What the models that the rules are made of say, on all nodes. */
+  judges(packet: Packet): readonly PodVerdict[];
   /** Whether no walk ends in a refusal. */
   passes(packet: Packet): boolean;
 }
@@ -190,8 +194,11 @@ export interface Judged {
 export function judged(cluster: PolicyCluster, facts: Facts = FACTS): Judged {
   const rulesets = new Map<string, Ruleset & Pick<Items, "problems">>();
   const machines = new Map<string, Machine>();
+  const indexes = new Map<PolicyIndex, readonly string[]>();
   for (const [node, own] of cluster.nodes) {
-    const items = itemsOf(indexOf(cluster, node, facts), facts);
+    const index = indexOf(cluster, node, facts);
+    const items = itemsOf(index, facts);
+    indexes.set(index, own);
     rulesets.set(node, items);
     machines.set(node, machine(items, own));
   }
@@ -215,6 +222,13 @@ export function judged(cluster: PolicyCluster, facts: Facts = FACTS): Judged {
       const protocol = packet.protocol.toLowerCase() as WalkedPacket["protocol"];
       return found.walk(hook, { ...packet, protocol, ...changes }).verdict;
     },
+    judges: (packet) =>
+      [...indexes].flatMap(([index, own]) =>
+        judge(index, {
+          ...packet,
+          protocol: packet.protocol.toLowerCase() as "tcp" | "udp" | "sctp",
+        }, (address) => own.includes(address))
+      ),
     passes: (packet) =>
       walks(packet).every(({ verdict: end }) => end !== "reject" && end !== "drop"),
   };

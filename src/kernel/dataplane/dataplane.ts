@@ -1,6 +1,6 @@
 /** The dataplane's interface: real (`linux/`), fake (`fake.ts`) and recording (`record.ts`). */
 
-import type { Table, TableRef } from "./resource.ts";
+import type { Family, Table, TableRef } from "./resource.ts";
 import type { IpvsServiceId } from "./resources/ipvs.ts";
 
 /** Who writes: its name goes into every mark, its protocol number on every route and rule. */
@@ -33,10 +33,40 @@ export interface Statistics {
   >;
 }
 
+/** One end of a flow. */
+export interface FlowEnd {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A flow of conntrack, as its first packet looked, and where its answers come from. */
+export interface Flow {
+  readonly family: Family;
+  /** IANA's number of the protocol. */
+  readonly protocol: number;
+  readonly source: FlowEnd;
+  readonly destination: FlowEnd;
+  /** The endpoint where the flow is translated, else the destination itself. */
+  readonly answers: FlowEnd;
+  /** Mark of the connection. */
+  readonly mark: number;
+  readonly zone: number;
+}
+
+/** The flows that Linux knows. */
+export interface Flows {
+  /** Those whose source or answering end is `wanted`. @throws {KernelError} ENOSUPPORT where Linux does not tell */
+  all(family: Family, wanted: (address: string) => boolean): Promise<readonly Flow[]>;
+  /** Sets the bits of `mask` in the marks of flows; those that are gone are no error. @throws {KernelError} */
+  mark(flows: readonly Flow[], mark: number, mask: number): void;
+}
+
 /** Access to Linux. A table is opened for one owner. */
 export interface Dataplane {
   /** Absent where there are none: the fake. */
   readonly statistics?: Statistics;
+  /** As `statistics`. */
+  readonly flows?: Flows;
   /** Opens a kind for an owner. Opening does not touch Linux; `list` and `apply` do. */
   open<T>(ref: TableRef<T>, owner: Owner): Table<T>;
   /** Releases sockets and timers; Linux stays as it is. */

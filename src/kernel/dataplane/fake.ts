@@ -212,6 +212,15 @@ function carryOut(
 ): string | undefined {
   const kind = resource.kind;
   const there = world.get(kind, key);
+  if (resource.shared === true && there !== undefined && there.owner !== undefined) {
+    const holders = world.holders(there);
+    if (op.verb !== "delete") holders.add(owner.name);
+    else if (holders.delete(owner.name) && holders.size > 0) return undefined;
+    else if (holders.size > 0) return "EPERM";
+    if (op.verb === "delete") remove(world, there, moved);
+    else world.put({ ...there, item: op.item });
+    return undefined;
+  }
   if (op.verb === "delete") {
     if (there === undefined) return "gone";
     if (there.owner !== owner.name && !world.mayTake(there, owner)) return "EPERM";
@@ -274,6 +283,8 @@ function inTurn(
 
 class World implements FakeWorld {
   readonly #kinds = new Map<string, Map<string, FakeEntry>>();
+  /** Owners of what several may hold, by kind and key. */
+  readonly #holders = new Map<string, Set<string>>();
 
   #of(kind: string): Map<string, FakeEntry> {
     const found = this.#kinds.get(kind) ?? new Map<string, FakeEntry>();
@@ -295,6 +306,15 @@ class World implements FakeWorld {
 
   delete(entry: FakeEntry): void {
     this.#of(entry.kind).delete(entry.key);
+    this.#holders.delete(`${entry.kind} ${entry.key}`);
+  }
+
+  /** The owners of an entry of a kind that several may hold. */
+  holders({ kind, key, owner }: FakeEntry): Set<string> {
+    const name = `${kind} ${key}`;
+    const found = this.#holders.get(name) ?? new Set(owner === undefined ? [] : [owner]);
+    this.#holders.set(name, found);
+    return found;
   }
 
   /** Whether `owner` may take what Linux made itself: a route of an address on one of its links. */
@@ -315,6 +335,9 @@ class World implements FakeWorld {
     }
     if (entry.owner === madeByLinux) {
       return this.#hidesRouteOf(entry, owner) ? { item: entry.item, owned: true } : undefined;
+    }
+    if (resourceOf(kind).shared === true && entry.owner !== undefined) {
+      return this.holders(entry).has(owner.name) ? { item: entry.item, owned: true } : undefined;
     }
     return { item: entry.item, owned: entry.owner === owner.name };
   }

@@ -26,6 +26,8 @@ export interface Resource<T> {
    * hangs below the item would mix: two Services on one VIP and port would share their destinations.
    */
   readonly exclusive?: boolean;
+  /** Set where several plugins may each hold one item of the same value; it goes with the last of them. */
+  readonly shared?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
   /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */

@@ -39,6 +39,44 @@ export function roundMetrics(plugin: string, metrics: Metrics): Partial<EngineOb
   };
 }
 
+/** kube-router's metrics of a policy sync. */
+export function firewallMetrics(metrics: Metrics): Partial<EngineObserver> {
+  const sync = metrics.histogram(
+    "controller_iptables_sync_time",
+    "Time it took for the sync of policies to complete",
+  );
+  const chains = metrics.histogram(
+    "controller_policy_chains_sync_time",
+    "Time it took for the sync of policies' chains and sets to complete",
+  );
+  return {
+    round({ ms }) {
+      sync.observe(ms / 1000);
+      chains.observe(ms / 1000);
+    },
+  };
+}
+
+/** kube-router's metrics of runs of iptables-save and iptables-restore. */
+export function iptablesMetrics(
+  metrics: Metrics,
+): (action: "save" | "restore", family: 4 | 6, ms: number) => void {
+  const times = new Map(
+    (["save", "restore"] as const).flatMap((action) =>
+      ([4, 6] as const).map((family) =>
+        [
+          `${action} ${family}`,
+          metrics.histogram(
+            `controller_iptables_v${family}_${action}_time`,
+            `Time it took for iptables-${action} of IPv${family} to complete`,
+          ),
+        ] as const
+      )
+    ),
+  );
+  return (action, family, ms) => times.get(`${action} ${family}`)?.observe(ms / 1000);
+}
+
 /** kube-router's and kube-proxy's metrics of a sync. */
 export function proxyMetrics(
   stores: Pick<Stores, "endpointslices">,

@@ -135,7 +135,10 @@ export class Evaluation<T extends DeclaredTable> {
     }
     const key = resource.key(item);
     const holder = heldElsewhere(resource.kind, key);
-    if (holder === undefined) {
+    // With one holder alone the other would let go of what it holds when it comes second, as after a restart.
+    if (
+      holder === undefined || (resource.shared === true && resource.equal(item, holder.item))
+    ) {
       wanted.items.push(item);
       wanted.keys.push(key);
     } else this.#refuse(wanted.open, key, item, holder);
@@ -150,7 +153,6 @@ export class Evaluation<T extends DeclaredTable> {
       if (refused === undefined) this.refused.set(unit, [{ units, open, key }]);
       else refused.push({ units, open, key });
     }
-    // Two plugins may want the same sysctl: one of them sets it.
     if (resource.exclusive !== true && resource.equal(item, holder.item)) return;
     this.#report(
       `Refused ${

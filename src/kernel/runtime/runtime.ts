@@ -20,9 +20,11 @@ import {
   type Stores,
   type Watch,
 } from "../plugin.ts";
+import { combined } from "../observe/rounds.ts";
 import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
+import { FlowMarks } from "./flow-marks.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 
@@ -341,6 +343,9 @@ export class Runtime {
         );
       }
       const options = plugin.parse(hosted.options);
+      const { flows } = this.#options.dataplane;
+      const marks = flows === undefined ? undefined : new FlowMarks(flows, log);
+      this.#abort.signal.addEventListener("abort", () => marks?.close());
       engine = new Engine({
         owner,
         dataplane: this.#options.dataplane,
@@ -355,7 +360,10 @@ export class Runtime {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
           this.#noteApplied();
         },
-        ...(this.#options.observer === undefined ? {} : { observer: this.#options.observer(name) }),
+        observer: combined([
+          ...(this.#options.observer === undefined ? [] : [this.#options.observer(name)]),
+          ...(marks === undefined ? [] : [marks.observer]),
+        ]),
       });
       const watches = typeof plugin.watches === "function"
         ? plugin.watches(options)
@@ -375,6 +383,7 @@ export class Runtime {
         holder: (table, key) => engine?.holder(table.resource.kind, key),
         signal: this.#abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
+        judgeFlows: (rule) => marks?.add(rule),
         retire: (table, rule) =>
           engine?.retire(table as TableRef<unknown>, rule as RetirementRule<unknown>),
         hold: (table, until, concerns = () => true) =>

@@ -7,6 +7,7 @@ import {
   ALLOWED,
   comment,
   COMMON_CHAIN,
+  CUT,
   DEFAULT_CHAIN,
   localPodsSet,
   PASSED,
@@ -21,6 +22,8 @@ import { addressesOf, type PodFacts } from "./pods.ts";
 export interface BaseOptions {
   /** `--netpol-default-deny`. */
   readonly defaultDeny: boolean;
+  /** `--netpol-keep-established`. */
+  readonly keepEstablished: boolean;
   /** Pod CIDRs of this node, canonical, of both families; for `defaultDeny`. */
   readonly podCIDRs: readonly string[];
   /** Ranges of Services' addresses, canonical, of both families: they are judged behind IPVS, by their endpoint. */
@@ -85,12 +88,36 @@ function sharedChains(family: Family, options: BaseOptions): readonly Chain[] {
         comment: "rule to mark traffic matching a network policy",
       }],
     },
-    { ...place, name: COMMON_CHAIN, rules: commonRules(family) },
+    { ...place, name: COMMON_CHAIN, rules: commonRules(family, options) },
     { ...place, name: TAIL_CHAIN, rules: tailRules(family, options) },
   ];
 }
 
-function commonRules(family: Family): readonly FilterRule[] {
+/**
+ * Refuses connections that conntrack has marked as denied by now. Resets and ICMP errors pass: they are what the refusal
+ * itself sends, and belong to the same connection.
+ */
+function cutRules(): readonly FilterRule[] {
+  const cut: Match = { kind: "connectionMark", mark: CUT, mask: CUT };
+  return [
+    {
+      matches: [
+        { kind: "protocol", protocol: "tcp" },
+        { kind: "tcpFlags", mask: "RST", set: "NONE" },
+        cut,
+      ],
+      target: { kind: "reject", with: "tcp-reset" },
+      comment: "denied by a policy since it began",
+    },
+    ...(["udp", "sctp"] as const).map((protocol): FilterRule => ({
+      matches: [{ kind: "protocol", protocol }, cut],
+      target: { kind: "reject" },
+      comment: "denied by a policy since it began",
+    })),
+  ];
+}
+
+function commonRules(family: Family, { keepEstablished }: BaseOptions): readonly FilterRule[] {
   const icmp = (
     type: Extract<Match, { kind: "icmp" }>["type"],
     words: string,
@@ -109,6 +136,7 @@ function commonRules(family: Family): readonly FilterRule[] {
       target: { kind: "drop" },
       comment: "rule to drop invalid state for pod",
     },
+    ...(keepEstablished ? [] : cutRules()),
     {
       matches: [{ kind: "state", states: ["related", "established"] }],
       target: { kind: "accept" },
@@ -173,6 +201,14 @@ function tailRules(
       target: { kind: "return" },
       comment: "answers to local node",
     },
+    // Without it nobody, the kubelet neither, learns the link address of a pod that has no rules yet.
+    ...(family === 4 ? [] : (["neighbor-solicitation", "neighbor-advertisement"] as const).map(
+      (type): FilterRule => ({
+        matches: [{ kind: "protocol", protocol: "icmpv6" }, { kind: "icmp", type }],
+        target: { kind: "return" },
+        comment: `${type.replace("-", " ")}s`,
+      }),
+    )),
     ...sides.flatMap(({ matches, direction, mark }) => [
       reject("reject unprogrammed local pod", ...matches, {
         kind: "set",

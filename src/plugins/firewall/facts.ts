@@ -15,6 +15,7 @@ export function factsOf(node: Node | undefined, options: FirewallOptions): Facts
     cidrs.map((cidr, i): ServiceRange => ({ cidr, words: words(cidr, i) }));
   return {
     families: familiesOf(options),
+    keepEstablished: options.netpolKeepEstablished,
     defaultDeny: options.netpolDefaultDeny,
     podCIDRs: options.netpolDefaultDeny && node !== undefined ? podCIDRsOf(node) : [],
     serviceRanges: [

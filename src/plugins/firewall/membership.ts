@@ -73,6 +73,10 @@ export class Membership {
     return true;
   }
 
+  labelsOf(name: string): Labels | undefined {
+    return this.#namespaces.get(name);
+  }
+
   /** Takes a namespace's labels, undefined where it is gone; whether other sets may hold its pods now. */
   setNamespace(name: string, labels: Labels | undefined): boolean {
     const before = this.#matching(name);

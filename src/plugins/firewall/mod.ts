@@ -1,9 +1,12 @@
 /** The firewall: NetworkPolicy in packet rules. Pure functions beside this file say what; this file says when. */
 
 import type { Desired, Plugin, PluginContext, Tables } from "../../kernel/plugin.ts";
+import { listAnswer, whyAnswer } from "./answers.ts";
 import { baseItems, type Items, namespaceItems, podItems, policyItems } from "./desired.ts";
 import { factsInput, familiesOf } from "./facts.ts";
+import { flowRule } from "./flows.ts";
 import { indexInputs } from "./index-inputs.ts";
+import { measure } from "./metrics.ts";
 import { type FirewallOptions, parseOptions } from "./options.ts";
 import { PolicyIndex } from "./policy-index.ts";
 import { sysctls } from "./sysctls.ts";
@@ -23,10 +26,21 @@ const firewall: Plugin<FirewallOptions> = {
 };
 export default firewall;
 
-function setup({ node, options, reconcile, stores, tables }: PluginContext<FirewallOptions>): void {
+function setup(context: PluginContext<FirewallOptions>): void {
+  const { answer, host, judgeFlows, metrics, node, options, reconcile, stores, tables } = context;
   const index = new PolicyIndex(node, familiesOf(options));
   const inputs = indexInputs(index, stores);
   const facts = factsInput(stores.nodes, node, options);
+
+  const families = familiesOf(options);
+  const isNode = (address: string) => host.values().some((each) => each.address === address);
+  answer("list", () => listAnswer(index, node));
+  answer("why", (query) => whyAnswer(index, node, families, query, isNode));
+  measure(index, families, metrics);
+
+  if (!options.netpolKeepEstablished) {
+    judgeFlows(flowRule(index, host, () => facts.value.serviceRanges));
+  }
 
   reconcile({
     name: "firewall",

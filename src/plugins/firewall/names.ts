@@ -28,6 +28,9 @@ export const PASSED = 0x20000;
 export const PASSED_SOURCE = 0x40000;
 export const PASSED_DESTINATION = 0x80000;
 
+/** Of conntrack's mark: a connection that policies deny by now. */
+export const CUT = 0x100000;
+
 const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /** The first 16 characters of the base32 (RFC 4648) of the SHA-256 of a text: 80 bits. */

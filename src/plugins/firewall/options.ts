@@ -5,6 +5,8 @@ export interface FirewallOptions {
   readonly enableIpv6: boolean;
   /** Refuse the traffic of a pod of this node until its rules are in Linux. */
   readonly netpolDefaultDeny: boolean;
+  /** Let connections go on that were established before a policy denied them. */
+  readonly netpolKeepEstablished: boolean;
   /** Ranges of Services' addresses, canonical. */
   readonly serviceClusterIpRange: readonly string[];
   readonly serviceExternalIpRange: readonly string[];
@@ -16,6 +18,7 @@ const FIELDS = [
   "enableIpv4",
   "enableIpv6",
   "netpolDefaultDeny",
+  "netpolKeepEstablished",
   "serviceClusterIpRange",
   "serviceExternalIpRange",
   "loadbalancerIpRange",

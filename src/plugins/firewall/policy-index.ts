@@ -4,7 +4,7 @@
  */
 
 import type { Family } from "../../kernel/ip.ts";
-import type { IpSetMember, Namespace, NetworkPolicy, Pod } from "../../kernel/plugin.ts";
+import type { IpSetMember, Labels, Namespace, NetworkPolicy, Pod } from "../../kernel/plugin.ts";
 import type { NamespaceModel } from "./compile-namespace.ts";
 import { type CompiledPolicy, compilePolicy } from "./compile-policy.ts";
 import { type Isolation, isolationOf } from "./isolation.ts";
@@ -49,6 +49,7 @@ interface NamespaceState {
   readonly compiled: Map<string, CompiledPolicy>;
 }
 
+const NO_PODS: readonly PodFacts[] = [];
 /** New sets in one batch past which all pods are looked at: cheaper than each set looking for its pods. */
 const MANY_SETS = 16;
 
@@ -58,6 +59,7 @@ export class PolicyIndex {
   readonly #membership: Membership;
   readonly #namespaces = new Map<string, NamespaceState>();
   readonly #pods = new Map<string, PodFacts>();
+  readonly #byAddress = new Map<string, readonly PodFacts[]>();
   /** In this batch. */
   #newSets: PodSet[] = [];
 
@@ -115,6 +117,21 @@ export class PolicyIndex {
   localPod(key: string): PodFacts | undefined {
     const pod = this.#pods.get(key);
     return pod?.node === this.#node ? pod : undefined;
+  }
+
+  /** Pods of all nodes that have an address now: one, but for a moment when it is given to the next. */
+  podsAt(address: string): readonly PodFacts[] {
+    return this.#byAddress.get(address) ?? NO_PODS;
+  }
+
+  /** Absent where there is no object. */
+  namespaceLabels(name: string): Labels | undefined {
+    return this.#membership.labelsOf(name);
+  }
+
+  /** A pod that policies see, of any node. */
+  pod(key: string): PodFacts | undefined {
+    return this.#pods.get(key);
   }
 
   /** Keys of all pods that policies see. */
@@ -196,6 +213,14 @@ export class PolicyIndex {
     } else {
       this.#pods.set(pod.key, current);
       state.pods.set(pod.key, current);
+    }
+    for (const { address } of previous?.addresses ?? []) {
+      const left = this.podsAt(address).filter(({ key }) => key !== pod.key);
+      if (left.length === 0) this.#byAddress.delete(address);
+      else this.#byAddress.set(address, left);
+    }
+    for (const { address } of current?.addresses ?? []) {
+      this.#byAddress.set(address, [...this.podsAt(address), current as PodFacts]);
     }
     if (isLocal && !wasLocal) {
       state.local.add(pod.key);

@@ -24,6 +24,7 @@ const OURS = [
   "log-format",
   "manifests",
   "netfilter",
+  "netpol-keep-established",
   "output",
   "plugin",
   "plugins-dir",

@@ -1,16 +1,26 @@
-/** UDP flows of conntrack, by nfnetlink. Opens on first use. */
+/** Flows of conntrack, by nfnetlink. Opens on first use. */
 
 import { KernelError } from "../errors.ts";
 import type { Family } from "../resource.ts";
-import { readFlow, type UdpFlow, writeFlowDelete, writeFlowQuery } from "./conntrack-codec.ts";
+import type { Flow, Flows } from "../dataplane.ts";
+import {
+  readAnyFlow,
+  readFlow,
+  type UdpFlow,
+  writeAllQuery,
+  writeFlowDelete,
+  writeFlowMark,
+  writeFlowQuery,
+} from "./conntrack-codec.ts";
 import { errno, kernelError } from "./errno.ts";
 import { loadModule } from "./genl.ts";
+import type { MessageReader, MessageWriter } from "./message.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
 /** A dump is repeated where the table moved meanwhile; a busy one never stands still, and most of it is good enough. */
 const TRIES = 3;
 
-export class Conntrack {
+export class Conntrack implements Flows {
   readonly #options: SocketOptions;
   #socket: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
@@ -33,15 +43,47 @@ export class Conntrack {
     family: Family,
     wanted: (address: string, port: number) => boolean,
   ): Promise<readonly UdpFlow[]> {
+    return await this.#known(() =>
+      this.#dump((w) => writeFlowQuery(w, family), (m) => readFlow(m, wanted), ({ id }) => `${id}`)
+    );
+  }
+
+  async all(family: Family, wanted: (address: string) => boolean): Promise<readonly Flow[]> {
+    return await this.#known(() =>
+      this.#dump(
+        (w) => writeAllQuery(w, family),
+        (message) => readAnyFlow(message, wanted),
+        ({ protocol, source, destination, zone }) =>
+          `${protocol} ${source.address} ${source.port} ${destination.address} ${destination.port} ${zone}`,
+      )
+    );
+  }
+
+  mark(flows: readonly Flow[], mark: number, mask: number): void {
+    const refusals = this.#open().pipeline("mark conntrack flows", flows.length, (w, i) => {
+      const flow = flows[i];
+      if (flow !== undefined) writeFlowMark(w, flow, mark, mask);
+    });
+    for (const [i, refusal] of refusals) {
+      if (refusal.errno === errno.ENOENT) continue;
+      const { source, destination } = flows[i] as Flow;
+      throw kernelError("mark conntrack flow", refusal, {
+        object: `${source.address} ${source.port} -> ${destination.address} ${destination.port}`,
+      });
+    }
+  }
+
+  /** Loads what Linux lacks, once. */
+  async #known<R>(dump: () => R): Promise<R> {
     try {
-      return this.#dump(family, wanted);
+      return dump();
     } catch (error) {
       if (!(error instanceof KernelError) || !UNKNOWN.has(error.code)) throw error;
       // nfnetlink loads the module itself where it can; a container cannot, but has modprobe.
       this.#loaded ??= loadModule("nf_conntrack_netlink");
       await this.#loaded;
       try {
-        return this.#dump(family, wanted);
+        return dump();
       } catch (again) {
         if (!(again instanceof KernelError) || !UNKNOWN.has(again.code)) throw again;
         throw new KernelError("list conntrack", "ENOSUPPORT", {
@@ -74,21 +116,18 @@ export class Conntrack {
     return this.#socket;
   }
 
-  #dump(
-    family: Family,
-    wanted: (address: string, port: number) => boolean,
-  ): readonly UdpFlow[] {
-    const found = new Map<number, UdpFlow>();
+  #dump<F>(
+    query: (w: MessageWriter) => void,
+    read: (message: MessageReader) => F | undefined,
+    identity: (flow: F) => string,
+  ): readonly F[] {
+    const found = new Map<string, F>();
     for (let attempt = 1; attempt <= TRIES; attempt++) {
-      const list = this.#open().dumpOnce(
-        "list conntrack",
-        (w) => writeFlowQuery(w, family),
-        (message) => {
-          const flow = readFlow(message, wanted);
-          if (flow !== undefined) found.set(flow.id, flow);
-          return undefined;
-        },
-      );
+      const list = this.#open().dumpOnce("list conntrack", query, (message) => {
+        const flow = read(message);
+        if (flow !== undefined) found.set(identity(flow), flow);
+        return undefined;
+      });
       if (list !== undefined) break;
     }
     return [...found.values()];

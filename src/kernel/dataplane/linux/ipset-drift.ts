@@ -42,6 +42,8 @@ export class IpsetDrift {
   #credit = CREDIT_MS;
   #scrubCredit = CREDIT_MS;
   #looked = 0;
+  /** Sets to compare at the next look, whatever the number of their members. */
+  readonly #suspects = new Set<string>();
   /** The set that was compared as a whole last; they take turns by name. */
   #last = "";
   #failing = false;
@@ -49,11 +51,17 @@ export class IpsetDrift {
 
   constructor(state: IpsetState) {
     this.#state = state;
-    state.onApplied = async () => {
+    state.onApplied = async (applied) => {
       if (this.#timer === undefined) return;
       // Who applies has nobody to tell of a failure here; the next look meets it again.
       const heads = await this.#state.list().catch(() => undefined);
-      if (heads !== undefined) this.#counts = countsOf(heads);
+      if (heads === undefined) return;
+      // A set that we did not change and that moved is others' work, which is not compared yet.
+      for (const { name, count } of heads) {
+        const known = this.#counts.get(name);
+        if (known !== undefined && known !== count && !applied.has(name)) this.#suspects.add(name);
+      }
+      this.#counts = countsOf(heads);
     };
   }
 
@@ -140,8 +148,10 @@ export class IpsetDrift {
     // We wrote meanwhile: what was read is old.
     if (this.#old(generation)) return false;
     let found = this.#compareSets(heads);
-    const moved = heads.filter(({ name, count }) => this.#counts.get(name) !== count)
-      .map(({ name }) => name);
+    const moved = heads.filter(({ name, count }) =>
+      this.#counts.get(name) !== count || this.#suspects.has(name)
+    ).map(({ name }) => name);
+    this.#suspects.clear();
     this.#counts = countsOf(heads);
     // Looking closer at what others changed is repair, not idling.
     this.#credit -= performance.now() - start;
@@ -149,7 +159,7 @@ export class IpsetDrift {
       const compared = await this.#compareMembers(name);
       if (compared.found) found = true;
       // We wrote meanwhile. It may have moved all the same: look again.
-      if (!compared.whole) this.#counts.delete(name);
+      if (!compared.whole) this.#suspects.add(name);
     }
     return found || (this.#scrubCredit > 0 && await this.#scrub(heads));
   }

@@ -48,8 +48,8 @@ export class IpsetState {
   readonly emptied = new Set<() => void>();
   /** Counts our own changes: what was read before one of them is old after it. */
   generation = 0;
-  /** Called after our own changes. */
-  onApplied: (() => Promise<void>) | undefined;
+  /** Called after our own changes, with the names of the sets that they concern. */
+  onApplied: ((sets: ReadonlySet<string>) => Promise<void>) | undefined;
   #applying = 0;
 
   constructor(options: Pick<SocketOptions, "namespace"> = {}) {
@@ -73,13 +73,13 @@ export class IpsetState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes sets. */
-  async applying<R>(work: () => R | Promise<R>): Promise<R> {
+  /** Runs `work`, which changes these sets. */
+  async applying<R>(sets: () => Iterable<string>, work: () => R | Promise<R>): Promise<R> {
     this.#applying++;
     this.generation++;
     try {
       const result = await work();
-      await this.onApplied?.();
+      await this.onApplied?.(new Set(sets()));
       return result;
     } finally {
       this.#applying--;
@@ -235,7 +235,7 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
       );
     },
     apply: (ops) =>
-      state.applying(async () => {
+      state.applying(() => ops.map(({ item }) => item.name), async () => {
         const copied = await copies(ops);
         return guarded(ops, () => carryOut(ops, copied));
       }),
@@ -277,7 +277,11 @@ export function ipsetMemberTable(
       }
       return items;
     },
-    apply: (ops) => state.applying(() => guarded(ops, () => applyMembers(state.socket, ops))),
+    apply: (ops) =>
+      state.applying(
+        () => ops.map(({ item }) => item.set),
+        () => guarded(ops, () => applyMembers(state.socket, ops)),
+      ),
     watch(context) {
       const tell = () => context.drift("unknown");
       state.emptied.add(tell);

@@ -115,6 +115,8 @@ function matchWords(match: Match, protocol: string | undefined): string {
       return `-m mark --mark ${hex(match.mark)}${
         match.mask === undefined ? "" : `/${hex(match.mask)}`
       }`;
+    case "connectionMark":
+      return `-m connmark --mark ${hex(match.mark)}/${hex(match.mask)}`;
     case "local":
       return `-m addrtype ${not}--${match.side === "source" ? "src" : "dst"}-type LOCAL`;
     case "limit":

@@ -32,14 +32,19 @@ const REMEDY =
 
 export class IptablesTool {
   readonly #namespace: number | string | undefined;
+  readonly #onRun: ((action: "save" | "restore", family: Family, ms: number) => void) | undefined;
   #found: Promise<Iptables> | undefined;
   #variant: Variant | undefined;
   /** Processes that changed rules for us lately: nf_tables events carry the sender's port id, which is its pid. */
   readonly #pids: number[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(namespace?: number | string) {
+  constructor(
+    namespace?: number | string,
+    onRun?: (action: "save" | "restore", family: Family, ms: number) => void,
+  ) {
     this.#namespace = namespace;
+    this.#onRun = onRun;
   }
 
   /** The variant that this host uses, once it was looked for. */
@@ -62,9 +67,12 @@ export class IptablesTool {
   }
 
   /** All rules of a family. @throws {KernelError} */
-  async save(family: Family): Promise<string> {
+  async save(family: Family, { counters = false } = {}): Promise<string> {
     const { variant } = await this.found();
-    const result = await this.run([command(family, variant, "save")], "");
+    const options = counters ? ["-c"] : [];
+    const start = performance.now();
+    const result = await this.run([command(family, variant, "save"), ...options], "");
+    this.#onRun?.("save", family, performance.now() - start);
     if (result.status === 0) return result.stdout;
     // Without the ipv6 module there is nothing to read, and nothing of ours.
     if (family === 6 && !existsSync("/proc/net/if_inet6")) return "";
@@ -75,10 +83,12 @@ export class IptablesTool {
   async restore(family: Family, text: string): Promise<ToolResult> {
     const { variant, modern } = await this.found();
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
+    const start = performance.now();
     const result = await this.run(
       [command(family, variant, "restore"), "--noflush", ...wait],
       text,
     );
+    this.#onRun?.("restore", family, performance.now() - start);
     // A Linux with nf_tables but without its ip and ip6 families says so only when a table is made.
     const unsupported = variant === "nft" && /TABLE_ADD failed.*not supported/i.test(result.stderr);
     if (!unsupported || !installed("legacy")) return result;

@@ -12,6 +12,7 @@ import { cniConfTable } from "./cni.ts";
 import { openFou } from "./fou.ts";
 import { hairpinTable } from "./hairpin.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
+import { Conntrack } from "./conntrack.ts";
 import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
@@ -39,6 +40,8 @@ export interface LinuxOptions {
   readonly log?: Pick<Logger, "warn" | "info">;
   /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
   readonly proxyHealthy?: () => boolean;
+  /** Told of each run of iptables-save and iptables-restore. */
+  readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
   /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
@@ -61,7 +64,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     });
   const rtnl = new Rtnl(inNamespace);
   const monitor = new Monitor(rtnl, { onError: warn });
-  const iptables = new IptablesState(new IptablesTool(namespace));
+  const iptables = new IptablesState(new IptablesTool(namespace, options.onIptables));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const fou = openFou(inNamespace);
   const ipsets = new IpsetState(inNamespace);
@@ -74,6 +77,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     warn: warnOfLedger,
     ...(options.log === undefined ? {} : { log: options.log }),
   });
+  const conntrack = new Conntrack(inNamespace);
   const modules = new Modules(namespace);
   const pods = new PodNamespaces({
     ...inNamespace,
@@ -93,6 +97,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const sysctls = {
     ...inNamespace,
     modules,
+    ledgers: new Set<Ledger>(),
     ledger: (owner: Owner): Ledger => ledgerOf(owner, "sysctl"),
   };
 
@@ -122,6 +127,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   return {
     ipvs,
     statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
+    flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {
@@ -138,6 +144,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ipvs.close();
       fou.close();
       checks.close();
+      conntrack.close();
       for (const ledger of ledgers.values()) ledger.close();
       return Promise.resolve();
     },

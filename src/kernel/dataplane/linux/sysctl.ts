@@ -32,13 +32,25 @@ export interface SysctlOptions {
   readonly periodMs?: number;
   /** Loads what a sysctl needs, before it is called missing. */
   readonly modules?: Pick<Modules, "forSysctls">;
+  /** The ledgers of all owners, where each table puts its own: several owners may hold one sysctl. */
+  readonly ledgers?: Set<Ledger>;
   /** Opens the owner's ledger, at the first use. */
   ledger(owner: Owner): Ledger;
 }
 
 export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl> {
   let opened: Ledger | undefined;
-  const ledger = (): Ledger => opened ??= options.ledger(owner);
+  const ledger = (): Ledger => {
+    if (opened === undefined) {
+      opened = options.ledger(owner);
+      options.ledgers?.add(opened);
+    }
+    return opened;
+  };
+  /** What the ledgers of others hold of a sysctl that they have written too. */
+  const heldByOthers = (path: string): Mark[] =>
+    [...options.ledgers ?? []].filter((other) => other !== ledger() && other.has(path))
+      .map((other) => parseMark(other.get(path))).filter((mark) => "was" in mark);
   const inside = <R>(work: () => R): R =>
     options.namespace === undefined ? work() : inNetworkNamespace(options.namespace, work);
   const file = (path: string) => `${options.root ?? "/proc/sys"}/${path}`;
@@ -71,7 +83,8 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
       remember(path, { left: true });
       return `left at "${now}": only "${onlyFrom}" is changed`;
     }
-    remember(path, { was: now });
+    // Whoever lets go of it last gives back the value before all of us.
+    remember(path, heldByOthers(path)[0] ?? { was: now });
     if (now === value) return undefined;
     const after = inside(() => {
       writeFileSync(file(path), `${value}\n`);
@@ -105,7 +118,7 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
     const { path } = op.item;
     const mark = parseMark(ledger().get(path));
     let note: string | undefined;
-    if ("was" in mark) {
+    if ("was" in mark && heldByOthers(path).length === 0) {
       const now = inside(() => readValue(file(path)));
       if (now === undefined) note = "this Linux has no such sysctl any more";
       else if (now !== mark.was) inside(() => writeFileSync(file(path), `${mark.was}\n`));

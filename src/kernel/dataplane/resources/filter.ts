@@ -44,6 +44,8 @@ export type Match =
     readonly negate?: boolean;
   }
   | { readonly kind: "mark"; readonly mark: number; readonly mask?: number }
+  /** xt_connmark: these bits of the connection's mark. */
+  | { readonly kind: "connectionMark"; readonly mark: number; readonly mask: number }
   /** xt_addrtype: whether the address is one of this host's own, VIPs included. */
   | { readonly kind: "local"; readonly side: "source" | "destination"; readonly negate?: boolean }
   /** xt_limit: holds for this many packets a minute, after a burst. */

@@ -15,6 +15,7 @@ export const sysctl: Resource<Sysctl> = {
   kind: "sysctl",
   // A node that does not forward, or a proxy whose connections netfilter does not see, must not say that it is ready.
   foundation: true,
+  shared: true,
   key: (s) => s.path,
   equal: (want, have) =>
     want.value === have.value || (want.onlyFrom !== undefined && want.onlyFrom !== have.value),

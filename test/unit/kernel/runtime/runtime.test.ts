@@ -241,6 +241,8 @@ describe("two plugins", () => {
     const { linux, settle, status } = await running(both.map(({ plugin }) => plugin));
     expect(linux.dump()).toContain("ip_forward = 1");
     expect([...status("one").problems, ...status("two").problems]).toEqual([]);
+    // Both hold it: if one had to let go, it would be changed for a moment.
+    expect([status("one").owned, status("two").owned]).toEqual([{ sysctl: 1 }, { sysctl: 1 }]);
     both[0]?.set("node");
     await settle();
     expect(linux.dump()).toContain("ip_forward = 1");

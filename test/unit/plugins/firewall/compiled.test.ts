@@ -10,14 +10,15 @@ const CLUSTERS = 100;
 const PACKETS = 40;
 
 function disagree(cluster: PolicyCluster, packet: Packet): boolean {
-  const { oracle, passes } = judged(cluster);
-  return oracle(packet).allowed !== passes(packet);
+  const { judges, oracle, passes } = judged(cluster);
+  const { allowed } = oracle(packet);
+  return allowed !== passes(packet) || allowed !== judges(packet).every((each) => each.allowed);
 }
 
 /** What a person needs to see what went wrong. */
 function report(cluster: PolicyCluster, packet: Packet, seed: number): string {
   const small = shrink(cluster, (each) => disagree(each, packet));
-  const { oracle, passes, walks } = judged(small);
+  const { judges, oracle, passes, walks } = judged(small);
   const spec = ({ metadata, ...rest }: { metadata: { namespace: string; name: string } }) => ({
     key: `${metadata.namespace}/${metadata.name}`,
     ...rest,
@@ -28,6 +29,7 @@ function report(cluster: PolicyCluster, packet: Packet, seed: number): string {
       packet,
       oracle: oracle(packet),
       passes: passes(packet),
+      judges: judges(packet),
       walks: walks(packet),
       pods: small.pods.map((pod) => ({ ...spec(pod), labels: pod.metadata.labels })),
       namespaces: small.namespaces.map(({ metadata }) => metadata),
@@ -38,7 +40,7 @@ function report(cluster: PolicyCluster, packet: Packet, seed: number): string {
   );
 }
 
-describe("the compiled rules of random clusters let pass what the oracle allows, and nothing else", () => {
+describe("the rules and the models of random clusters let pass what the oracle allows, and nothing else", () => {
   for (const family of [4, 6] as const) {
     test.each(seeds(BATCHES))(`in IPv${family}, batch %d`, (batch) => {
       let allowed = 0;
@@ -47,13 +49,16 @@ describe("the compiled rules of random clusters let pass what the oracle allows,
         const seed = (batch * CLUSTERS + i) * 8 + family;
         const dice = random(seed);
         const cluster = randomCluster(dice);
-        const { oracle, passes } = judged(cluster);
+        const { judges, oracle, passes } = judged(cluster);
         for (const packet of randomPackets(cluster, dice, PACKETS)) {
           if (packet.source.includes(":") !== (family === 6)) continue;
           const wanted = oracle(packet).allowed;
           if (wanted) allowed++;
           else denied++;
-          if (wanted !== passes(packet)) throw new Error(report(cluster, packet, seed));
+          const models = judges(packet).every((each) => each.allowed);
+          if (wanted !== passes(packet) || wanted !== models) {
+            throw new Error(report(cluster, packet, seed));
+          }
         }
       }
       // The generator must not have become one-sided.

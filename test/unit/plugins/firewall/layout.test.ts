@@ -25,6 +25,7 @@ const DB = pod("a/db", { ips: ["10.1.1.3", "fd01:1::3"] });
 const DENY = {
   ...FACTS,
   defaultDeny: true,
+  keepEstablished: false,
   podCIDRs: ["10.1.1.0/24", "fd01:1::/64"],
 };
 
@@ -218,6 +219,7 @@ describe("traffic to Services", () => {
     enableIpv4: true,
     enableIpv6: true,
     netpolDefaultDeny: false,
+    netpolKeepEstablished: false,
     serviceClusterIpRange: ["10.96.0.0/12", "fd00:96::/112"],
     serviceExternalIpRange: ["203.0.113.0/24"],
     loadbalancerIpRange: ["198.51.100.0/24"],
@@ -268,6 +270,43 @@ describe("traffic to Services", () => {
       [undefined, { kind: "reject", with: "tcp-reset" }],
       [undefined, { kind: "reject" }],
     ]);
+  });
+});
+
+describe("a connection that is marked as denied by now", () => {
+  const end = (changes: Partial<WalkedPacket>, facts = FACTS) => {
+    const { rulesets } = judged({
+      namespaces: [namespace("a")],
+      pods: [WEB, DB],
+      policies: [],
+      nodes: NODES,
+    }, facts);
+    const rules = rulesets.get("node1");
+    if (rules === undefined) throw new Error("No node1");
+    const packet = { source: "10.1.1.2", destination: "10.1.1.3", port: 80 } as const;
+    return machine(rules, OWN).walk("FORWARD", {
+      ...packet,
+      protocol: "tcp",
+      state: "established",
+      connectionMark: 0x100007,
+      ...changes,
+    }).verdict;
+  };
+
+  test("is refused in both directions, whatever its protocol", () => {
+    expect(end({})).toBe("reject");
+    expect(end({ source: "10.1.1.3", destination: "10.1.1.2" })).toBe("reject");
+    expect([end({ protocol: "udp" }), end({ protocol: "sctp" })]).toEqual(["reject", "reject"]);
+    expect(end({ source: "fd01:1::2", destination: "fd01:1::3" })).toBe("reject");
+  });
+
+  test("lets errors about it pass, and others' marks be", () => {
+    expect(end({ protocol: "icmp", state: "related" })).toBe("accept");
+    expect(end({ connectionMark: 0x7 })).toBe("accept");
+  });
+
+  test("goes on with --netpol-keep-established", () => {
+    expect(end({}, { ...FACTS, keepEstablished: true })).toBe("accept");
   });
 });
 
@@ -347,6 +386,15 @@ describe("--netpol-default-deny", () => {
     expect(end("INPUT", "10.1.1.9", "10.1.1.1", { state: "new" })).toBe("reject");
   });
 
+  test("lets the node and a pod without rules find each other's link address", () => {
+    const found = (type: string) => ({ protocol: "icmpv6" as const, icmp: type as never });
+    for (const type of ["neighbor-solicitation", "neighbor-advertisement"]) {
+      expect(end("INPUT", "fd01:1::9", "fd01:1::1", found(type))).toBe("continue");
+      expect(end("FORWARD", "fd01:1::9", "fd01:1::2", found(type))).not.toBe("reject");
+    }
+    expect(end("INPUT", "fd01:1::9", "fd01:1::1", found("echo-request"))).toBe("reject");
+  });
+
   test("leaves the bridge's own address alone, which lies in the pods' range", () => {
     expect(end("OUTPUT", "10.1.1.1", "8.8.8.8")).toBe("continue");
     expect(end("INPUT", "192.168.1.99", "10.1.1.1")).toBe("continue");
@@ -365,6 +413,7 @@ describe("--netpol-default-deny", () => {
       enableIpv4: true,
       enableIpv6: true,
       netpolDefaultDeny: true,
+      netpolKeepEstablished: false,
       serviceClusterIpRange: [],
       serviceExternalIpRange: [],
       loadbalancerIpRange: [],

@@ -15,6 +15,7 @@ function options(changes: Partial<FirewallOptions> = {}): FirewallOptions {
     enableIpv4: true,
     enableIpv6: true,
     netpolDefaultDeny: false,
+    netpolKeepEstablished: false,
     serviceClusterIpRange: ["10.96.0.0/12"],
     serviceExternalIpRange: [],
     loadbalancerIpRange: [],

@@ -2,9 +2,11 @@
 
 import { describe, expect, test } from "bun:test";
 import {
+  readAnyFlow,
   readFlow,
   type UdpFlow,
   writeFlowDelete,
+  writeFlowMark,
   writeFlowQuery,
 } from "../../../../../src/kernel/dataplane/linux/conntrack-codec.ts";
 import { MessageReader } from "../../../../../src/kernel/dataplane/linux/message.ts";
@@ -55,6 +57,44 @@ const SIX: UdpFlow = {
   id: 0x8f112568,
   zone: 0,
 };
+
+describe("flows of any protocol", () => {
+  test("are read with their mark where an end is wanted", () => {
+    const read = (wanted: (address: string) => boolean) => {
+      const message = new MessageReader(FLOWS);
+      message.load(FLOWS.length);
+      const found = [];
+      while (message.next()) found.push(readAnyFlow(message, wanted));
+      return found.filter((flow) => flow !== undefined);
+    };
+    expect(read((address) => address === "127.0.0.1")).toEqual([
+      {
+        family: 4,
+        protocol: 17,
+        source: { address: "127.0.0.1", port: 4444 },
+        destination: { address: "127.0.0.1", port: 5353 },
+        answers: { address: "127.0.0.1", port: 5353 },
+        mark: 0,
+        zone: 0,
+      },
+    ]);
+    expect(read(() => false)).toEqual([]);
+    expect(read(() => true)).toHaveLength(2);
+  });
+
+  test("are marked under a mask, and not made where they are gone", () => {
+    const { id: _, ...flow } = FOUR;
+    const bytes = written((w) =>
+      writeFlowMark(w, { ...flow, protocol: 6, mark: 0 }, 0x100000, 0x100000)
+    );
+    const text = Buffer.from(bytes).toString("hex");
+    // CTA_MARK and CTA_MARK_MASK, big-endian; type IPCTNL_MSG_CT_NEW without NLM_F_CREATE (0x400).
+    expect(text).toContain("0800080000100000");
+    expect(text).toContain("0800150000100000");
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    expect([view.getUint16(4, true), view.getUint16(6, true) & 0x400]).toEqual([0x100, 0]);
+  });
+});
 
 describe("flows", () => {
   test("are read as Linux tells of them", () => {

@@ -57,6 +57,28 @@ describe("a sysctl", () => {
     ]);
   });
 
+  test("of two owners gets its old value back from the last, in whatever order they come and go", async () => {
+    for (const order of [[0, 1], [1, 0]] as const) {
+      const both = new Set<Ledger>();
+      const tables = ["proxy", "firewall"].map((name) =>
+        sysctlTable({
+          root: join(folder, "sys"),
+          ledgers: both,
+          ledger: () => {
+            const ledger = openLedger(join(folder, "run"), name, "sysctl");
+            ledgers.push(ledger);
+            return ledger;
+          },
+        }, { name, protocol: 201 })
+      );
+      for (const table of tables) await table.apply([create(item)]);
+      await tables[order[0]]?.apply([remove(item)]);
+      expect([value(), (await tables[order[1]]?.list())?.length]).toEqual(["1", 1]);
+      await tables[order[1]]?.apply([remove(item)]);
+      expect(value()).toBe("0");
+    }
+  });
+
   test("says what it goes back to, where that is known", async () => {
     await open().apply([create(item)]);
     const [have] = await open().list();

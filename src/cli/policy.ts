@@ -1,0 +1,157 @@
+/** The command `policy`: asks the running agent's firewall over its socket, and Linux for the counters. */
+
+import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
+import { socketPath } from "../kernel/observe/socket.ts";
+import {
+  causeText,
+  type LinuxObject,
+  type ListAnswer,
+  type WhyAnswer,
+} from "../plugins/firewall/answers.ts";
+import { EXIT } from "./commands.ts";
+import type { Flags } from "./flags.ts";
+import type { Io } from "./io.ts";
+
+const USAGE = "list | why SOURCE DESTINATION [PROTOCOL/PORT]";
+
+/** Prints the answer; 1 where none came, 2 for words that are no question. */
+export async function policy(flags: Flags, io: Io, words: readonly string[]): Promise<number> {
+  const [word = "list", source, destination, port, ...more] = words;
+  const listing = word === "list" && source === undefined;
+  const asking = word === "why" && destination !== undefined && more.length === 0;
+  if (!listing && !asking) {
+    io.stderr(`routelet: Command "policy" takes: ${USAGE}\n`);
+    return EXIT.usage;
+  }
+  const asked = await ask(
+    flags.runtimeDir,
+    word,
+    listing ? {} : {
+      source: source ?? "",
+      destination: destination ?? "",
+      ...(port === undefined ? {} : { port }),
+    },
+  );
+  if (typeof asked === "string") {
+    io.stderr(`routelet: ${asked}\n`);
+    return EXIT.failed;
+  }
+  if (listing) {
+    const answer = asked.answer as ListAnswer;
+    io.stdout(flags.output === "json" ? `${JSON.stringify(answer, null, 2)}\n` : listText(answer));
+    return 0;
+  }
+  const answer = asked.answer as WhyAnswer;
+  const counted = await counters();
+  io.stdout(
+    flags.output === "json"
+      ? `${JSON.stringify(withPackets(answer, counted), null, 2)}\n`
+      : whyText(answer, counted),
+  );
+  return 0;
+}
+
+async function ask(
+  runtimeDir: string,
+  topic: string,
+  query: Readonly<Record<string, string>>,
+): Promise<{ readonly answer: unknown } | string> {
+  const path = socketPath(runtimeDir);
+  let response: Response;
+  try {
+    response = await fetch(`http://agent/plugins/firewall/${topic}?${new URLSearchParams(query)}`, {
+      unix: path,
+      signal: AbortSignal.timeout(10_000),
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "EACCES" || code === "EPERM"
+      ? `Cannot ask the agent at "${path}": not permitted; run as root`
+      : `No agent runs here: nothing answers at "${path}"; start one with "routelet --run-firewall"`;
+  }
+  if (response.ok) return { answer: await response.json() };
+  if (response.status === 404) {
+    return `The agent at "${path}" runs no firewall; start it with --run-firewall`;
+  }
+  return (await response.text()).trim();
+}
+
+/** Packets that rules of a chain have met; undefined where Linux cannot be read. */
+export type Counted = (object: LinuxObject) => number | undefined;
+
+async function counters(): Promise<Counted> {
+  const tool = new IptablesTool();
+  const saves = new Map<number, string>();
+  for (const family of [4, 6] as const) {
+    try {
+      saves.set(family, await tool.save(family, { counters: true }));
+    } catch {
+      // The answer stands without its counters.
+    }
+  }
+  return (object) => {
+    const save = saves.get(object.family);
+    return save === undefined ? undefined : packetsOf(save, object);
+  };
+}
+
+/** The packets that the rules of an object have met, out of what `iptables-save -c` prints. */
+export function packetsOf(save: string, { chain, comment }: LinuxObject): number {
+  let packets = 0;
+  for (const line of save.split("\n")) {
+    const found = /^\[(\d+):\d+\] -A (\S+) .*--comment "?(.*)$/.exec(line);
+    if (found?.[2] === chain && found[3]?.startsWith(comment) === true) packets += Number(found[1]);
+  }
+  return packets;
+}
+
+function withPackets(answer: WhyAnswer, counted: Counted): unknown {
+  return {
+    ...answer,
+    connections: answer.connections.map((connection) => ({
+      ...connection,
+      judgements: connection.judgements.map((judgement) => ({
+        ...judgement,
+        packets: counted(judgement.object),
+      })),
+    })),
+  };
+}
+
+export function listText({ node, policies, closed }: ListAnswer): string {
+  const lines = policies.flatMap(({ policy, directions, audit, pods, chains, problems }) => [
+    `${policy}  ${directions.join(" and ")}${audit ? ", audit only" : ""}, ${pods.length} pod${
+      pods.length === 1 ? "" : "s"
+    } here`,
+    ...directions.map((direction, i) => `  ${direction} chain ${chains[i]}`),
+    ...(pods.length > 0 ? [`  pods ${pods.join(", ")}`] : []),
+    ...problems.map((problem) => `  problem: ${problem}`),
+  ]);
+  const annotated = closed.map((name) => `namespace ${name}  closed for ingress by its annotation`);
+  return lines.length + annotated.length === 0
+    ? `No policy concerns the pods of ${node}\n`
+    : `${[...lines, ...annotated].join("\n")}\n`;
+}
+
+export function whyText({ node, connections }: WhyAnswer, counted: Counted): string {
+  return connections.map((connection) => {
+    const { source, destination, protocol, port, allowed, judgements, elsewhere } = connection;
+    const verdict = judgements.length === 0
+      ? `nothing is judged on ${node}`
+      : `${allowed ? "allowed" : "denied"} on ${node}`;
+    const end = destination.includes(":") ? `[${destination}]:${port}` : `${destination}:${port}`;
+    return [
+      `${source} -> ${protocol} ${end}: ${verdict}`,
+      ...judgements.flatMap(({ pod, direction, allowed: one, cause, object }) => {
+        const packets = counted(object);
+        const count = packets === undefined ? "" : `, ${packets} packets`;
+        return [
+          `  ${direction} of ${pod}: ${one ? "allowed" : "denied"}, ${causeText(cause)}`,
+          `    chain ${object.chain}, "${object.comment.trim()}"${count}`,
+        ];
+      }),
+      ...elsewhere.map((text) => `  ${text}: ask there too`),
+      "",
+    ].join("\n");
+  }).join("");
+}
