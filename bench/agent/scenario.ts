@@ -12,6 +12,7 @@ const services = Number(process.env["SERVICES"] ?? 10_000);
 const runs = Math.min(4, Number(process.env["RUNS"] ?? 3));
 const changes = Number(process.env["CHANGES"] ?? 220);
 const idleSeconds = Number(process.env["IDLE_SECONDS"] ?? 60);
+const AFTERMATH_MS = 40_000;
 const flags = (process.env["AGENT_FLAGS"] ?? "").split(" ").filter((flag) => flag !== "");
 
 function say(text: string): void {
@@ -82,6 +83,8 @@ say(`changes: ${single.map(({ agentMs }) => agentMs.toFixed(1)).join(" ")}`);
 const afterChanges = memoryMb(pid, "VmRSS");
 
 run(["chrt", "-o", "-p", "0", String(pid)]);
+// Idle is what follows the aftermath: for half a minute after changes Bun collects garbage every second.
+await Bun.sleep(AFTERMATH_MS);
 const idlePercent = await idle(pid, idleSeconds);
 say(`idle: ${idlePercent.toFixed(2)} %`);
 
