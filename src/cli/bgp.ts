@@ -1,12 +1,12 @@
 /** The command `bgp`: asks the running agent's router over its socket and prints the answer. */
 
-import { socketPath } from "../kernel/observe/socket.ts";
 import type {
   GlobalAnswer,
   NeighborsAnswer,
   RibAnswer,
   WhyAnswer,
 } from "../plugins/router/answers.ts";
+import { askPlugin } from "./ask-plugin.ts";
 import { globalText, neighborsText, neighborText, ribText, whyText } from "./bgp-text.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
@@ -28,7 +28,7 @@ export async function bgp(flags: Flags, io: Io, words: readonly string[]): Promi
     io.stderr(`routelet: Command "bgp" takes: ${USAGE}\n`);
     return EXIT.usage;
   }
-  const asked = await ask(flags.runtimeDir, question.topic, question.query);
+  const asked = await askPlugin("router", flags.runtimeDir, question.topic, question.query);
   if (typeof asked === "string") {
     io.stderr(`routelet: ${asked}\n`);
     return EXIT.failed;
@@ -68,38 +68,12 @@ function questionOf(words: readonly string[]): Question | undefined {
   return undefined;
 }
 
-/** The answer of the agent's router, or why there is none. */
-export async function ask(
-  runtimeDir: string,
-  topic: string,
-  query: Readonly<Record<string, string>> = {},
-): Promise<{ readonly answer: unknown } | string> {
-  const path = socketPath(runtimeDir);
-  let response: Response;
-  try {
-    response = await fetch(`http://agent/plugins/router/${topic}?${new URLSearchParams(query)}`, {
-      unix: path,
-      signal: AbortSignal.timeout(10_000),
-    });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === "EACCES" || code === "EPERM"
-      ? `Cannot ask the agent at "${path}": not permitted; run as root`
-      : `No agent runs here: nothing answers at "${path}"; start one with "routelet --run-router"`;
-  }
-  if (response.ok) return { answer: await response.json() };
-  const body = (await response.text()).trim();
-  return response.status === 404
-    ? `The agent at "${path}" runs no router; start it with --run-router`
-    : body;
-}
-
 /** What the login banner shows of BGP, or nothing where no router runs. */
 export async function bgpBanner(runtimeDir: string): Promise<string> {
   const parts = await Promise.all([
-    ask(runtimeDir, "global"),
-    ask(runtimeDir, "neighbors"),
-    ask(runtimeDir, "rib", { which: "local" }),
+    askPlugin("router", runtimeDir, "global"),
+    askPlugin("router", runtimeDir, "neighbors"),
+    askPlugin("router", runtimeDir, "rib", { which: "local" }),
   ]);
   const [global, neighbors, rib] = parts.map((part) =>
     typeof part === "string" ? undefined : part.answer

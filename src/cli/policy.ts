@@ -1,13 +1,13 @@
 /** The command `policy`: asks the running agent's firewall over its socket, and Linux for the counters. */
 
 import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
-import { socketPath } from "../kernel/observe/socket.ts";
 import {
   causeText,
   type LinuxObject,
   type ListAnswer,
   type WhyAnswer,
 } from "../plugins/firewall/answers.ts";
+import { askPlugin } from "./ask-plugin.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -23,7 +23,8 @@ export async function policy(flags: Flags, io: Io, words: readonly string[]): Pr
     io.stderr(`routelet: Command "policy" takes: ${USAGE}\n`);
     return EXIT.usage;
   }
-  const asked = await ask(
+  const asked = await askPlugin(
+    "firewall",
     flags.runtimeDir,
     word,
     listing ? {} : {
@@ -49,31 +50,6 @@ export async function policy(flags: Flags, io: Io, words: readonly string[]): Pr
       : whyText(answer, counted),
   );
   return 0;
-}
-
-async function ask(
-  runtimeDir: string,
-  topic: string,
-  query: Readonly<Record<string, string>>,
-): Promise<{ readonly answer: unknown } | string> {
-  const path = socketPath(runtimeDir);
-  let response: Response;
-  try {
-    response = await fetch(`http://agent/plugins/firewall/${topic}?${new URLSearchParams(query)}`, {
-      unix: path,
-      signal: AbortSignal.timeout(10_000),
-    });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === "EACCES" || code === "EPERM"
-      ? `Cannot ask the agent at "${path}": not permitted; run as root`
-      : `No agent runs here: nothing answers at "${path}"; start one with "routelet --run-firewall"`;
-  }
-  if (response.ok) return { answer: await response.json() };
-  if (response.status === 404) {
-    return `The agent at "${path}" runs no firewall; start it with --run-firewall`;
-  }
-  return (await response.text()).trim();
 }
 
 /** Packets that rules of a chain have met; undefined where Linux cannot be read. */
