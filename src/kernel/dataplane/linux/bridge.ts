@@ -8,19 +8,16 @@ import { type Bridge, bridge as resource } from "../resources/bridge.ts";
 import { errno, kernelError, type Refusal } from "./errno.ts";
 import { dumpPorts } from "./hairpin.ts";
 import type { Ledger } from "./ledger.ts";
+import { writeAlias, writeDelete, writeSet } from "./link-messages.ts";
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import {
   aliasOf,
   GONE,
-  IFF_UP,
-  IFLA_IFALIAS,
   IFLA_IFNAME,
   IFLA_INFO_KIND,
   IFLA_LINKINFO,
-  IFLA_MTU,
   type LinkInfo,
   type Request,
-  RTM_DELLINK,
   RTM_NEWLINK,
   type Rtnl,
   send,
@@ -80,7 +77,7 @@ export function bridgeTable(
     } else if (!ledger().has(name)) {
       ledger().add([[name, JSON.stringify({ mtu: there.mtu })]]);
     }
-    run("set bridge", name, [...writes, (w) => writeSet(w, item)]);
+    run("set bridge", name, [...writes, (w) => writeSet(w, { name, mtu: item.mtu, up: true })]);
   }
 
   /** Takes back what is ours; a bridge that pods hang on stays, whoever made it. */
@@ -94,7 +91,7 @@ export function bridgeTable(
       } else {
         if (mark.mtu !== undefined && mark.mtu !== there.mtu) {
           const { mtu } = mark;
-          run("set bridge", name, [(w) => writeSet(w, { name, mtu })]);
+          run("set bridge", name, [(w) => writeSet(w, { name, mtu, up: true })]);
         }
         note = ports > 0
           ? `${ports} links hang on it; it stays`
@@ -190,26 +187,4 @@ function freshMac(): Uint8Array {
   const mac = new Uint8Array(randomBytes(6));
   mac[0] = ((mac[0] ?? 0) & 0xfc) | 0x02;
   return mac;
-}
-
-function writeAlias(w: MessageWriter, name: string, alias: string): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0);
-  w.string(IFLA_IFNAME, name);
-  w.string(IFLA_IFALIAS, alias);
-  w.end();
-}
-
-function writeSet(w: MessageWriter, item: Bridge): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0, IFF_UP, IFF_UP);
-  w.string(IFLA_IFNAME, item.name);
-  if (item.mtu !== undefined) w.u32(IFLA_MTU, item.mtu);
-  w.end();
-}
-
-function writeDelete(w: MessageWriter, index: number): void {
-  w.begin(RTM_DELLINK);
-  writeLinkHead(w, index);
-  w.end();
 }

@@ -4,6 +4,7 @@ import type { Owner } from "../dataplane.ts";
 import type { Actual, Op, Outcome, Table } from "../resource.ts";
 import { type Link, link as resource, sameTunnel } from "../resources/link.ts";
 import { errno, type Refusal } from "./errno.ts";
+import { moduleRemedy, writeAlias, writeDelete, writeSet } from "./link-messages.ts";
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import type { Monitor } from "./monitor.ts";
 import { writeTunnelData } from "./tunnel.ts";
@@ -11,16 +12,12 @@ import {
   aliasOf,
   GONE,
   guarded,
-  IFF_UP,
-  IFLA_IFALIAS,
   IFLA_IFNAME,
   IFLA_INFO_KIND,
   IFLA_LINKINFO,
-  IFLA_MTU,
   type LinkInfo,
   outcomes,
   type Request,
-  RTM_DELLINK,
   RTM_NEWLINK,
   type Rtnl,
   send,
@@ -112,11 +109,7 @@ function remedy(op: Op<Link>, refusal: Refusal): string | undefined {
   if (refusal.errno === errno.EINVAL && op.item.tunnel?.gue !== undefined) {
     return "this Linux may lack tunnels in UDP (CONFIG_NET_FOU_IP_TUNNELS); use --overlay-encap=ipip";
   }
-  return refusal.errno === errno.EOPNOTSUPP
-    ? `load the kernel module of link type "${op.item.type}" (modprobe ${
-      op.item.type === "ip6tnl" ? "ip6_tunnel" : op.item.type
-    })`
-    : undefined;
+  return moduleRemedy(op.item.type, refusal);
 }
 
 function writeCreate(w: MessageWriter, item: Link): void {
@@ -127,27 +120,5 @@ function writeCreate(w: MessageWriter, item: Link): void {
     info.string(IFLA_INFO_KIND, item.type);
     if (item.tunnel !== undefined) writeTunnelData(info, item.tunnel);
   });
-  w.end();
-}
-
-function writeAlias(w: MessageWriter, name: string, alias: string): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0);
-  w.string(IFLA_IFNAME, name);
-  w.string(IFLA_IFALIAS, alias);
-  w.end();
-}
-
-function writeSet(w: MessageWriter, item: Link): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0, item.up ? IFF_UP : 0, IFF_UP);
-  w.string(IFLA_IFNAME, item.name);
-  if (item.mtu !== undefined) w.u32(IFLA_MTU, item.mtu);
-  w.end();
-}
-
-function writeDelete(w: MessageWriter, index: number): void {
-  w.begin(RTM_DELLINK);
-  writeLinkHead(w, index);
   w.end();
 }

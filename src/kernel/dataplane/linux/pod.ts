@@ -13,6 +13,7 @@ import type { Actual, Drift, Op, Outcome, Resource, Table, WatchContext } from "
 import { type PodAddress, podAddress, type PodLink, podLink } from "../resources/pod.ts";
 import { dumpAddresses, RTM_DELADDR, RTM_NEWADDR, writeAddressMessage } from "./address.ts";
 import { errno, type Refusal } from "./errno.ts";
+import { moduleRemedy, writeAlias, writeDelete, writeSet } from "./link-messages.ts";
 import { type MessageReader, type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { inNetworkNamespace } from "./netns.ts";
 import { type PodNamespace, type PodNamespaces, within } from "./pod-namespaces.ts";
@@ -21,16 +22,13 @@ import {
   decodeLink,
   GONE,
   guarded,
-  IFF_UP,
   IFINFOMSG,
-  IFLA_IFALIAS,
   IFLA_IFNAME,
   IFLA_INFO_KIND,
   IFLA_LINKINFO,
   type LinkInfo,
   outcomes,
   type Request,
-  RTM_DELLINK,
   RTM_NEWLINK,
   type Rtnl,
   send,
@@ -243,7 +241,7 @@ export function podLinkTable(namespaces: PodNamespaces, owner: Owner): Table<Pod
           const refusal = applyLink(rtnl, namespace, op, pods.alias);
           if (refusal !== undefined) refused.set(i, refusal);
         }
-        return outcomes(resource.kind, its, resource.key, refused, moduleRemedy);
+        return outcomes(resource.kind, its, resource.key, refused, remedy);
       }),
     refuse: ({ pod, type }) =>
       pod.includes(":") === (type === "ip6tnl")
@@ -394,11 +392,7 @@ function refusalOf(rtnl: Rtnl, requests: readonly Request[]): Refusal | undefine
 function remove(index: number): Request {
   return {
     op: 0,
-    write(w) {
-      w.begin(RTM_DELLINK);
-      writeLinkHead(w, index);
-      w.end();
-    },
+    write: (w) => writeDelete(w, index),
     harmless: GONE,
   };
 }
@@ -418,20 +412,8 @@ function writeCreate(w: MessageWriter, item: PodLink): void {
   w.end();
 }
 
-/** Linux ignores the alias of a creating message; all of one send are handled within one system call. */
-function writeAlias(w: MessageWriter, name: string, alias: string): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0);
-  w.string(IFLA_IFNAME, name);
-  w.string(IFLA_IFALIAS, alias);
-  w.end();
-}
-
-function writeSet(w: MessageWriter, item: PodLink): void {
-  w.begin(RTM_NEWLINK);
-  writeLinkHead(w, 0, item.up ? IFF_UP : 0, IFF_UP);
-  w.string(IFLA_IFNAME, item.name);
-  w.end();
+function remedy(op: Op<PodLink>, refusal: Refusal): string | undefined {
+  return moduleRemedy(op.item.type, refusal);
 }
 
 function addressRequest(op: Op<PodAddress>, i: number, index: number): Request {
@@ -447,14 +429,6 @@ function addressRequest(op: Op<PodAddress>, i: number, index: number): Request {
       op: i,
       write: (w) => writeAddressMessage(w, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, item, index),
     };
-}
-
-function moduleRemedy(op: Op<PodLink>, refusal: Refusal): string | undefined {
-  return refusal.errno === errno.EOPNOTSUPP
-    ? `load the kernel module of link type "${op.item.type}" (modprobe ${
-      op.item.type === "ip6tnl" ? "ip6_tunnel" : op.item.type
-    })`
-    : undefined;
 }
 
 /** Looks every few seconds into the pods that are believed to hold something of ours, and reports what moved. */
