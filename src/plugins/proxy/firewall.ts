@@ -26,12 +26,14 @@ export function reconcileFirewall(
   { host, options, reconcile, stores, tables }: PluginContext<ProxyOptions>,
   shared: Shared,
 ): void {
-  const facts = derive("service firewall", [shared.facts, shared.services, host], () => {
+  // Apart, so that a Service more or less does not have the host's addresses looked through again.
+  const large = derive("size", [shared.services], () => isLarge(stores.services.size));
+  const facts = derive("service firewall", [shared.facts, large, host], () => {
     const { families, routedRanges } = shared.facts.value.context;
     return {
       families,
       routedRanges,
-      large: isLarge(stores.services.size),
+      large: large.value,
       local: localIps(host.values(), families),
     };
   });
