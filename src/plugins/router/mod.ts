@@ -260,7 +260,7 @@ function setup(
   const sources: readonly Input[] = [peering, facts, advertising, servicesChanged, slicesChanged];
   let running = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
-  const apply = (): void => {
+  const applyNow = (): void => {
     if (!running || !sources.every(({ synced }) => synced)) return;
     const { plan } = peering.value;
     if (plan === undefined) {
@@ -283,6 +283,19 @@ function setup(
         ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
         ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
       }),
+    });
+  };
+  let due = false;
+  /**
+   * After all that hear of a change: who is told first would see what is computed from it as it was, and "no peers yet"
+   * would end the wait for what they tell.
+   */
+  const apply = (): void => {
+    if (due) return;
+    due = true;
+    queueMicrotask(() => {
+      due = false;
+      applyNow();
     });
   };
   for (const source of sources) source.subscribe(apply);

@@ -30,6 +30,7 @@ export interface Speaker {
   onEvent(listener: (event: SpeakerEvent) => void): () => void;
   /** A family came to be settled. */
   onSettled(listener: (family: Family) => void): () => void;
+  /** Whether a family is settled, and all that was received is decided and told. */
   settled(family: Family): boolean;
   neighbors(): readonly NeighborView[];
   /** Adj-RIB-In and Adj-RIB-Out are those of `peer`, or of all peers. */
@@ -104,7 +105,8 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
       settled.add(listener);
       return () => settled.delete(listener);
     },
-    settled: (family) => core.settled(family),
+    // What End-of-RIB ended may have come a moment ago, and wait for the decision.
+    settled: (family) => core.settled(family) && !core.ribs[family].dirty,
     neighbors: () => neighborViews(core),
     rib(which, peer) {
       const only = peer === undefined ? undefined : core.peers.get(peerKey(peer));

@@ -13,7 +13,7 @@ import { onLink, routerNode, routerOptions } from "../../../support/router-world
 
 const HOST = [onLink("eth0", "10.0.0.1/24", 1480), onLink("eth0", "fd00::1/64", 1480)];
 
-function world() {
+function world({ synced = true } = {}) {
   const cluster = testCluster();
   cluster.put(
     "nodes",
@@ -23,7 +23,7 @@ function world() {
   );
   cluster.put("services", service("default/web", { clusterIPs: ["10.96.0.1"] }));
   cluster.put("endpointslices", slice("default/web-1", ["10.244.1.7"]));
-  cluster.sync();
+  if (synced) cluster.sync();
   return cluster;
 }
 
@@ -173,6 +173,28 @@ describe("learned routes", () => {
     expect(linesOf(again, "route", "link")).toEqual([
       "route unicast 10.244.2.0/24 via 10.0.0.2 dev eth0 table 254",
     ]);
+  });
+
+  test("of an earlier life stay while the nodes are not known, whatever list comes last", async () => {
+    const speakers = fakeSpeakers();
+    speakers.neighbors.push({
+      state: "Active",
+      families: [4, 6],
+      prefixes: { 4: COUNTERS, 6: COUNTERS },
+    });
+    const first = await start({}, {}, speakers);
+    speakers.now().learn("10.244.2.0/24", "10.0.0.2");
+    await passed(first);
+    const before = linesOf(first, "route", "link");
+    await first.runtime.stop();
+    const cluster = world({ synced: false });
+    const again = await start({}, { linux: first.linux, cluster }, speakers);
+    cluster.sync("services");
+    cluster.sync("endpointslices");
+    cluster.sync("nodes");
+    await passed(again);
+    expect(again.runtime.ready).toBe(true);
+    expect(linesOf(again, "route", "link")).toEqual(before);
   });
 
   test("that somebody deletes come back", async () => {
