@@ -141,7 +141,7 @@ function isInTheWay({ mark }: SavedRule, owner: Owner): boolean {
   return mark === undefined || rank(mark.owner) > rank(owner.name);
 }
 
-function rank(owner: string): number {
+export function rank(owner: string): number {
   return owner === "firewall" ? 0 : 1;
 }
 

@@ -23,7 +23,7 @@ export interface Features {
 const COMMENT_BYTES = 190;
 
 /** struct xt_nflog_info: 64 with the NUL. */
-const PREFIX_BYTES = 63;
+export const PREFIX_BYTES = 63;
 
 const encoder = new TextEncoder();
 
@@ -36,7 +36,7 @@ function comment(owner: Owner, rule: Pick<FilterRule, "comment">, mark: string):
 }
 
 /** One line of at most so many bytes. */
-function clamp(words: string, bytes: number): string {
+export function clamp(words: string, bytes: number): string {
   let text = words.replaceAll(/[\u0000-\u001f\u007f]/g, " ").trim();
   while (encoder.encode(text).length > bytes) text = text.slice(0, -1);
   return text;
