@@ -5,7 +5,7 @@ import type { Table } from "../resource.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
-import { IptablesTool } from "./iptables-tool.ts";
+import { IptablesTool, isInstalled } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { nftChainTable, nftJumpTable } from "./nft/chains.ts";
 import { nftMemberTable } from "./nft/members.ts";
@@ -18,6 +18,20 @@ export type NetfilterBackend = "iptables" | "nftables";
 /** Names of the kinds. */
 export const NETFILTER_KINDS = ["ipset", "ipset.member", "chain", "jump"] as const;
 type Kind = typeof NETFILTER_KINDS[number];
+
+/** The other one: where it was used before, it may have left something. */
+export function otherBackend(backend: NetfilterBackend): NetfilterBackend {
+  return backend === "iptables" ? "nftables" : "iptables";
+}
+
+/**
+ * The backend for a wish. "auto" is iptables where its tools are installed, since people look for rules there, and nodes that ran
+ * before have theirs there. A wish for one that is missing is not changed: its first list says what is missing.
+ */
+export function chooseBackend(wish: NetfilterBackend | "auto"): NetfilterBackend {
+  if (wish !== "auto") return wish;
+  return isInstalled() ? "iptables" : "nftables";
+}
 
 export interface NetfilterOptions {
   readonly namespace?: string;
