@@ -269,7 +269,6 @@ export const setMss: Expression = {
     w.u8(2, TCPOPT_MAXSEG);
     w.u32be(3, 2);
     w.u32be(4, 2);
-    w.u32be(5, 0);
     w.u32be(6, NFT_EXTHDR_OP_TCPOPT);
   },
 };
