@@ -127,8 +127,6 @@ export function bitwise(mask: Uint8Array, xor: Uint8Array): Expression {
       w.u32be(1, REGISTER);
       w.u32be(2, REGISTER);
       w.u32be(3, mask.length);
-      // NFT_BITWISE_BOOL, which is also what older versions of Linux take its absence for.
-      w.u32be(6, 0);
       value(w, 4, mask);
       value(w, 5, xor);
     },
@@ -182,13 +180,8 @@ export function limit(perMinute: number, burst: number): Expression {
   };
 }
 
-export const counter: Expression = {
-  name: "counter",
-  write(w) {
-    w.u64(1, 0n, true);
-    w.u64(2, 0n, true);
-  },
-};
+/** Counts from zero. */
+export const counter: Expression = { name: "counter", write: () => {} };
 
 export function immediate(bytes: Uint8Array): Expression {
   return {

@@ -127,12 +127,11 @@ function matchExpressions(family: Family, match: Match): readonly Expression[] {
   switch (match.kind) {
     case "source":
     case "destination": {
-      const { length, [match.kind]: offset } = ADDRESS[family];
+      const { [match.kind]: offset } = ADDRESS[family];
       return prefixExpressions(
         family,
         match.prefix,
         (bytes) => payload(BASE.network, offset, bytes),
-        length,
         match.negate === true,
       );
     }
@@ -141,7 +140,6 @@ function matchExpressions(family: Family, match: Match): readonly Expression[] {
         family,
         match.prefix,
         () => ct(family === 4 ? CT.destination4 : CT.destination6, 0),
-        undefined,
         false,
       );
     case "input":
@@ -200,13 +198,12 @@ function equality(negate: boolean | undefined): number {
 /**
  * Compares a prefix; one that ends at a byte by those bytes alone, as nft does.
  *
- * @param shortest bytes of the address where fewer can be loaded; undefined where the whole is in the register
+ * @param load the first bytes of the address, at least so many
  */
 function prefixExpressions(
   family: Family,
   prefix: string,
   load: (bytes: number) => Expression,
-  shortest: number | undefined,
   negate: boolean,
 ): readonly Expression[] {
   const [text = "", bits] = prefix.split("/");
@@ -220,13 +217,12 @@ function prefixExpressions(
   if (size === 0 && !negate) return [];
   const mask = maskOf(size, length);
   const wanted = address.map((byte, i) => byte & (mask[i] ?? 0));
-  const whole = size % 8 === 0 && size > 0;
-  if (shortest !== undefined && whole) {
+  if (size % 8 === 0 && size > 0) {
     return [load(size / 8), compare(equality(negate), wanted.slice(0, size / 8))];
   }
   return [
     load(length),
-    ...(size === length * 8 ? [] : [bitwise(mask, new Uint8Array(length))]),
+    bitwise(mask, new Uint8Array(length)),
     compare(equality(negate), wanted),
   ];
 }
