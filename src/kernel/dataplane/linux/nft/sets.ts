@@ -139,7 +139,7 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
     if (op.verb !== "update") return { members: [], rules: [] };
     const { item, have } = op;
     const name = setName(have.name, have.family);
-    const rules = await state.rules(have.family);
+    const rules = await state.rules(have.family, () => true);
     const chains = new Set(rules.flatMap(({ chain, sets }) => sets.includes(name) ? [chain] : []));
     const same = item.type === have.type && item.family === have.family;
     return {
@@ -152,7 +152,7 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
     list,
     watch: (context) => watch.add(setResource, owner, context, list),
     apply: (ops) =>
-      changing(state, ops, async () => {
+      changing(state, ops.some(({ verb }) => verb === "delete"), ops, async () => {
         const there = new Map<string, IpSet>();
         for (const set of await listSets(state)) there.set(set.name, set);
         const around = new Map<Op<IpSet>, Surroundings>();
