@@ -372,3 +372,22 @@ check("a flush of everything is told of each kind", async () => {
   while (gone.size < 4) await Bun.sleep(5);
   expect([...gone].toSorted()).toEqual(["chain", "ipset", "ipset.member", "jump"]);
 });
+
+check("a set of networks without its book is made anew, with rules that ask it", async () => {
+  const sets = open(tables.ipsets);
+  const chain = chainOf("KUBE-ROUTER-A", [asks(nets.name)]);
+  await done(sets, create(nets));
+  await done(open(tables.ipsetMembers), ...members(nets, "10.0.0.0/8").map(create));
+  await done(open(tables.chains), create(chain));
+  nft("delete", "set", "ip", "routelet", `${nets.name}.members`);
+  const [have] = await listed(sets);
+  if (have === undefined) throw new Error("It is listed");
+  expect(tables.ipsets.resource.equal(nets, have)).toBe(false);
+  await done(sets, { verb: "update", item: nets, have });
+  expect((await listed(sets)).map((set) => tables.ipsets.resource.equal(nets, set))).toEqual([
+    true,
+  ]);
+  await done(open(tables.ipsetMembers), ...members(nets, "10.0.0.0/8").map(create));
+  expect(held(nets, "10.0.0.1")).toEqual(["10.0.0.1"]);
+  expect(nft("list", "chain", "ip", "routelet", chain.name)).toContain("asks kube-router-nets");
+});
