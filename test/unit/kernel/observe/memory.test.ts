@@ -28,22 +28,34 @@ function keeper() {
   };
 }
 
-test("memory is collected once, soon after a burst, and not after an ordinary round", () => {
+test("memory is collected once, when the work of a burst is over", () => {
   const kept = keeper();
-  kept.round(100);
-  kept.advance(1_000);
+  for (let i = 0; i < 5; i++) {
+    kept.round(1_000);
+    kept.advance(100);
+  }
   expect(kept.collections()).toBe(0);
-  kept.round(60_000);
-  expect(kept.collections()).toBe(0);
   kept.advance(1_000);
+  expect(kept.collections()).toBe(1);
   kept.round(100);
   kept.advance(1_000);
   expect(kept.collections()).toBe(1);
 });
 
-test("changes of several rounds are no burst together", () => {
+test("small changes count together, and are not disturbed while they go on", () => {
   const kept = keeper();
-  for (let i = 0; i < 10; i++) kept.round(1_000);
+  for (let i = 0; i < 100; i++) {
+    kept.round(50);
+    kept.advance(400);
+  }
+  expect(kept.collections()).toBe(0);
   kept.advance(1_000);
+  expect(kept.collections()).toBe(1);
+});
+
+test("a little work is not worth a collection", () => {
+  const kept = keeper();
+  kept.round(1_900);
+  kept.advance(10_000);
   expect(kept.collections()).toBe(0);
 });
