@@ -340,6 +340,24 @@ describe("packet filter", () => {
     );
   }
 
+  checkTables(
+    "the firewall's jump comes first, though another's is made at the same time",
+    async () => {
+      const firewall = { name: "firewall", protocol: 203 };
+      const gate: Chain = { ...chain, name: "KUBE-ROUTER-INPUT" };
+      const toGate: Jump = { ...jump, to: gate.name };
+      await done(world.dataplane.open(tables.chains, owner), create(chain));
+      await done(world.dataplane.open(tables.chains, firewall), create(gate));
+      const others = world.dataplane.open(tables.jumps, owner);
+      const ours = world.dataplane.open(tables.jumps, firewall);
+      await Promise.all([done(others, create(jump)), done(ours, create(toGate))]);
+      expect(iptables("-S", "INPUT").match(/-j \S+/g)).toEqual([
+        `-j ${gate.name}`,
+        `-j ${chain.name}`,
+      ]);
+    },
+  );
+
   checkTables("a jump that must be first and is not any more differs from the wish", async () => {
     const chains = world.dataplane.open(tables.chains, owner);
     const jumps = world.dataplane.open(tables.jumps, owner);

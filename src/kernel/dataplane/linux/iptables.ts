@@ -50,6 +50,7 @@ export class IptablesState {
   /** Called after each of our own changes. */
   onApplied: (() => void) | undefined;
   #applying = 0;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(tool: IptablesTool) {
     this.tool = tool;
@@ -84,12 +85,17 @@ export class IptablesState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes rules. */
+  /**
+   * Runs `work`, which changes rules, after that of others has ended: where a jump goes is read before it is written, and
+   * another owner's jump must not come in between.
+   */
   async applying<R>(work: () => Promise<R>): Promise<R> {
     this.#applying++;
     this.generation++;
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
     try {
-      return await work();
+      return await turn;
     } finally {
       this.#applying--;
       this.forget();
