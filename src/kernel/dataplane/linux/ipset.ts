@@ -36,6 +36,16 @@ const MEMBERS = 750;
 /** Names of sets whose owner is remembered. */
 const REMEMBERED = 64;
 
+/** Told of each write of sets or their members: by whom, how long it took, and of which families they were. */
+export type OnIpsetWrite = (
+  write: {
+    readonly owner: string;
+    readonly ms: number;
+    readonly four: boolean;
+    readonly six: boolean;
+  },
+) => void;
+
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
   readonly #options: SocketOptions;
@@ -50,10 +60,12 @@ export class IpsetState {
   generation = 0;
   /** Called after our own changes, with the names of the sets that they concern. */
   onApplied: ((sets: ReadonlySet<string>) => Promise<void>) | undefined;
+  readonly #onWrite: OnIpsetWrite | undefined;
   #applying = 0;
 
-  constructor(options: Pick<SocketOptions, "namespace"> = {}) {
+  constructor(options: Pick<SocketOptions, "namespace"> = {}, onWrite?: OnIpsetWrite) {
     this.#options = options;
+    this.#onWrite = onWrite;
   }
 
   /** @throws {KernelError} when it cannot be opened */
@@ -73,13 +85,28 @@ export class IpsetState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes these sets. */
-  async applying<R>(sets: () => Iterable<string>, work: () => R | Promise<R>): Promise<R> {
+  /** Runs `work`, which changes these sets of an owner. */
+  async applying<R>(
+    owner: Owner,
+    sets: () => Iterable<string>,
+    work: () => R | Promise<R>,
+  ): Promise<R> {
     this.#applying++;
     this.generation++;
     try {
+      const start = performance.now();
       const result = await work();
-      await this.onApplied?.(new Set(sets()));
+      const names = new Set(sets());
+      if (this.#onWrite !== undefined) {
+        const six = [...names].filter((name) => name.startsWith("inet6:")).length;
+        this.#onWrite({
+          owner: owner.name,
+          ms: performance.now() - start,
+          four: six < names.size,
+          six: six > 0,
+        });
+      }
+      await this.onApplied?.(names);
       return result;
     } finally {
       this.#applying--;
@@ -235,7 +262,7 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
       );
     },
     apply: (ops) =>
-      state.applying(() => ops.map(({ item }) => item.name), async () => {
+      state.applying(owner, () => ops.map(({ item }) => item.name), async () => {
         const copied = await copies(ops);
         return guarded(ops, () => carryOut(ops, copied));
       }),
@@ -279,6 +306,7 @@ export function ipsetMemberTable(
     },
     apply: (ops) =>
       state.applying(
+        owner,
         () => ops.map(({ item }) => item.set),
         () => guarded(ops, () => applyMembers(state.socket, ops)),
       ),
