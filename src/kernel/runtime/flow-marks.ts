@@ -29,7 +29,7 @@ const PAUSE_FACTOR = 10;
 
 export class FlowMarks {
   readonly #flows: Flows;
-  readonly #log: Pick<Logger, "warn" | "info">;
+  readonly #log: Pick<Logger, "warn" | "info" | "debug">;
   readonly #rules: FlowRule[] = [];
   #changed = true;
   #wanted = false;
@@ -39,7 +39,7 @@ export class FlowMarks {
   #failure: string | undefined;
   #closed = false;
 
-  constructor(flows: Flows, log: Pick<Logger, "warn" | "info">) {
+  constructor(flows: Flows, log: Pick<Logger, "warn" | "info" | "debug">) {
     this.#flows = flows;
     this.#log = log;
   }
@@ -93,6 +93,8 @@ export class FlowMarks {
         if (cut.length > 0) this.#flows.mark(cut, rule.mark, rule.mark);
         if (free.length > 0) this.#flows.mark(free, 0, rule.mark);
         if (cut.length > 0) this.#log.info("Cut connections", { count: cut.length });
+        const ms = performance.now() - start;
+        this.#log.debug("Looked at connections", { flows: flows.length, ms });
       }
       this.#failure = undefined;
       const end = performance.now();
