@@ -12,6 +12,7 @@ import { closeFile, libc } from "./ffi.ts";
 import { ownsChain } from "./iptables-names.ts";
 import type { IptablesState } from "./iptables.ts";
 import type { MessageReader } from "./message.ts";
+import { muteSenders } from "./mute.ts";
 import { inNetworkNamespace } from "./netns.ts";
 import { Pace } from "./pace.ts";
 import { NETLINK_NETFILTER } from "./socket.ts";
@@ -114,6 +115,7 @@ export class IptablesWatch {
     this.#closed = true;
     clearInterval(this.#poll);
     clearTimeout(this.#check);
+    this.#state.tool.onStart = undefined;
     this.#stopEvents?.();
     for (const fd of this.#sockets.values()) closeFile(fd);
     this.#sockets.clear();
@@ -141,6 +143,10 @@ export class IptablesWatch {
           if (this.#concerns(message)) this.#schedule(familyOf(message));
         },
         onLost: () => this.#schedule(FAMILIES),
+        onOpen: (fd) => {
+          muteSenders(fd, this.#state.tool.pids);
+          this.#state.tool.onStart = (pids) => muteSenders(fd, pids);
+        },
         ...(onError === undefined ? {} : { onError }),
       }, namespace === undefined ? {} : { namespace });
       if (this.#closed) stop();
