@@ -2,8 +2,8 @@
  * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.2 % of a core,
  * and once a second where it costs more.
  *
- * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
- * number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
+ * Each look reads the heads of all sets, which say how many members each has. Where they are byte for byte what they were,
+ * nothing moved; else a set's members are compared where their number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
  * that finds a member that was exchanged for another.
  */
 
@@ -54,6 +54,9 @@ export class IpsetDrift {
   /** The set that was compared as a whole last; they take turns by name. */
   #last = "";
   #failing = false;
+  /** Names of the sets of all watchers, in order, and the state of our own changes, at the last look that compared. */
+  #names: readonly string[] = [];
+  #compared = -1;
   #closed = false;
 
   constructor(state: IpsetState) {
@@ -75,6 +78,7 @@ export class IpsetDrift {
   watchSets(owner: Owner, context: WatchContext<IpSet>): () => void {
     const watcher = { owner, context };
     this.#sets.add(watcher);
+    this.#compared = -1;
     this.#start();
     return () => {
       this.#sets.delete(watcher);
@@ -85,6 +89,7 @@ export class IpsetDrift {
   watchMembers(owner: Owner, context: WatchContext<IpSetMember>): () => void {
     const watcher = { owner, context };
     this.#members.add(watcher);
+    this.#compared = -1;
     this.#start();
     return () => {
       this.#members.delete(watcher);
@@ -153,6 +158,10 @@ export class IpsetDrift {
   async look(): Promise<boolean> {
     const { generation } = this.#state;
     const start = performance.now();
+    if (this.#state.unmoved() && this.#compared === generation && this.#suspects.size === 0) {
+      this.#credit -= performance.now() - start;
+      return this.#scrubCredit > 0 && await this.#scrub();
+    }
     const heads = await this.#state.list();
     // We wrote meanwhile: what was read is old.
     if (this.#old(generation)) return false;
@@ -162,6 +171,10 @@ export class IpsetDrift {
     ).map(({ name }) => name);
     this.#suspects.clear();
     this.#counts = countsOf(heads);
+    this.#names = heads.map(({ name }) => name).filter((name) =>
+      [...this.#members].some(({ owner }) => ownsSet(owner, name))
+    ).toSorted();
+    this.#compared = generation;
     // Looking closer at what others changed is repair, not idling.
     this.#credit -= performance.now() - start;
     for (let at = 0; at < moved.length; at += SETS_AT_ONCE) {
@@ -171,7 +184,7 @@ export class IpsetDrift {
       // We wrote meanwhile. They may have moved all the same: look again.
       if (!compared.whole) { for (const name of names) this.#suspects.add(name); }
     }
-    return found || (this.#scrubCredit > 0 && await this.#scrub(heads));
+    return found || (this.#scrubCredit > 0 && await this.#scrub());
   }
 
   #old(generation: number): boolean {
@@ -193,9 +206,8 @@ export class IpsetDrift {
   }
 
   /** Compares the next sets as a whole, at least one. */
-  async #scrub(heads: readonly SetPart[]): Promise<boolean> {
-    const names = heads.map(({ name }) => name)
-      .filter((name) => [...this.#members].some(({ owner }) => ownsSet(owner, name))).toSorted();
+  async #scrub(): Promise<boolean> {
+    const names = this.#names;
     let found = false;
     let spent = 0;
     for (let count = 0; count < names.length && spent < SCRUB_MS; count++) {
@@ -252,8 +264,12 @@ export class IpsetDrift {
         if (!whole) break;
       }
       let looked = 0;
+      const only = own.length === 1 ? `${own[0]} ` : undefined;
       for (const key of whole ? actual.keys() : []) {
-        if (seen.get(key.slice(0, key.indexOf(" ")))?.has(key) === false) changes.push({ key });
+        const concerned = only === undefined || key.startsWith(only);
+        if (concerned && seen.get(key.slice(0, key.indexOf(" ")))?.has(key) === false) {
+          changes.push({ key });
+        }
         if (++looked % LOOKED_AT_ONCE === 0 && !(whole = await goOn())) break;
       }
       if (changes.length > 0) reports.push(() => drift(changes));

@@ -9,6 +9,7 @@ import {
   type IpSetMember,
   ipsetMember as memberResource,
 } from "../resources/ipset.ts";
+import { DumpSnapshot } from "./dump-snapshot.ts";
 import { errno, type Refusal } from "./errno.ts";
 import { loadModule } from "./genl.ts";
 import {
@@ -53,6 +54,7 @@ export class IpsetState {
   #socket: NetlinkSocket | undefined;
   /** For lists that are read bit by bit. */
   #scanning: NetlinkSocket | undefined;
+  #heads: DumpSnapshot | undefined;
   #loaded: Promise<unknown> | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
@@ -77,7 +79,8 @@ export class IpsetState {
   close(): void {
     this.#socket?.close();
     this.#scanning?.close();
-    this.#socket = this.#scanning = undefined;
+    this.#heads?.close();
+    this.#socket = this.#scanning = this.#heads = undefined;
   }
 
   /** Whether ops are being carried out now. */
@@ -111,6 +114,12 @@ export class IpsetState {
     } finally {
       this.#applying--;
     }
+  }
+
+  /** Whether the list of sets, and the number of members of each, is what it was at the last call. @throws {KernelError} */
+  unmoved(): boolean {
+    this.#heads ??= new DumpSnapshot(NETLINK_NETFILTER, (w) => writeList(w), this.#options);
+    return this.#heads.same();
   }
 
   /** Sets by name, without members, or one set with them. @throws {KernelError} */
