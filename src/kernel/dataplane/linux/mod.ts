@@ -15,7 +15,7 @@ import { IpsetDrift } from "./ipset-drift.ts";
 import { Conntrack } from "./conntrack.ts";
 import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
-import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
+import { ipsetMemberTable, IpsetState, ipsetTable, type OnIpsetWrite } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
@@ -42,6 +42,8 @@ export interface LinuxOptions {
   readonly proxyHealthy?: () => boolean;
   /** Told of each run of iptables-save and iptables-restore. */
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
+  /** Told of each write of ipsets. */
+  readonly onIpsets?: OnIpsetWrite;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
   /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
@@ -67,7 +69,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const iptables = new IptablesState(new IptablesTool(namespace, options.onIptables));
   const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
   const fou = openFou(inNamespace);
-  const ipsets = new IpsetState(inNamespace);
+  const ipsets = new IpsetState(inNamespace, options.onIpsets);
   const ipsetDrift = new IpsetDrift(ipsets);
   const warnOfLedger = (message: string, fields: object): void =>
     options.log?.warn(message, fields);
