@@ -277,7 +277,10 @@ export class Driver {
 
   #accept(socket: Bun.Socket<undefined>): void {
     const { fd } = socket as unknown as { fd: number };
-    let from = peerKey(socket.remoteAddress);
+    const remote: string | undefined = socket.remoteAddress;
+    // It was reset while it waited to be taken: Linux no longer knows its other end.
+    if (remote === undefined) return void socket.terminate();
+    let from = peerKey(remote);
     if (/^fe[89ab]/.test(from)) {
       const zone = peerZone(fd);
       if (zone !== undefined) from = `${from}%${zone}`;
