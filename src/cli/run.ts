@@ -11,6 +11,7 @@ import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/obs
 import {
   combined,
   firewallMetrics,
+  ipsetMetrics,
   iptablesMetrics,
   proxyMetrics,
   roundMetrics,
@@ -88,7 +89,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}
-        : { onIptables: iptablesMetrics(registry) }),
+        : { onIptables: iptablesMetrics(registry), onIpsets: ipsetMetrics(registry) }),
       proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());

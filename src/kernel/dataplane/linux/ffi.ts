@@ -15,6 +15,7 @@ const SYMBOLS = {
   bind: { args: ["i32", "buffer", "u32"], returns: "i32" },
   send: { args: ["i32", "buffer", "usize", "i32"], returns: "i32" },
   recv: { args: ["i32", "buffer", "usize", "i32"], returns: "i32" },
+  recvmmsg: { args: ["i32", "buffer", "u32", "i32", "ptr"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
   getsockname: { args: ["i32", "buffer", "buffer"], returns: "i32" },
@@ -23,6 +24,7 @@ const SYMBOLS = {
   sched_setscheduler: { args: ["i32", "i32", "buffer"], returns: "i32" },
   // An address, not a view: what it is about is no JavaScript object.
   madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
+  execve: { args: ["buffer", "buffer", "buffer"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;

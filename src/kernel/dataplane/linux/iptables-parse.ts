@@ -141,6 +141,11 @@ function isInTheWay({ mark }: SavedRule, owner: Owner): boolean {
   return mark === undefined || rank(mark.owner) > rank(owner.name);
 }
 
+/** Whether jumps of an owner that must be first are the first of all, whatever stands there. */
+export function leads(owner: Owner): boolean {
+  return rank(owner.name) === 0;
+}
+
 export function rank(owner: string): number {
   return owner === "firewall" ? 0 : 1;
 }

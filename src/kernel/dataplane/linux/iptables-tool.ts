@@ -37,6 +37,8 @@ export class IptablesTool {
   #variant: Variant | undefined;
   /** Processes that changed rules for us lately: nf_tables events carry the sender's port id, which is its pid. */
   readonly #pids: number[] = [];
+  /** Called with them when one is about to begin. */
+  onStart: ((pids: readonly number[]) => void) | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -50,6 +52,11 @@ export class IptablesTool {
   /** The variant that this host uses, once it was looked for. */
   get variant(): Variant | undefined {
     return this.#variant;
+  }
+
+  /** Netlink port ids of the tools that ran for us lately. */
+  get pids(): readonly number[] {
+    return this.#pids;
   }
 
   /** Whether a netlink port id is that of a tool that ran for us. */
@@ -120,6 +127,8 @@ export class IptablesTool {
       throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
     }
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
+    // It waits for its input before it writes anything.
+    this.onStart?.(this.#pids);
     child.stdin.write(input);
     await child.stdin.end();
     const [stdout, stderr, status] = await Promise.all([

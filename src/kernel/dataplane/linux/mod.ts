@@ -14,6 +14,7 @@ import { hairpinTable } from "./hairpin.ts";
 import { Conntrack } from "./conntrack.ts";
 import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
+import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
 import { serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
@@ -38,6 +39,8 @@ export interface LinuxOptions {
   readonly proxyHealthy?: () => boolean;
   /** Told of each run of iptables-save and iptables-restore. */
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
+  /** Told of each write of ipsets. */
+  readonly onIpsets?: OnIpsetWrite;
   /** What programs packet rules and their sets. Default: iptables. */
   readonly netfilter?: NetfilterBackend;
   /** Path of the network namespace to program. Default: that of this thread. */
@@ -67,6 +70,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     ...inNamespace,
     onError: warn,
     ...(options.onIptables === undefined ? {} : { onIptables: options.onIptables }),
+    ...(options.onIpsets === undefined ? {} : { onIpsets: options.onIpsets }),
   });
   const fou = openFou(inNamespace);
   const warnOfLedger = (message: string, fields: object): void =>

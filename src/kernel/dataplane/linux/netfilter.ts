@@ -5,7 +5,7 @@ import { release } from "node:os";
 import type { Owner } from "../dataplane.ts";
 import type { Table } from "../resource.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
-import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
+import { ipsetMemberTable, IpsetState, ipsetTable, type OnIpsetWrite } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool, isInstalled } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
@@ -55,6 +55,7 @@ export function mayHold(backend: NetfilterBackend): boolean {
 export interface NetfilterOptions {
   readonly namespace?: string;
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
+  readonly onIpsets?: OnIpsetWrite;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -68,14 +69,14 @@ function opened<T>(table: Table<T>): Table<never> {
 }
 
 export function openIptables(options: NetfilterOptions): Netfilter {
-  const { namespace, onIptables, onError } = options;
+  const { namespace, onIptables, onIpsets, onError } = options;
   const inNamespace = namespace === undefined ? {} : { namespace };
   const state = new IptablesState(new IptablesTool(namespace, onIptables));
   const watch = new IptablesWatch(state, {
     ...inNamespace,
     ...(onError === undefined ? {} : { onError }),
   });
-  const sets = new IpsetState(inNamespace);
+  const sets = new IpsetState(inNamespace, onIpsets);
   const drift = new IpsetDrift(sets);
   return {
     tables: {
