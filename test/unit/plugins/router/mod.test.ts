@@ -287,6 +287,8 @@ describe("the speaker", () => {
       routerNode("node1", ["10.0.0.1"], { "kube-router.io/node.asn": asn }, ["10.244.1.0/24"]);
     made.cluster.put("nodes", withAsn("64600"));
     await passed(made);
+    // It comes late, when there are sysctls of this life: that is no restart.
+    expect(made.speakers.now().options.restarting).toBeUndefined();
     made.speakers.now().learn("10.244.2.0/24", "10.0.0.2");
     await passed(made);
     expect(linesOf(made, "route")).toHaveLength(1);
