@@ -228,9 +228,7 @@ function setup(
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> =>
-      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start.
-      (await context.owned(tables.sysctls)).length > 0 ? families.value : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
@@ -300,7 +298,11 @@ function setup(
     });
   };
   for (const source of sources) source.subscribe(apply);
+  let isRestart: Promise<boolean> | undefined;
   background(() => {
+    // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start. Asked before
+    // the first round makes some.
+    isRestart = context.owned(tables.sysctls).then((own) => own.length > 0, () => false);
     running = true;
     apply();
     const timer = setInterval(
