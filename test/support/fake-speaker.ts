@@ -71,6 +71,15 @@ export function fakeSpeakers(): Speakers {
         check(next.map(({ prefix }) => prefix));
         routes = next;
       },
+      changeLocalRoutes(changes) {
+        const byPrefix = new Map(routes.map((route) => [route.prefix, route]));
+        for (const [prefix, route] of changes) {
+          check([prefix]);
+          if (route === undefined) byPrefix.delete(prefix);
+          else byPrefix.set(prefix, route);
+        }
+        routes = [...byPrefix.values()];
+      },
       onBest(listener) {
         best.add(listener);
         return () => best.delete(listener);

@@ -32,7 +32,8 @@ import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
 import { routeItems, routingContext } from "./routes.ts";
-import { localRoutes, peerConfigs, speakerOptions } from "./speaker-config.ts";
+import { ownRoutes } from "./own-routes.ts";
+import { peerConfigs, speakerOptions } from "./speaker-config.ts";
 import { speakerControl } from "./speaker-control.ts";
 import { vipSet } from "./vip-set.ts";
 
@@ -205,8 +206,11 @@ function setup(
       for (const service of services.values()) yield serviceKey(service);
     },
     announced,
-    () => apply(),
+    (addresses) => {
+      if (told) control.changeRoutes(own.moved(addresses));
+    },
   );
+  const own = ownRoutes(vips);
   reconcile({
     name: "service",
     inputs: [servicesChanged, slicesChanged, advertising],
@@ -223,7 +227,7 @@ function setup(
     speaker: () => control.speaker,
     vips,
     podCidrs: () => facts.value.podCidrs.length,
-    learned: () => [...rib.prefixes()].length,
+    learned: () => rib.size,
   });
   const control = speakerControl({
     create,
@@ -257,32 +261,37 @@ function setup(
   context.answer("neighbors", (query) => neighborsAnswer(answering, query));
   context.answer("rib", (query) => ribAnswer(answering, query));
   context.answer("why", (query) => whyAnswer(answering, query));
-  const sources: readonly Input[] = [peering, facts, advertising, servicesChanged, slicesChanged];
+  const objects: readonly Input[] = [servicesChanged, slicesChanged];
+  const sources: readonly Input[] = [peering, facts, advertising, ...objects];
   let running = false;
+  /** The speaker knows all: from then on VIPs are told of one by one. */
+  let told = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
     if (!running || !sources.every(({ synced }) => synced)) return;
     const { plan } = peering.value;
     if (plan === undefined) {
+      told = false;
       control.want(undefined);
       settled[4].set(true);
       settled[6].set(true);
       return;
     }
-    const own = nodes.get(self);
-    const addresses = own === undefined ? { all: [] } : nodeAddresses(own);
+    const node = nodes.get(self);
+    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
     const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
-    const announcedVips = vips.addresses();
-    control.want({
-      options: speakerOptions(plan, self),
-      peers: peerConfigs(plan, {
-        vips: announcedVips,
-        advertisePodCidr: options.advertisePodCidr,
-      }),
-      routes: localRoutes(facts.value.podCidrs, announcedVips, {
+    own.renew({
+      podCidrs: facts.value.podCidrs,
+      nextHops: {
         ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
         ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
-      }),
+      },
+    });
+    told = true;
+    control.want({
+      options: speakerOptions(plan, self),
+      peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
+      routes: own.all,
     });
   };
   let due = false;
@@ -298,7 +307,12 @@ function setup(
       applyNow();
     });
   };
-  for (const source of sources) source.subscribe(apply);
+  for (const source of sources) {
+    source.subscribe(() => {
+      // Once they are synced their changes come by the set of VIPs.
+      if (!told || !objects.includes(source)) apply();
+    });
+  }
   background(() => {
     running = true;
     apply();

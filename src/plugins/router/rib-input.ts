@@ -8,6 +8,7 @@ import type { Learned, LearnedHop } from "./routes.ts";
 /** The learned routes, by prefix. Empty until a speaker says something. */
 export interface RibInput extends Input {
   prefixes(): Iterable<string>;
+  readonly size: number;
   /** What is to be used for a prefix; absent: nothing that was learned. */
   learned(prefix: string): Learned | undefined;
   take(changes: readonly BestChange[]): void;
@@ -31,14 +32,20 @@ export function ribInput(): RibInput {
       return receivedAt;
     },
     prefixes: () => routes.keys(),
+    get size() {
+      return routes.size;
+    },
     learned: (prefix) => routes.get(prefix),
     take(changes) {
+      const moved: string[] = [];
       for (const change of changes) {
         const learned = learnedOf(change);
-        if (learned === undefined) routes.delete(change.prefix);
-        else routes.set(change.prefix, learned);
+        if (learned !== undefined) routes.set(change.prefix, learned);
+        // Our own routes are of no concern to Linux.
+        else if (!routes.delete(change.prefix)) continue;
+        moved.push(change.prefix);
       }
-      tell(changes.map(({ prefix }) => prefix));
+      if (moved.length > 0) tell(moved);
     },
     clear() {
       const prefixes = [...routes.keys()];

@@ -6,6 +6,7 @@ import type { ServiceAdvertisement } from "./advertising.ts";
 export interface VipSet {
   /** Canonical, sorted as text, each once. The same list while nothing changes. */
   addresses(): readonly string[];
+  has(address: string): boolean;
   /** The Services that announce an address. */
   holders(address: string): readonly string[];
   /** What became of one Service; undefined: there is none of that name. */
@@ -20,17 +21,18 @@ export interface VipSet {
  * @param inputs wake with the Services that may have changed
  * @param units all Services that exist
  * @param compute what one of them announces; undefined where it is gone
- * @param changed called once for all that came together, where the set is another
+ * @param changed called once for all that came together, with the addresses that came or went since the last call
  */
 export function vipSet(
   inputs: readonly Input[],
   units: () => Iterable<string>,
   compute: (unit: string) => ServiceAdvertisement | undefined,
-  changed: () => void,
+  changed: (addresses: readonly string[]) => void,
 ): VipSet {
   const services = new Map<string, ServiceAdvertisement>();
   const holders = new Map<string, Set<string>>();
   const stale = new Set<string>();
+  const untold = new Set<string>();
   let all = true;
   let list: readonly string[] | undefined;
   let scheduled = false;
@@ -52,8 +54,9 @@ export function vipSet(
       holders.set(address, set.add(unit));
     }
   };
-  /** Computes what is in doubt; true where the set is another. */
-  const update = (): boolean => {
+  /** Computes what is in doubt. */
+  const update = (): void => {
+    if (!all && stale.size === 0) return;
     const doubted = all ? new Set([...services.keys(), ...units()]) : new Set(stale);
     all = false;
     stale.clear();
@@ -75,7 +78,7 @@ export function vipSet(
     counts.withdrawn += gone;
     counts.advertised += moved.length - gone;
     if (moved.length > 0) list = undefined;
-    return moved.length > 0;
+    for (const [address] of moved) untold.add(address);
   };
   const wake = (woken: Iterable<string> | "all"): void => {
     if (woken === "all") all = true;
@@ -85,7 +88,12 @@ export function vipSet(
     // Slices of one Service come one after the other.
     setTimeout(() => {
       scheduled = false;
-      if (inputs.every(({ synced }) => synced) && update()) changed();
+      if (!inputs.every(({ synced }) => synced)) return;
+      update();
+      if (untold.size === 0) return;
+      const told = [...untold];
+      untold.clear();
+      changed(told);
     }, 0);
   };
   for (const input of inputs) input.subscribe(wake);
@@ -94,6 +102,7 @@ export function vipSet(
       update();
       return list ??= [...holders.keys()].toSorted();
     },
+    has: (address) => holders.has(address),
     holders: (address) => [...holders.get(address) ?? []],
     of: (unit) => services.get(unit),
     counts,

@@ -15,7 +15,7 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
-import { announce, reimport, withdraw } from "./received.ts";
+import { ISSUES, reimport, take } from "./received.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput } from "./output.ts";
@@ -35,6 +35,7 @@ import { Rib } from "./rib/rib.ts";
 import type { Negotiated, RestartState } from "./session/negotiate.ts";
 import { type Endpoints, Session, type SessionOutput } from "./session/session.ts";
 import type { LocalRoute, PeerConfig, SpeakerEvent, SpeakerOptions } from "./types.ts";
+import type { Issue } from "./wire/attributes.ts";
 import { CeaseCode } from "./wire/constants.ts";
 import type { Frame } from "./wire/framer.ts";
 import { decodeRefresh, RefreshSubtype } from "./wire/messages.ts";
@@ -150,6 +151,15 @@ export class Core {
     this.#routesKnown = true;
     this.#startSessions(now);
     this.#retime();
+  }
+
+  /** Some of them. @throws {RangeError} that names the route; then nothing has changed */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+    now: number,
+  ): void {
+    this.#now = now;
+    this.#routes.change(this, changes, Math.floor(now / 1000));
   }
 
   connected(connection: number, ends: Endpoints, now: number): void {
@@ -493,21 +503,8 @@ export class Core {
   #update(peer: Peer, frame: Frame): void {
     const update = peer.decoder?.decode(frame);
     if (update === undefined) return;
-    for (const { cost, message } of update.issues) {
-      this.#report(peer, `${cost} ${message}`, {
-        level: "warn",
-        message: cost === "withdraw"
-          ? "Routes of a malformed UPDATE are treated as withdrawn (RFC 7606)"
-          : "A malformed attribute is ignored (RFC 7606)",
-        fields: { reason: message },
-      });
-    }
-    for (const batch of update.withdrawn) withdraw(this, peer, batch);
-    for (const batch of update.rejected) withdraw(this, peer, batch);
-    for (const { batch, attributes } of update.announced) {
-      announce(this, peer, batch, attributes, Math.floor(this.#now / 1000));
-      this.attributes.drop(attributes);
-    }
+    for (const issue of update.issues) this.#report(peer, issue);
+    take(this, peer, update, Math.floor(this.#now / 1000));
     if (update.endOfRib !== undefined) this.#endOfRib(peer, update.endOfRib);
   }
 
@@ -581,12 +578,13 @@ export class Core {
   }
 
   /** Once a minute for each peer and sort: what a peer sends must not fill a log. */
-  #report(peer: Peer, sort: string, event: Omit<SpeakerEvent, "peer">): void {
+  #report(peer: Peer, { cost, message }: Issue): void {
+    const sort = `${cost} ${message}`;
     const last = peer.reported.get(sort);
     if (last !== undefined && this.#now < last + REPORT_EVERY_MS) return;
     if (peer.reported.size >= 100) peer.reported.clear();
     peer.reported.set(sort, this.#now);
-    this.#out.event({ ...event, peer: peer.address });
+    this.#event("warn", peer, ISSUES[cost], { reason: message });
   }
 
   #event(

@@ -4,12 +4,35 @@ import type { Family } from "../../../kernel/ip.ts";
 import type { Core } from "./core.ts";
 import { FAMILIES, judgeImport, type Peer, refuseSet } from "./peer.ts";
 import type { AttributeSet } from "./rib/attributes.ts";
+import type { Issue } from "./wire/attributes.ts";
 import { Writer } from "./wire/bytes.ts";
 import { CeaseCode, ErrorCode, UNICAST } from "./wire/constants.ts";
 import { BgpError } from "./wire/error.ts";
+import type { Update } from "./wire/update.ts";
 import { type PrefixBatch, wordsOf } from "./wire/prefix.ts";
 
-export function withdraw(core: Core, peer: Peer, batch: PrefixBatch): void {
+/** What is done about malformed attributes, for the log. */
+export const ISSUES: Readonly<Record<Issue["cost"], string>> = {
+  withdraw: "Routes of a malformed UPDATE are treated as withdrawn (RFC 7606)",
+  discard: "A malformed attribute is ignored (RFC 7606)",
+};
+
+/**
+ * What an UPDATE says of prefixes.
+ *
+ * @param seconds of the clock
+ * @throws {BgpError} 6/1 when there are too many
+ */
+export function take(core: Core, peer: Peer, update: Update<AttributeSet>, seconds: number): void {
+  for (const batch of update.withdrawn) withdraw(core, peer, batch);
+  for (const batch of update.rejected) withdraw(core, peer, batch);
+  for (const { batch, attributes } of update.announced) {
+    announce(core, peer, batch, attributes, seconds);
+    core.attributes.drop(attributes);
+  }
+}
+
+function withdraw(core: Core, peer: Peer, batch: PrefixBatch): void {
   const { family, count, words, lengths } = batch;
   const rib = core.ribs[family];
   const size = wordsOf(family);
@@ -19,8 +42,7 @@ export function withdraw(core: Core, peer: Peer, batch: PrefixBatch): void {
   }
 }
 
-/** @throws {BgpError} 6/1 when there are too many */
-export function announce(
+function announce(
   core: Core,
   peer: Peer,
   batch: PrefixBatch,
@@ -40,7 +62,7 @@ export function announce(
       ? undefined
       : simple
       ? set
-      : judge(core, peer, set, family, words, i * size, length);
+      : judge(core, peer, set, family, id, words, i * size, length);
     if (rib.put(id, peer.index, set, used, seconds)) peer.held[family]++;
     if (used !== undefined && used !== set) core.attributes.drop(used);
     if (peer.held[family] > most) throw tooMany(family, most);
@@ -50,22 +72,29 @@ export function announce(
 /** A changed policy over all that the peer has told. */
 export function reimport(core: Core, peer: Peer): void {
   for (const family of FAMILIES) {
-    const { prefixes } = core.ribs[family];
-    const size = wordsOf(family);
-    core.ribs[family].reimport(
-      peer.index,
-      (id, set) =>
-        refuseSet(peer, set, core.self) !== undefined ? undefined : judge(
-          core,
-          peer,
-          set,
-          family,
-          prefixes.words,
-          id * size,
-          prefixes.lengths[id] ?? 0,
-        ),
-    );
+    core.ribs[family].reimport(peer.index, (id, set) => again(core, peer, set, family, id));
   }
+}
+
+/** Our own route to a prefix came, went or changed its class, at which import may look. */
+export function reimportPrefix(core: Core, family: Family, id: number): void {
+  const rib = core.ribs[family];
+  for (const row of rib.rows(id)) {
+    const peer = core.peerAt(rib.peerOf(row));
+    if (peer !== undefined) rib.rejudge(row, (_, set) => again(core, peer, set, family, id));
+  }
+}
+
+function again(
+  core: Core,
+  peer: Peer,
+  set: AttributeSet,
+  family: Family,
+  id: number,
+): AttributeSet | undefined {
+  if (refuseSet(peer, set, core.self) !== undefined) return undefined;
+  const { words, lengths } = core.ribs[family].prefixes;
+  return judge(core, peer, set, family, id, words, id * wordsOf(family), lengths[id] ?? 0);
 }
 
 function judge(
@@ -73,6 +102,7 @@ function judge(
   peer: Peer,
   set: AttributeSet,
   family: Family,
+  id: number,
   words: Uint32Array,
   at: number,
   length: number,
@@ -83,7 +113,7 @@ function judge(
     at,
     length,
     source: peer.origin.source,
-    class: undefined,
+    class: core.classes[family].get(id),
     attributes: set,
   };
   const judged = judgeImport(peer, route, set, core.attributes);

@@ -25,6 +25,14 @@ export interface Speaker {
   setPeers(peers: readonly PeerConfig[]): void;
   /** All routes of our own. @throws {RangeError} that names the route; then nothing changes */
   setLocalRoutes(routes: readonly LocalRoute[]): void;
+  /**
+   * Some of them, by prefix, once all were said; those without a route go. Costs what changes.
+   *
+   * @throws {RangeError} that names the route; then nothing changes
+   */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+  ): void;
   /** Called with the prefixes whose use changed, coalesced; at once with all that are used. Returns the end of it. */
   onBest(listener: (changes: readonly BestChange[]) => void): () => void;
   onEvent(listener: (event: SpeakerEvent) => void): () => void;
@@ -89,6 +97,10 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     },
     setLocalRoutes(routes) {
       core.setLocalRoutes(routes, driver.now());
+      driver.wake();
+    },
+    changeLocalRoutes(changes) {
+      core.changeLocalRoutes(changes, driver.now());
       driver.wake();
     },
     onBest(listener) {

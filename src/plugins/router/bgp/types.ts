@@ -103,7 +103,10 @@ export interface Match {
   readonly family?: Family;
   /** Any of these. An empty list matches nothing. */
   readonly prefixes?: readonly PrefixMatch[];
-  /** The class that the local route was given, any of these. A learned route has none. */
+  /**
+   * The class that our own route to the prefix was given, any of these: on export that route itself, on import one that we have
+   * beside what is learned.
+   */
   readonly classes?: readonly string[];
   readonly source?: readonly RouteSource[];
   /** Any of these, as `65000:1`, `65000:1:2` or a well-known name. */

@@ -102,7 +102,7 @@ function whyRejected(
       at: id * (family === 4 ? 1 : 4),
       length: prefixes.lengths[id] ?? 0,
       source: peer.origin.source,
-      class: undefined,
+      class: core.classes[family].get(id),
       attributes: set,
     },
     set,

@@ -9,6 +9,7 @@ function world() {
   const listeners = new Set<(units: Iterable<string> | "all") => void>();
   let computed = 0;
   let changes = 0;
+  const told: string[] = [];
   const input = {
     ...settable("services", 0),
     subscribe(wake: (units: Iterable<string> | "all") => void) {
@@ -24,7 +25,10 @@ function world() {
       withheld: [],
       problems: [],
     };
-  }, () => changes++);
+  }, (addresses) => {
+    changes++;
+    told.push(...addresses);
+  });
   return {
     set,
     services,
@@ -41,6 +45,7 @@ function world() {
       return now;
     },
     changes: () => changes,
+    takeTold: () => told.splice(0),
   };
 }
 
@@ -55,6 +60,15 @@ describe("the set of VIPs", () => {
     change({ a: [] });
     expect(set.addresses()).toEqual([]);
     expect(set.holders("10.0.0.1")).toEqual([]);
+  });
+
+  test("tells of what moved while somebody looked at it", async () => {
+    const { set, change, takeTold } = world();
+    change({ a: ["10.0.0.1"] });
+    expect(set.has("10.0.0.1")).toBe(false);
+    expect(set.addresses()).toEqual(["10.0.0.1"]);
+    await Bun.sleep(1);
+    expect(takeTold()).toEqual(["10.0.0.1"]);
   });
 
   test("moves an address from one Service to another without letting it go", () => {
@@ -74,10 +88,12 @@ describe("the set of VIPs", () => {
     );
     await Bun.sleep(1);
     expect([made.takeComputed(), made.changes()]).toEqual([50, 1]);
+    expect(made.takeTold()).toHaveLength(50);
     made.change({ s7: ["10.0.1.7"] });
     made.change({ s7: ["10.0.1.7"], s8: [] });
     await Bun.sleep(1);
     expect([made.takeComputed(), made.changes()]).toEqual([2, 2]);
+    expect(made.takeTold().toSorted()).toEqual(["10.0.0.7", "10.0.0.8", "10.0.1.7"]);
     // The same again is no change.
     made.change({ s7: ["10.0.1.7"] });
     await Bun.sleep(1);

@@ -168,15 +168,22 @@ export class Rib {
     judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
   ): void {
     for (let row = 0; row < this.#rows; row++) {
-      const id = this.#prefix[row] ?? NONE;
-      if (id === NONE || this.#peer[row] !== peer) continue;
-      const received = this.#attributes.at(this.#received[row] ?? 0);
-      if (received === undefined) continue;
-      const used = judge(id, received);
-      if (this.#used[row] === (used?.id ?? 0)) continue;
-      this.#hold(row, received.id, used?.id ?? 0);
-      this.touch(id);
+      if (this.#prefix[row] !== NONE && this.#peer[row] === peer) this.rejudge(row, judge);
     }
+  }
+
+  /** Judges one path anew. */
+  rejudge(
+    row: number,
+    judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
+  ): void {
+    const id = this.#prefix[row] ?? NONE;
+    const received = this.#attributes.at(this.#received[row] ?? 0);
+    if (received === undefined) return;
+    const used = judge(id, received);
+    if (this.#used[row] === (used?.id ?? 0)) return;
+    this.#hold(row, received.id, used?.id ?? 0);
+    this.touch(id);
   }
 
   /** What import accepted, what is stale, all: of each peer, in one pass. */
