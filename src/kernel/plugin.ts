@@ -83,7 +83,8 @@ export interface PluginContext<Options> {
   background(begin: () => BackgroundEnd | Promise<BackgroundEnd>): void;
   /**
    * Answers a question that a command asks over the agent's socket, which only root may open: `GET
-   * /plugins/<plugin>/<topic>?<query>`. What it gives is sent as JSON; a `RangeError` means that the question is wrong.
+   * /plugins/<plugin>/<topic>?<query>`. What it gives, or promises, is sent as JSON; a `RangeError` means that the question is
+   * wrong.
    */
   answer(topic: string, respond: (query: URLSearchParams) => unknown): void;
   /**

@@ -31,6 +31,13 @@ export interface Statistics {
   ipvsServices(): Promise<
     readonly { readonly id: IpvsServiceId; readonly counters: IpvsCounters }[]
   >;
+  /**
+   * The IPVS table as `ipvsadm -Ln` prints it, others' services too.
+   *
+   * @param most services at most, the first ones in its order
+   * @throws {KernelError} when Linux cannot be read
+   */
+  ipvsTable(most: number): Promise<{ readonly text: string; readonly left: number }>;
 }
 
 /** One end of a flow. */

@@ -157,10 +157,13 @@ function setup(
     : options.peerRouterPasswordsFile;
   const passwords = settable("passwords of peers", readPasswords(passwordFile));
   let found: Peering["externalPeers"] | undefined;
+  /** Spent on plans since the speaker was told of one. */
+  let planMs = 0;
   const peering = derive(
     "BGP peers",
     [nodesChanged, passwords],
     () => {
+      const begin = performance.now();
       const planned = planPeering({
         self,
         nodes: [...nodes.values()],
@@ -172,6 +175,7 @@ function setup(
         ...(found === undefined ? {} : { previous: found }),
       });
       found = planned.externalPeers;
+      planMs += performance.now() - begin;
       return planned;
     },
     textOfPeering,
@@ -288,11 +292,14 @@ function setup(
       },
     });
     told = true;
+    const begin = performance.now();
     control.want({
       options: speakerOptions(plan, self),
       peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
       routes: own.all,
     });
+    metrics.peersSynced(planMs + performance.now() - begin);
+    planMs = 0;
   };
   let due = false;
   /**

@@ -48,7 +48,15 @@ export function networkingFacts(
   self: string,
   nodes: readonly Node[],
   host: readonly HostAddress[],
-  options: Pick<RouterOptions, "enableIpv4" | "enableIpv6" | "autoMtu">,
+  options: Pick<
+    RouterOptions,
+    | "enableIpv4"
+    | "enableIpv6"
+    | "autoMtu"
+    | "disableSourceDestCheck"
+    | "enableOverlay"
+    | "overlayType"
+  >,
 ): NetworkingFacts {
   const node = nodes.find(({ metadata }) => metadata.name === self);
   if (node === undefined) {
@@ -62,6 +70,15 @@ export function networkingFacts(
     problems.push(
       `Node "${self}" has no pod CIDR in spec.podCIDRs, nor in its annotation kube-router.io/pod-cidrs; its pods ` +
         "cannot be reached from other nodes",
+    );
+  }
+  // With tunnels everywhere all that leaves the instance has its own address.
+  const bare = !options.enableOverlay || options.overlayType !== "full";
+  if (options.disableSourceDestCheck && bare && node.spec.providerID?.startsWith("aws")) {
+    problems.push(
+      `Node "${self}" is on AWS ("${node.spec.providerID}"), which drops what pods send until the source and destination ` +
+        "check of the instance is off, and routelet calls no cloud: turn it off (aws ec2 modify-instance-attribute " +
+        "--no-source-dest-check), or use --overlay-type=full; --disable-source-dest-check=false takes this message away",
     );
   }
   const uplink = host.find(({ address }) => address === addresses.primary);

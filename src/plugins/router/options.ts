@@ -17,6 +17,8 @@ export interface RouterOptions {
   /** UDP port of FOU tunnels. */
   readonly overlayEncapPort: number;
   readonly enablePodEgress: boolean;
+  /** Say on AWS that the source and destination check of the instance has to go. */
+  readonly disableSourceDestCheck: boolean;
 
   /** 0 stands for 64512. */
   readonly clusterAsn: number;
@@ -72,6 +74,7 @@ const FIELDS = [
   "overlayEncap",
   "overlayEncapPort",
   "enablePodEgress",
+  "disableSourceDestCheck",
   "clusterAsn",
   "routerId",
   "bgpPort",

@@ -20,7 +20,7 @@ import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
 import { IptablesTool } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -126,7 +126,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
 
   return {
     ipvs,
-    statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
+    statistics: {
+      ipvsServices: () => serviceStatistics(ipvs.connection),
+      ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+    },
     flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];

@@ -44,6 +44,19 @@ describe("pod CIDRs", () => {
 });
 
 describe("facts", () => {
+  test("name the source and destination check of AWS, where it drops what pods send", () => {
+    const { spec } = DUAL;
+    const onCloud = { ...DUAL, spec: { ...spec, providerID: "aws:///eu-west-1a/i-0123" } };
+    const problems = (changes: Partial<RouterOptions>, node: typeof DUAL = onCloud) =>
+      items(changes, node).facts.problems;
+    expect(problems({})).toHaveLength(1);
+    expect(problems({})[0]).toContain("--no-source-dest-check");
+    expect(problems({ disableSourceDestCheck: false })).toEqual([]);
+    expect(problems({ overlayType: "full" })).toEqual([]);
+    expect(problems({ overlayType: "full", enableOverlay: false })).toHaveLength(1);
+    expect(problems({}, DUAL)).toEqual([]);
+  });
+
   test("are the link of the primary address with its MTU, and the families that are on", () => {
     expect(items().facts).toEqual({
       families: [4, 6],
