@@ -31,16 +31,20 @@ import { bestAddress, nodeAddresses } from "./node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
-import { routeItems, routingContext } from "./routes.ts";
+import { MAIN_TABLE, routeItems, routingContext } from "./routes.ts";
 import { ownRoutes } from "./own-routes.ts";
 import { peerConfigs, speakerOptions } from "./speaker-config.ts";
 import { speakerControl } from "./speaker-control.ts";
+import { isTunnel, TUNNEL_TABLE } from "./tunnels.ts";
 import { vipSet } from "./vip-set.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "router service";
 /** Milliseconds between looks at the file of passwords. */
 const FILE_MS = 10_000;
+
+/** RTPROT_BOOT: what is made without a number. */
+const RTPROT_BOOT = 3;
 
 /** @param create makes the speaker; for tests */
 export function routerPlugin(
@@ -66,6 +70,12 @@ const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
     "jumps",
     "cniConfs",
   ],
+  // kube-router's routes have the number of mrouted, which makes none of these; what leads to tunnels has none of its own, but
+  // a table.
+  adopts: {
+    routes: [{ protocol: 17, table: MAIN_TABLE }, { protocol: RTPROT_BOOT, table: TUNNEL_TABLE }],
+    links: isTunnel,
+  },
   parse: parseOptions,
 };
 
@@ -237,8 +247,12 @@ function setup(
     create,
     log: log.child({ part: "bgp" }),
     survived: async (): Promise<readonly Family[]> =>
-      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start.
-      (await context.owned(tables.sysctls)).length > 0 ? families.value : [],
+      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start. Nor is it one
+      // where kube-router ran until a moment ago.
+      (await context.owned(tables.sysctls)).length > 0 ||
+        (await context.adoptable(tables.routes)).length > 0
+        ? families.value
+        : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);

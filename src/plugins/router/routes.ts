@@ -63,7 +63,7 @@ export interface RouteItems {
 }
 
 /** RT_TABLE_MAIN. */
-const MAIN = 254;
+export const MAIN_TABLE = 254;
 
 /** Computes {@linkcode RoutingContext}. Addresses that the node claims and no link has count for no subnet. */
 export function routingContext(
@@ -163,7 +163,7 @@ export function routeItems({ prefix, nextHops }: Learned, context: RoutingContex
   const source = context.local[family];
   const route: Route = {
     family,
-    table: MAIN,
+    table: MAIN_TABLE,
     type: "unicast",
     destination: prefix,
     // Linux makes 1024 of 0 for IPv6.
