@@ -144,6 +144,13 @@ const TABLE = {
     "routelet",
     "How VIPs become local: an address each on kube-dummy-if, or one local route for a whole service range; auto picks by their number",
   ),
+  "advertise-service-ranges": flag(
+    bool,
+    false,
+    "routelet",
+    "Announce one route for each service range whose addresses are announced, and single addresses only where nodes differ: " +
+      "those of the traffic policy Local; what a service keeps to itself is left out of the range",
+  ),
   "netfilter": flag(
     choice("auto", "iptables", "nftables"),
     "auto",

@@ -1,7 +1,7 @@
 /** The router: pod networking and BGP. Pure functions beside this file say what; this file says when. */
 
 import { readFileSync, statSync } from "node:fs";
-import type { Family } from "../../kernel/ip.ts";
+import { contains, type Family } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   Input,
@@ -30,6 +30,7 @@ import {
 import { bestAddress, nodeAddresses } from "./node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
+import { announcedRanges } from "./ranges.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
 import { MAIN_TABLE, routeItems, routingContext } from "./routes.ts";
 import { ownRoutes } from "./own-routes.ts";
@@ -99,13 +100,16 @@ function setup(
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
+  const ranges = announcedRanges(options);
+  // Before it is known that nothing is announced any more, nothing is taken away.
+  const aggregates = settable<readonly string[]>("announced ranges", [], ranges.length === 0);
   reconcile({
     name: "pod network",
-    inputs: [facts],
+    inputs: [facts, aggregates],
     units: () => [""],
     desired(_unit, { want, report }) {
       for (const problem of facts.value.problems) report(problem);
-      const items = networkingItems(facts.value, options, cniPath);
+      const items = networkingItems(facts.value, options, cniPath, aggregates.value);
       for (const item of items.bridges) want(tables.bridges, item);
       for (const item of items.cniConfs) want(tables.cniConfs, item);
       for (const item of items.sysctls) want(tables.sysctls, item);
@@ -221,10 +225,14 @@ function setup(
     },
     announced,
     (addresses) => {
-      if (told) control.changeRoutes(own.moved(addresses));
+      if (!known) return;
+      const changed = own.moved(addresses);
+      aggregates.set(own.aggregates);
+      control.changeRoutes(changed);
     },
+    (address) => ranges.some((range) => contains(range, address)),
   );
-  const own = ownRoutes(vips);
+  const own = ownRoutes(vips, ranges);
   reconcile({
     name: "service",
     inputs: [servicesChanged, slicesChanged, advertising],
@@ -282,19 +290,11 @@ function setup(
   const objects: readonly Input[] = [servicesChanged, slicesChanged];
   const sources: readonly Input[] = [peering, facts, advertising, ...objects];
   let running = false;
-  /** The speaker knows all: from then on VIPs are told of one by one. */
-  let told = false;
+  /** Our routes are known: from then on VIPs are looked at one by one. */
+  let known = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
-    if (!running || !sources.every(({ synced }) => synced)) return;
-    const { plan } = peering.value;
-    if (plan === undefined) {
-      told = false;
-      control.want(undefined);
-      settled[4].set(true);
-      settled[6].set(true);
-      return;
-    }
+    if (!sources.every(({ synced }) => synced)) return;
     const node = nodes.get(self);
     const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
     const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
@@ -305,7 +305,16 @@ function setup(
         ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
       },
     });
-    told = true;
+    known = true;
+    aggregates.set(own.aggregates);
+    if (!running) return;
+    const { plan } = peering.value;
+    if (plan === undefined) {
+      control.want(undefined);
+      settled[4].set(true);
+      settled[6].set(true);
+      return;
+    }
     const begin = performance.now();
     control.want({
       options: speakerOptions(plan, self),
@@ -331,7 +340,7 @@ function setup(
   for (const source of sources) {
     source.subscribe(() => {
       // Once they are synced their changes come by the set of VIPs.
-      if (!told || !objects.includes(source)) apply();
+      if (!known || !objects.includes(source)) apply();
     });
   }
   background(() => {

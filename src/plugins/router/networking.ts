@@ -108,7 +108,11 @@ export interface NetworkingItems {
   readonly jumps: readonly Jump[];
 }
 
-/** All of this node but the sets, which depend on all nodes. */
+/**
+ * All of this node but the sets, which depend on all nodes.
+ *
+ * @param aggregates networks that are announced for the Services in them
+ */
 export function networkingItems(
   facts: NetworkingFacts,
   options: Pick<
@@ -121,6 +125,7 @@ export function networkingItems(
     | "enablePodEgress"
   >,
   cniPath: string,
+  aggregates: readonly string[] = [],
 ): NetworkingItems {
   const { families, mtu } = facts;
   const withMtu = mtu === undefined ? {} : { mtu };
@@ -136,7 +141,7 @@ export function networkingItems(
       ? fouPorts(families, options.overlayEncapPort)
       : [],
     chains: families.flatMap((family) => [
-      forwardChain(family, facts.link),
+      forwardChain(family, facts.link, ofFamily(aggregates, family)),
       ...(options.enablePodEgress ? [egressChain(family)] : []),
     ]),
     jumps: families.flatMap((family) => [
@@ -182,13 +187,26 @@ function podRules(cidrs: readonly string[]): readonly Rule[] {
   }));
 }
 
-function forwardChain(family: Family, link: string | undefined): Chain {
+/**
+ * What belongs to a Service is not forwarded under the Service's address: proxies take it in, or have translated it before. An
+ * address of an announced network that still has to be forwarded is nobody's, and would go back to the router that sent it here.
+ */
+function forwardChain(
+  family: Family,
+  link: string | undefined,
+  aggregates: readonly string[],
+): Chain {
   const accept = { kind: "accept" } as const;
   return {
     family,
     table: "filter",
     name: FORWARD_CHAIN,
     rules: [
+      ...aggregates.map((prefix) => ({
+        matches: [{ kind: "destination", prefix } as const],
+        target: { kind: "reject" } as const,
+        comment: "announced range: no service has this address",
+      })),
       {
         matches: [{ kind: "input", link: POD_BRIDGE }],
         target: accept,

@@ -39,6 +39,8 @@ export interface RouterOptions {
   readonly advertiseExternalIp: boolean;
   readonly advertiseLoadbalancerIp: boolean;
   readonly advertisePodCidr: boolean;
+  /** One route for a service range, and for single VIPs only where nodes differ. */
+  readonly advertiseServiceRanges: boolean;
 
   /** Canonical addresses of routers that every node peers with; the lists below are parallel to it, or empty. */
   readonly peerRouterIps: readonly string[];
@@ -89,6 +91,7 @@ const FIELDS = [
   "advertiseExternalIp",
   "advertiseLoadbalancerIp",
   "advertisePodCidr",
+  "advertiseServiceRanges",
   "peerRouterIps",
   "peerRouterAsns",
   "peerRouterPorts",

@@ -319,6 +319,27 @@ describe("the speaker", () => {
     expect(announced()).toBe(false);
   });
 
+  test("announces a service range, and what is not forwarded for it, while that stands for VIPs", async () => {
+    const made = await start({ advertiseServiceRanges: true });
+    const prefixes = () => made.speakers.now().routes.map(({ prefix }) => prefix).toSorted();
+    const rules = () =>
+      made.linux.dump().split("\n").filter((line) => line.includes("KUBE-ROUTER-RT-FORWARD with"));
+    expect(prefixes()).toEqual(["10.244.1.0/24", "10.96.0.0/12", "fd01::/64"]);
+    expect(rules()).toEqual([
+      "chain ipv4 filter KUBE-ROUTER-RT-FORWARD with 4 rules",
+      "chain ipv6 filter KUBE-ROUTER-RT-FORWARD with 3 rules",
+    ]);
+    const local = { clusterIPs: ["10.96.0.1"], internalTrafficPolicy: "Local" } as const;
+    made.cluster.put("services", service("default/web", local));
+    made.cluster.put(
+      "endpointslices",
+      slice("default/web-1", [{ addresses: ["10.244.1.7"], nodeName: "node1" }]),
+    );
+    await passed(made);
+    expect(prefixes()).toEqual(["10.244.1.0/24", "10.96.0.1/32", "fd01::/64"]);
+    expect(rules()[0]).toEndWith("with 3 rules");
+  });
+
   test("is another where its AS number is, and what it learned goes", async () => {
     const made = await start({ nodesFullMesh: false });
     expect(made.speakers.all).toEqual([]);

@@ -116,6 +116,20 @@ describe("items", () => {
     ]);
   });
 
+  test("an address of an announced range that no service has is not forwarded", () => {
+    const options = routerOptions({ enableIpv6: true });
+    const facts = networkingFacts("n1", [DUAL], HOST, options);
+    const { chains } = networkingItems(facts, options, "", ["10.96.0.0/12", "fd96::/108"]);
+    expect(chains.filter(({ table }) => table === "filter").map(({ rules }) => rules[0])).toEqual([
+      ["10.96.0.0/12"],
+      ["fd96::/108"],
+    ].map(([prefix = ""]) => ({
+      matches: [{ kind: "destination", prefix }],
+      target: { kind: "reject" },
+      comment: "announced range: no service has this address",
+    })));
+  });
+
   test("rules to table 77 and FOU ports are there for the overlay alone", () => {
     expect(items().rules).toEqual([
       { family: 6, priority: 32765, from: "fd01::/64", table: 77 },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { ServiceAdvertisement, Vip } from "../../../../src/plugins/router/advertising.ts";
 import { settable } from "../../../../src/plugins/router/inputs.ts";
 import { vipSet } from "../../../../src/plugins/router/vip-set.ts";
 import { random } from "../../kernel/dataplane/linux/random.ts";
@@ -49,6 +50,33 @@ function world() {
   };
 }
 
+describe("the state of a VIP", () => {
+  test("is everywhere, here or nowhere, as its Services say together", () => {
+    const of = (vip: Partial<Vip> | undefined, refused = false): ServiceAdvertisement => ({
+      advertise: vip === undefined ? [] : [{ address: "10.0.0.1", local: false, ...vip }],
+      withheld: refused ? [{ address: "10.0.0.1", reason: "no", refused: true }] : [],
+      problems: [],
+    });
+    const state = (...services: readonly ServiceAdvertisement[]) => {
+      const own = vipSet(
+        [],
+        () => services.keys().map(String),
+        (unit) => services[Number(unit)],
+        () => {},
+        () => true,
+      );
+      own.addresses();
+      return own.state("10.0.0.1");
+    };
+    expect(state(of({}))).toBe("everywhere");
+    expect(state(of({ local: true }))).toBe("here");
+    expect(state(of({ local: true }), of({}))).toBe("everywhere");
+    expect(state(of(undefined, true))).toBe("nowhere");
+    expect(state(of(undefined, true), of({ local: true }))).toBe("here");
+    expect(state(of(undefined))).toBeUndefined();
+  });
+});
+
 describe("the set of VIPs", () => {
   test("has an address as long as any Service has it", () => {
     const { set, change } = world();
@@ -65,7 +93,7 @@ describe("the set of VIPs", () => {
   test("tells of what moved while somebody looked at it", async () => {
     const { set, change, takeTold } = world();
     change({ a: ["10.0.0.1"] });
-    expect(set.has("10.0.0.1")).toBe(false);
+    expect(set.state("10.0.0.1")).toBeUndefined();
     expect(set.addresses()).toEqual(["10.0.0.1"]);
     await Bun.sleep(1);
     expect(takeTold()).toEqual(["10.0.0.1"]);
