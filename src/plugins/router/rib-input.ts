@@ -2,7 +2,7 @@
 
 import type { Family } from "../../kernel/ip.ts";
 import type { Input } from "../../kernel/plugin.ts";
-import type { BestChange } from "./bgp/mod.ts";
+import type { BestChange, UsedPath } from "./bgp/mod.ts";
 import type { Learned, LearnedHop } from "./routes.ts";
 
 /** The learned routes, by prefix. Empty until a speaker says something. */
@@ -62,13 +62,24 @@ export function ribInput(): RibInput {
 
 /** Where our own route is the best, or nothing is left, nothing was learned. */
 export function learnedOf({ prefix, paths }: BestChange): Learned | undefined {
-  if (paths[0]?.source === "local") return undefined;
-  const nextHops = paths.flatMap(({ source, nextHop, linkLocal }): readonly LearnedHop[] =>
-    source === "local" || nextHop === undefined
-      ? []
-      : [{ address: nextHop, ...(linkLocal === undefined ? {} : { linkLocal }) }]
-  );
+  const [best] = paths;
+  if (best === undefined || best.source === "local") return undefined;
+  const nextHops = paths.length === 1 ? hopsOf(best) : paths.flatMap(hopsOf);
   return nextHops.length === 0 ? undefined : { prefix, nextHops };
+}
+
+/** One list for all routes by one path, so that ways are found once for all of them. */
+const hops = new WeakMap<UsedPath, readonly LearnedHop[]>();
+
+function hopsOf(path: UsedPath): readonly LearnedHop[] {
+  const { source, nextHop, linkLocal } = path;
+  const known = hops.get(path);
+  if (known !== undefined) return known;
+  const found: readonly LearnedHop[] = source === "local" || nextHop === undefined
+    ? []
+    : [{ address: nextHop, ...(linkLocal === undefined ? {} : { linkLocal }) }];
+  hops.set(path, found);
+  return found;
 }
 
 /** Whether a family's first set of routes is known: until then what an earlier life left in Linux stays. */

@@ -192,11 +192,14 @@ export interface PathView {
   readonly rejected: string | undefined;
 }
 
+/** What a route of Linux needs of a path: with a full feed there are half a million of them. */
+export type UsedPath = Pick<PathView, "nextHop" | "linkLocal" | "source">;
+
 /** A prefix whose use changed: `paths` are all to be used now, best first; none: it is gone. */
 export interface BestChange {
   readonly prefix: string;
   readonly family: Family;
-  readonly paths: readonly PathView[];
+  readonly paths: readonly UsedPath[];
 }
 
 export interface FamilyCounters {
