@@ -28,6 +28,7 @@ import {
   importPolicy,
   type Peer,
   type Self,
+  setEnds,
 } from "./peer.ts";
 import { AttributeTable } from "./rib/attributes.ts";
 import type { Origin } from "./rib/decision.ts";
@@ -447,7 +448,7 @@ export class Core {
     now: number,
   ): void {
     peer.negotiated = negotiated;
-    peer.ends = ends;
+    setEnds(peer, ends);
     peer.connection = connection;
     peer.blocked = false;
     peer.origin = {
@@ -489,7 +490,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
-    peer.ends = undefined;
+    setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;
     this.#event("warn", peer, "The session went down", {

@@ -4,6 +4,7 @@ import type { Family } from "../../../kernel/ip.ts";
 import type { Core } from "./core.ts";
 import { FAMILIES, judgeImport, type Peer, refuseSet } from "./peer.ts";
 import type { AttributeSet } from "./rib/attributes.ts";
+import type { Route } from "./rib/policy.ts";
 import type { Issue } from "./wire/attributes.ts";
 import { Writer } from "./wire/bytes.ts";
 import { CeaseCode, ErrorCode, UNICAST } from "./wire/constants.ts";
@@ -55,18 +56,32 @@ function announce(
   const refused = refuseSet(peer, set, core.self) !== undefined;
   const simple = peer.import.trivial && peer.config.import === undefined;
   const most = peer.config.maxPrefixes ?? Number.POSITIVE_INFINITY;
+  const classes = core.classes[family];
+  // One for the whole message: with a policy this runs for each prefix of a full feed.
+  const route: Seen = routeOf(peer, set, family, words);
   for (let i = 0; i < count; i++) {
     const length = lengths[i] ?? 0;
     const id = rib.prefixId(words, i * size, length);
-    const used = refused
-      ? undefined
-      : simple
-      ? set
-      : judge(core, peer, set, family, id, words, i * size, length);
+    let used: AttributeSet | undefined = refused ? undefined : set;
+    if (!refused && !simple) {
+      route.at = i * size;
+      route.length = length;
+      route.class = classes.size === 0 ? undefined : classes.get(id);
+      const judged = judgeImport(peer, route, set, core.attributes);
+      used = typeof judged === "string" ? undefined : judged;
+    }
     if (rib.put(id, peer.index, set, used, seconds)) peer.held[family]++;
     if (used !== undefined && used !== set) core.attributes.drop(used);
     if (peer.held[family] > most) throw tooMany(family, most);
   }
+}
+
+/** A route of which the prefix changes. */
+type Seen = Route & { at: number; length: number; class: string | undefined };
+
+function routeOf(peer: Peer, set: AttributeSet, family: Family, words: Uint32Array): Seen {
+  const { source } = peer.origin;
+  return { family, words, at: 0, length: 0, source, class: undefined, attributes: set };
 }
 
 /** A changed policy over all that the peer has told. */
@@ -94,28 +109,10 @@ function again(
 ): AttributeSet | undefined {
   if (refuseSet(peer, set, core.self) !== undefined) return undefined;
   const { words, lengths } = core.ribs[family].prefixes;
-  return judge(core, peer, set, family, id, words, id * wordsOf(family), lengths[id] ?? 0);
-}
-
-function judge(
-  core: Core,
-  peer: Peer,
-  set: AttributeSet,
-  family: Family,
-  id: number,
-  words: Uint32Array,
-  at: number,
-  length: number,
-): AttributeSet | undefined {
-  const route = {
-    family,
-    words,
-    at,
-    length,
-    source: peer.origin.source,
-    class: core.classes[family].get(id),
-    attributes: set,
-  };
+  const route = routeOf(peer, set, family, words);
+  route.at = id * wordsOf(family);
+  route.length = lengths[id] ?? 0;
+  route.class = core.classes[family].get(id);
   const judged = judgeImport(peer, route, set, core.attributes);
   return typeof judged === "string" ? undefined : judged;
 }

@@ -97,20 +97,16 @@ export class PrefixTable implements PrefixSource {
 
   #is(id: number, words: ArrayLike<number>, at: number, length: number): boolean {
     if (this.lengths[id] !== length) return false;
+    if (this.#size === 1) return this.words[id] === words[at];
     const mine = id * this.#size;
     for (let i = 0; i < this.#size; i++) if (this.words[mine + i] !== words[at + i]) return false;
     return true;
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    // MurmurHash3's mixing, by Austin Appleby; prefixes differ in high bits, slots in low ones.
+    if (this.#size === 1) return mix(length ^ (words[at] ?? 0)) >>> 0;
     let h = length;
-    for (let i = 0; i < this.#size; i++) {
-      h ^= words[at + i] ?? 0;
-      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-      h ^= h >>> 16;
-    }
+    for (let i = 0; i < 4; i++) h = mix(h ^ (words[at + i] ?? 0));
     return h >>> 0;
   }
 
@@ -138,6 +134,13 @@ export class PrefixTable implements PrefixSource {
     }
     this.#slots = slots;
   }
+}
+
+/** MurmurHash3's mixing, by Austin Appleby: prefixes differ in high bits, slots in low ones. */
+function mix(value: number): number {
+  let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
 }
 
 /** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */

@@ -12,6 +12,7 @@ import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
 const NONE = -1;
+const NO_CANDIDATES: readonly Candidate[] = [];
 const STALE = 1;
 
 export class Rib {
@@ -226,15 +227,13 @@ export class Rib {
 
   #decide(id: number): boolean {
     const first = this.#first[id] ?? NONE;
-    let winner: Candidate | undefined;
     let winnerRow = NONE;
-    let rows: readonly Candidate[] = [];
+    let rows: readonly Candidate[] = NO_CANDIDATES;
     if (first !== NONE && this.#next[first] === NONE) {
       if (this.#used[first] !== 0) winnerRow = first;
     } else if (first !== NONE) {
       rows = decide(this.candidates(id), this.#most);
-      winner = rows[0];
-      winnerRow = winner?.row ?? NONE;
+      winnerRow = rows[0]?.row ?? NONE;
     }
     const set = winnerRow === NONE ? 0 : this.#used[winnerRow] ?? 0;
     const peer = winnerRow === NONE ? 0 : this.#peer[winnerRow] ?? 0;
@@ -253,7 +252,7 @@ export class Rib {
       const sign = rows.map((path) => `${this.#peer[path.row]} ${path.set.key}`).join("\n");
       changed = changed || this.#several.get(id)?.sign !== sign;
       this.#several.set(id, { rows: rows.map((path) => path.row), sign });
-    } else if (this.#several.delete(id)) changed = true;
+    } else if (this.#several.size > 0 && this.#several.delete(id)) changed = true;
     return changed;
   }
 
