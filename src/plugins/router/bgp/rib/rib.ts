@@ -269,11 +269,8 @@ export class Rib {
   /** Frees the prefixes that have no path. Nobody may refer to their numbers any more. */
   sweep(): void {
     for (const id of this.#empty) {
-      if (this.#first[id] !== NONE || this.#isDirty.has(id) || this.prefixes.lengths[id] === FREE) {
-        continue;
-      }
-      this.prefixes.remove(id);
-      this.prefixes.lengths[id] = FREE;
+      if (this.#first[id] !== NONE || this.#isDirty.has(id)) continue;
+      if (this.prefixes.has(id)) this.prefixes.remove(id);
     }
     this.#empty = [];
   }
@@ -369,9 +366,6 @@ export class Rib {
     this.#since = grown(this.#since, new Uint32Array(room));
   }
 }
-
-/** A length that no prefix has: the number is free. */
-const FREE = 255;
 
 function grown<T extends Int32Array | Uint32Array | Uint8Array>(old: T, larger: T): T {
   larger.set(old);
