@@ -318,6 +318,7 @@ function setup(
     const begin = performance.now();
     control.want({
       options: speakerOptions(plan, self),
+      ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
       peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
       routes: own.all,
     });

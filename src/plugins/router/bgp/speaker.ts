@@ -33,6 +33,8 @@ export interface Speaker {
   changeLocalRoutes(
     changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
   ): void;
+  /** Cluster of a route reflector, a dotted quad; undefined: the router id (RFC 4456 section 7). No session is touched. */
+  setClusterId(clusterId: string | undefined): void;
   /** Called with the prefixes whose use changed, coalesced; at once with all that are used. Returns the end of it. */
   onBest(listener: (changes: readonly BestChange[]) => void): () => void;
   onEvent(listener: (event: SpeakerEvent) => void): () => void;
@@ -101,6 +103,10 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     },
     changeLocalRoutes(changes) {
       core.changeLocalRoutes(changes, driver.now());
+      driver.wake();
+    },
+    setClusterId(clusterId) {
+      core.setClusterId(clusterId, driver.now());
       driver.wake();
     },
     onBest(listener) {
