@@ -1,4 +1,5 @@
 /** The commands by name. Each is loaded when it runs, so that `version` and `help` start at once. */
+import { restartTuned } from "./engine-settings.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { nearest } from "./suggest.ts";
@@ -25,7 +26,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     details:
       "The agent keeps Linux as the cluster's objects want it. On SIGTERM or SIGINT it stops and leaves everything\nin place, so that traffic goes on while it is restarted or replaced.",
     needsRoot: true,
-    run: async (flags, io) => (await import("./run.ts")).run(flags, io),
+    async run(flags, io) {
+      // Before all that would have to be loaded twice.
+      restartTuned(io);
+      return (await import("./run.ts")).run(flags, io);
+    },
   },
   plan: {
     summary: "Print the exact change that the agent would make to Linux now, and make none",

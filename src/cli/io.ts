@@ -1,5 +1,6 @@
 /** What a command sees of the process that it runs in. */
-import { writeSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
+import { execute } from "../kernel/dataplane/linux/execute.ts";
 
 export interface Io {
   /** Writes to standard output or standard error as given, without a line end of its own. */
@@ -7,6 +8,8 @@ export interface Io {
   stderr(text: string): void;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly isRoot: boolean;
+  /** Starts this process anew with more in its environment. Absent in tests. @throws {Error} where Linux refuses */
+  restart?(env: Readonly<Record<string, string>>): never;
 }
 
 /** The process itself. Writes are done when they return: an exit loses nothing. */
@@ -16,6 +19,11 @@ export function processIo(): Io {
     stderr: (text) => write(2, text),
     env: process.env,
     isRoot: process.geteuid?.() === 0,
+    restart: (env) => {
+      // With the very same arguments: of an executable that Bun made, process.argv shows others.
+      const args = readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(0, -1);
+      return execute(process.execPath, args, { ...process.env, ...env });
+    },
   };
 }
 

@@ -15,6 +15,7 @@ export interface FakeSpeaker extends Speaker {
   readonly options: SpeakerOptions;
   readonly peers: readonly PeerConfig[];
   readonly routes: readonly LocalRoute[];
+  readonly clusterId: string | undefined;
   /** "start", "stop" and so on, in order. */
   readonly told: readonly string[];
   /** Lets it choose paths by these next hops; none: the prefix is gone. */
@@ -50,6 +51,7 @@ export function fakeSpeakers(): Speakers {
     const told: string[] = [];
     let peers: readonly PeerConfig[] = [];
     let routes: readonly LocalRoute[] = [];
+    let clusterId: string | undefined;
     const speaker: FakeSpeaker = {
       options,
       told,
@@ -71,6 +73,10 @@ export function fakeSpeakers(): Speakers {
         check(next.map(({ prefix }) => prefix));
         routes = next;
       },
+      get clusterId() {
+        return clusterId;
+      },
+      setClusterId: (next) => void (clusterId = next),
       onBest(listener) {
         best.add(listener);
         return () => best.delete(listener);

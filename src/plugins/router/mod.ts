@@ -275,6 +275,7 @@ function setup(
     const announcedVips = vips.addresses();
     control.want({
       options: speakerOptions(plan, self),
+      ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
       peers: peerConfigs(plan, {
         vips: announcedVips,
         advertisePodCidr: options.advertisePodCidr,

@@ -26,7 +26,6 @@ export function speakerOptions(plan: PeeringPlan, hostname: string): SpeakerOpti
     asn: plan.asn,
     routerId: plan.routerId,
     listen: plan.listen.addresses.map((address) => ({ address, port: plan.listen.port })),
-    ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
     multipath: MULTIPATH,
     ...(gracefulRestart === undefined ? {} : {
       gracefulRestart: {

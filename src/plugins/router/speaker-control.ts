@@ -17,6 +17,8 @@ import type {
 /** What the speaker should be; absent: none. */
 export interface SpeakerWish {
   readonly options: SpeakerOptions;
+  /** Of a reflector. */
+  readonly clusterId?: string;
   readonly peers: readonly PeerConfig[];
   readonly routes: readonly LocalRoute[];
 }
@@ -76,7 +78,8 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   };
 
   /** One peer or route that the speaker refuses must not cost the others. */
-  function configure(speaker: Speaker, { peers, routes }: SpeakerWish): void {
+  function configure(speaker: Speaker, { clusterId, peers, routes }: SpeakerWish): void {
+    speaker.setClusterId(clusterId);
     const found: string[] = [];
     const without = <T>(
       list: readonly T[],

@@ -24,6 +24,7 @@ const SYMBOLS = {
   sched_setscheduler: { args: ["i32", "i32", "buffer"], returns: "i32" },
   // An address, not a view: what it is about is no JavaScript object.
   madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
+  execve: { args: ["buffer", "buffer", "buffer"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;

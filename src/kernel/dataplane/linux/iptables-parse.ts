@@ -146,7 +146,7 @@ export function leads(owner: Owner): boolean {
   return rank(owner.name) === 0;
 }
 
-function rank(owner: string): number {
+export function rank(owner: string): number {
   return owner === "firewall" ? 0 : 1;
 }
 

@@ -23,7 +23,7 @@ export interface Features {
 const COMMENT_BYTES = 190;
 
 /** struct xt_nflog_info: 64 with the NUL. */
-const PREFIX_BYTES = 63;
+export const PREFIX_BYTES = 63;
 
 const encoder = new TextEncoder();
 /** One byte a character, and no blank at its ends. */
@@ -38,7 +38,7 @@ function comment(owner: Owner, rule: Pick<FilterRule, "comment">, mark: string):
 }
 
 /** One line of at most so many bytes. */
-function clamp(words: string, bytes: number): string {
+export function clamp(words: string, bytes: number): string {
   // As nearly all are: 10,000 rules have one each.
   if (words.length <= bytes && PLAIN.test(words)) return words;
   let text = words.replaceAll(/[\u0000-\u001f\u007f]/g, " ").trim();

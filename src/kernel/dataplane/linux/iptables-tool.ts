@@ -140,7 +140,7 @@ export class IptablesTool {
   }
 
   async #find(): Promise<Iptables> {
-    const variants = (["nft", "legacy", ""] as const).filter(installed);
+    const variants = VARIANTS.filter(installed);
     if (variants.length === 0) {
       throw new KernelError("find iptables", "ENOSUPPORT", {
         detail: 'there is no "iptables-restore"',
@@ -205,6 +205,13 @@ export class IptablesTool {
 }
 
 const NO_RULES = { count: 0, hint: false };
+
+const VARIANTS = ["nft", "legacy", ""] as const;
+
+/** Whether iptables is on this host, in any variant. */
+export function isInstalled(): boolean {
+  return VARIANTS.some(installed);
+}
 
 function installed(variant: Variant): boolean {
   return Bun.which(command(4, variant, "restore"), { PATH: searchPath() }) !== null;

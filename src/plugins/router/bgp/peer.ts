@@ -91,6 +91,8 @@ export interface Peer {
   bfdLocal: string | undefined;
   /** When something of a sort was last reported. */
   readonly reported: Map<string, number>;
+  /** Why there was no session, since it was last Established: what is told already. */
+  readonly failures: Set<string>;
 }
 
 /** A neighbour that has told nothing yet. @throws {RangeError} that names a policy's value */
@@ -127,6 +129,7 @@ export function createPeer(
     bfd: undefined,
     bfdLocal: undefined,
     reported: new Map(),
+    failures: new Set(),
   };
 }
 

@@ -25,6 +25,8 @@ export interface Speaker {
   setPeers(peers: readonly PeerConfig[]): void;
   /** All routes of our own. @throws {RangeError} that names the route; then nothing changes */
   setLocalRoutes(routes: readonly LocalRoute[]): void;
+  /** Cluster of a route reflector, a dotted quad; undefined: the router id (RFC 4456 section 7). No session is touched. */
+  setClusterId(clusterId: string | undefined): void;
   /** Called with the prefixes whose use changed, coalesced; at once with all that are used. Returns the end of it. */
   onBest(listener: (changes: readonly BestChange[]) => void): () => void;
   onEvent(listener: (event: SpeakerEvent) => void): () => void;
@@ -89,6 +91,10 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     },
     setLocalRoutes(routes) {
       core.setLocalRoutes(routes, driver.now());
+      driver.wake();
+    },
+    setClusterId(clusterId) {
+      core.setClusterId(clusterId, driver.now());
       driver.wake();
     },
     onBest(listener) {

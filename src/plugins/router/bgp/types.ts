@@ -10,8 +10,6 @@ export interface SpeakerOptions {
   readonly routerId: string;
   /** Where connections are taken. None: the speaker only dials. */
   readonly listen: readonly { readonly address: string; readonly port: number }[];
-  /** Cluster of a route reflector, a dotted quad. Default: the router id (RFC 4456 section 7). */
-  readonly clusterId?: string;
   /** How many paths of one prefix may be used side by side. Default 1. */
   readonly multipath?: number;
   /** Offered to every peer that does not say otherwise. Absent: not offered. */

@@ -5,15 +5,11 @@ import { memoryKeeper } from "../../../../src/kernel/observe/memory.ts";
 function keeper() {
   let now = 0;
   let collections = 0;
-  let turning = 0;
   const due: { readonly at: number; readonly run: () => void }[] = [];
-  const kept = memoryKeeper(() => collections++, {
-    after: (ms, run) => void due.push({ at: now + ms, run }),
-    every() {
-      turning++;
-      return () => turning--;
-    },
-  });
+  const kept = memoryKeeper(
+    () => collections++,
+    (ms, run) => void due.push({ at: now + ms, run }),
+  );
   return {
     round(changes: number) {
       kept.worked(changes);
@@ -28,39 +24,38 @@ function keeper() {
         timer.run();
       }
     },
-    state: () => ({ collections, turning }),
+    collections: () => collections,
   };
 }
 
-test("memory is collected once, soon after a burst, and not after an ordinary round", () => {
+test("memory is collected once, when the work of a burst is over", () => {
   const kept = keeper();
+  for (let i = 0; i < 5; i++) {
+    kept.round(1_000);
+    kept.advance(100);
+  }
+  expect(kept.collections()).toBe(0);
+  kept.advance(1_000);
+  expect(kept.collections()).toBe(1);
   kept.round(100);
   kept.advance(1_000);
-  expect(kept.state()).toEqual({ collections: 0, turning: 0 });
-  kept.round(60_000);
-  expect(kept.state().collections).toBe(0);
-  kept.advance(1_000);
-  kept.round(100);
-  kept.advance(1_000);
-  expect(kept.state().collections).toBe(1);
+  expect(kept.collections()).toBe(1);
 });
 
-test("changes of several rounds are no burst together", () => {
+test("small changes count together, and are not disturbed while they go on", () => {
   const kept = keeper();
-  for (let i = 0; i < 10; i++) kept.round(1_000);
+  for (let i = 0; i < 100; i++) {
+    kept.round(50);
+    kept.advance(400);
+  }
+  expect(kept.collections()).toBe(0);
   kept.advance(1_000);
-  expect(kept.state().collections).toBe(0);
+  expect(kept.collections()).toBe(1);
 });
 
-test("collections get turns of their own for a while after the last burst, and then no more", () => {
+test("a little work is not worth a collection", () => {
   const kept = keeper();
-  kept.round(60_000);
-  kept.advance(20_000);
-  kept.round(60_000);
-  kept.advance(20_000);
-  expect(kept.state().turning).toBe(1);
-  kept.advance(20_000);
-  expect(kept.state().turning).toBe(0);
-  kept.round(60_000);
-  expect(kept.state().turning).toBe(1);
+  kept.round(1_900);
+  kept.advance(10_000);
+  expect(kept.collections()).toBe(0);
 });

@@ -249,6 +249,19 @@ describe("the speaker", () => {
     expect(speaker.routes.map(({ prefix }) => prefix)).not.toContain("10.96.0.2/32");
   });
 
+  test("becomes a reflector of a cluster, and stops being one, without a new start", async () => {
+    const made = await start();
+    const node = (annotations: Record<string, string>) =>
+      routerNode("node1", ["10.0.0.1", "fd00::1"], annotations, ["10.244.1.0/24"]);
+    made.cluster.put("nodes", node({ "kube-router.io/rr.server": "7" }));
+    await passed(made);
+    expect(made.speakers.now().clusterId).toBe("0.0.0.7");
+    made.cluster.put("nodes", node({}));
+    await passed(made);
+    expect(made.speakers.now().clusterId).toBeUndefined();
+    expect(made.speakers.all.map(({ told }) => told)).toEqual([["start"]]);
+  });
+
   test("announces a VIP of two Services until both let it go", async () => {
     const made = await start({ strictExternalIpValidation: false, advertiseExternalIp: true });
     const shared = (name: string) =>

@@ -61,11 +61,9 @@ test("a speaker is what flags and the node say", () => {
   });
   const more = {
     ...PLAN,
-    clusterId: "0.0.0.42",
     gracefulRestart: { restartTime: 120, deferralTime: 300 },
   };
   expect(speakerOptions(more, "n1")).toMatchObject({
-    clusterId: "0.0.0.42",
     gracefulRestart: { restartSeconds: 120, deferralSeconds: 300 },
   });
 });

@@ -25,6 +25,8 @@ const BGP_PORT = 179;
 /** For what was sent last to get out. */
 const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
+/** Addresses whose refusal is remembered. */
+const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
 const LISTEN_TTL = 255;
 const DEFAULT_TTL = 64;
@@ -42,6 +44,8 @@ export class Driver {
   readonly #bySocket = new Map<Bun.Socket<undefined>, Connection>();
   #listeners: Listener[] = [];
   #keys = new Map<string, Uint8Array>();
+  /** Why an address was refused last. */
+  readonly #refused = new Map<string, string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #flushing = false;
@@ -273,7 +277,10 @@ export class Driver {
 
   #accept(socket: Bun.Socket<undefined>): void {
     const { fd } = socket as unknown as { fd: number };
-    let from = peerKey(socket.remoteAddress);
+    const remote: string | undefined = socket.remoteAddress;
+    // It was reset while it waited to be taken: Linux no longer knows its other end.
+    if (remote === undefined) return void socket.terminate();
+    let from = peerKey(remote);
     if (/^fe[89ab]/.test(from)) {
       const zone = peerZone(fd);
       if (zone !== undefined) from = `${from}%${zone}`;
@@ -295,13 +302,21 @@ export class Driver {
     this.#connections.set(connection.id, connection);
     this.#bySocket.set(socket, connection);
     const taken = core.accepted(from, ends(socket), this.now());
-    if (typeof taken === "string") {
+    if (typeof taken !== "number") {
       this.#connections.delete(connection.id);
       this.#bySocket.delete(socket);
-      this.#report("A connection was not taken", { from, reason: taken });
+      if (!taken.expected) this.#tellRefused(from, taken.reason);
       socket.terminate();
-    }
+    } else this.#refused.delete(from);
     this.wake();
+  }
+
+  /** Once for each address: who is not configured tries again every second. */
+  #tellRefused(from: string, reason: string): void {
+    if (this.#refused.get(from) === reason) return;
+    if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+    this.#refused.set(from, reason);
+    this.#report("A connection was not taken", { from, reason });
   }
 
   #closed(connection: Connection, error: unknown): void {

@@ -88,6 +88,13 @@ describe("sessions (RFC 4271 section 8)", () => {
       "2/2 (OPEN message error: bad peer AS)",
     );
     expect(a.core.peers.get(B)?.session.sent.notification).toBeLessThan(40);
+    // Both say it where an operator looks, and say it once.
+    const told = (node: Node) =>
+      node.events.filter(({ level }) => level === "warn").map(({ fields }) => fields?.["reason"]);
+    expect(told(a)).toEqual([
+      "The peer is in AS 65002, not in 65009: sent 2/2 (OPEN message error: bad peer AS)",
+    ]);
+    expect(told(b)).toEqual(["The peer sent 2/2 (OPEN message error: bad peer AS)"]);
     a.core.setPeers([peer(B, 65002)], network.now);
     network.run(120_000);
     expect(state(a, B)).toBe("Established");
@@ -327,6 +334,22 @@ describe("routes", () => {
       clusterList: [A],
     });
     expect(rib(b, "in").find(({ prefix }) => prefix === "10.1.2.0/24")).toBeUndefined();
+
+    // Another cluster touches no session; clients are told, and what went through it before is a loop.
+    const sent = network.wire.length;
+    a.core.setClusterId("0.0.0.7", network.now);
+    network.run(1000);
+    expect(rib(c, "in").find(({ prefix }) => prefix === "10.1.2.0/24")?.clusterList).toEqual([
+      "0.0.0.7",
+    ]);
+    expect([b, c, d].map((node) => node.core.peers.get(A)?.flaps)).toEqual([0, 0, 0]);
+    expect(network.wire.length).toBeGreaterThan(sent);
+    d.core.setPeers([peer(A, 65000, { routeReflectorClient: true })], network.now);
+    d.core.setClusterId("0.0.0.7", network.now);
+    network.run(20_000);
+    expect(rib(d, "in").find(({ prefix }) => prefix === "10.1.2.0/24")?.rejected).toContain(
+      "CLUSTER_LIST",
+    );
   });
 
   test("own AS in the path is a loop: kept for people, not used", () => {
