@@ -259,6 +259,15 @@ describe("startWarnings()", () => {
     expect(warnings[1]).toContain("--ipvs-sync-period");
   });
 
+  test("says where a flag does less than with kube-router, unless it is off", () => {
+    const [warning, ...more] = startWarnings(flags("--disable-source-dest-check", ...ALONE));
+    expect(more).toEqual([]);
+    expect(warning).toStartWith(
+      "Flag --disable-source-dest-check does not do all of it: it calls no cloud",
+    );
+    expect(startWarnings(flags("--disable-source-dest-check=false", ...ALONE))).toEqual([]);
+  });
+
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
     const given = flags("--plugins-dir=/opt/plugins.d", "--run-loadbalancer=false", ...ALONE);
     expect(startWarnings(given)).toEqual([

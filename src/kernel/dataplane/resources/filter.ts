@@ -95,6 +95,8 @@ export interface Chain {
   /** At most 28 characters. */
   readonly name: string;
   readonly rules: readonly FilterRule[];
+  /** Set where the rest works without its rules: where Linux refuses them, an empty chain does in its stead. */
+  readonly dispensable?: boolean;
 }
 
 /** A jump from a base chain of Linux to a chain of ours. Mark: a comment that names the owner. */
@@ -159,6 +161,7 @@ function sorted(value: object): readonly (readonly [string, unknown])[] {
 export const chain: Resource<Chain> = {
   kind: "chain",
   foundation: true,
+  isDispensable: (c) => c.dispensable === true,
   key: (c) => `ipv${c.family} ${c.table} ${c.name}`,
   equal: (want, have) =>
     want.rules.length === have.rules.length &&
