@@ -147,7 +147,6 @@ const TABLE = {
     "auto",
     "routelet",
     "Backend for packet rules; auto takes iptables where iptables-restore is on the host, else nftables",
-    { ...LATER, holds: (value) => value !== "nftables" },
   ),
   "plugins-dir": flag(
     text,
@@ -585,8 +584,7 @@ const TABLE = {
     bool,
     false,
     "Firewall",
-    "As --netfilter=nftables, in kube-router's words",
-    LATER,
+    "As --netfilter=nftables, in kube-router's words; for the rules of all plugins",
   ),
 
   // Load balancer

@@ -11,6 +11,7 @@ import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/obs
 import {
   combined,
   firewallMetrics,
+  ipsetMetrics,
   iptablesMetrics,
   proxyMetrics,
   roundMetrics,
@@ -26,10 +27,12 @@ import {
   leftoverTexts,
   nodeName,
   openSource,
+  ownersOf,
 } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
 import { VERSION } from "./version.ts";
 
@@ -78,13 +81,15 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     }
     const source = await openSource(flags, node, log);
     closers.push(() => source.stop());
+    const netfilter = netfilterOf(flags);
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
+      netfilter,
       runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}
-        : { onIptables: iptablesMetrics(registry) }),
+        : { onIptables: iptablesMetrics(registry), onIpsets: ipsetMetrics(registry) }),
       proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());
@@ -116,9 +121,12 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     agent.runtime = runtime;
     closers.push(() => runtime.stop());
     await runtime.start();
-    for (const text of await leftoverTexts(flags, dataplane)) log.warn(text);
+    const other = openOther(flags);
+    for (const text of await leftoverTexts(flags, dataplane, other)) log.warn(text);
+    await other.close();
+    closers.push(removeOther(flags, ownersOf(flags), () => runtime.ready, log));
     if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
-    log.info("Started", { listening: health.addresses.join(", ") });
+    log.info("Started", { listening: health.addresses.join(", "), netfilter });
   };
   try {
     // A start that hangs, in an exec plugin or a plugin's setup, must not hold up the end.

@@ -11,6 +11,7 @@ export function crossCheck(flags: Flags): readonly string[] {
     ...sources(flags),
     ...gracefulRestart(flags),
     ...peers(flags),
+    ...netfilter(flags),
   ];
 }
 
@@ -106,6 +107,14 @@ function peers(flags: Flags): string[] {
     problems.push(`Flag --peer-router-ips cannot name "${twice}" twice`);
   }
   return problems;
+}
+
+function netfilter(flags: Flags): string[] {
+  return flags.useNftablesForNetpol && flags.netfilter === "iptables"
+    ? [
+      "Flags --netfilter=iptables and --use-nftables-for-netpol contradict each other: give one of them",
+    ]
+    : [];
 }
 
 /** What a node misses while a function is on by default, which in this version does not start it. */

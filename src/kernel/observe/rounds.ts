@@ -77,6 +77,30 @@ export function iptablesMetrics(
   return (action, family, ms) => times.get(`${action} ${family}`)?.observe(ms / 1000);
 }
 
+/** kube-router's metrics of runs of `ipset restore`, of what stands in their place: the firewall's writes by netlink. */
+export function ipsetMetrics(
+  metrics: Metrics,
+): (
+  write: {
+    readonly owner: string;
+    readonly ms: number;
+    readonly four: boolean;
+    readonly six: boolean;
+  },
+) => void {
+  const [v4, v6] = [4, 6].map((family) =>
+    metrics.histogram(
+      `controller_policy_ipset_v${family}_restore_time`,
+      `Time it took to write sets of policies, IPv${family} among them`,
+    )
+  );
+  return ({ owner, ms, four, six }) => {
+    if (owner !== "firewall") return;
+    if (four) v4?.observe(ms / 1000);
+    if (six) v6?.observe(ms / 1000);
+  };
+}
+
 /** kube-router's and kube-proxy's metrics of a sync. */
 export function proxyMetrics(
   stores: Pick<Stores, "endpointslices">,

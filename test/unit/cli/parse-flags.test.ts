@@ -259,9 +259,9 @@ describe("startWarnings()", () => {
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--netfilter=nftables", "--run-loadbalancer=false", ...ALONE);
+    const given = flags("--plugins-dir=/opt/plugins.d", "--run-loadbalancer=false", ...ALONE);
     expect(startWarnings(given)).toEqual([
-      "Flags without effect in this version: --netfilter",
+      "Flags without effect in this version: --plugins-dir",
     ]);
   });
 
@@ -270,10 +270,10 @@ describe("startWarnings()", () => {
   });
 
   test("names functions that are on by default alone, in the same warning as the flags", () => {
-    expect(startWarnings(flags("--netfilter=nftables"))).toEqual([
+    expect(startWarnings(flags("--plugins-dir=/opt/plugins.d"))).toEqual([
       "Without --run-router and --run-firewall this version runs no router and no firewall: the routes of pods and " +
       "NetworkPolicies are left to others (--run-router=false --run-firewall=false takes this warning away). " +
-      "Flags without effect in this version: --netfilter",
+      "Flags without effect in this version: --plugins-dir",
     ]);
   });
 

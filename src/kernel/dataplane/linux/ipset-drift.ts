@@ -2,8 +2,8 @@
  * Notices what others change in ipsets of ours, which have no events: a look twice a second that may cost 0.2 % of a core,
  * and once a second where it costs more.
  *
- * Each look reads the heads of all sets, which say how many members each has, and compares a set's members where that
- * number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
+ * Each look reads the heads of all sets, which say how many members each has. Where they are byte for byte what they were,
+ * nothing moved; else a set's members are compared where their number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
  * that finds a member that was exchanged for another.
  */
 
@@ -14,6 +14,7 @@ import type { IpsetState } from "./ipset.ts";
 import type { SetPart } from "./ipset-codec.ts";
 import { ownsSet } from "./ipset-names.ts";
 import { compared } from "./iptables-watch.ts";
+import { Pace } from "./pace.ts";
 
 const PERIOD_MS = 500;
 /** A look never waits longer, whatever the one before it cost: on a busy machine its time is mostly others'. */
@@ -24,6 +25,11 @@ const SCRUB_SHARE = 0.0005;
 const CREDIT_MS = 20;
 /** Of one look, for comparing sets whose number of members is as it should be. */
 const SCRUB_MS = 1;
+/** To the next look where a comparison was cut short by our own writing: so many times in a row, and then once a second. */
+const SOON_MS = 50;
+const SOON_TIMES = 20;
+/** Sets that are compared, and reported, together: what the first report has repaired cuts the next comparison short. */
+const SETS_AT_ONCE = 64;
 /** Members that are looked at before the event loop gets a turn. */
 const LOOKED_AT_ONCE = 1024;
 
@@ -44,9 +50,13 @@ export class IpsetDrift {
   #looked = 0;
   /** Sets to compare at the next look, whatever the number of their members. */
   readonly #suspects = new Set<string>();
+  readonly #soon = new Pace(SOON_TIMES, LONGEST_MS);
   /** The set that was compared as a whole last; they take turns by name. */
   #last = "";
   #failing = false;
+  /** Names of the sets of all watchers, in order, and the state of our own changes, at the last look that compared. */
+  #names: readonly string[] = [];
+  #compared = -1;
   #closed = false;
 
   constructor(state: IpsetState) {
@@ -68,6 +78,7 @@ export class IpsetDrift {
   watchSets(owner: Owner, context: WatchContext<IpSet>): () => void {
     const watcher = { owner, context };
     this.#sets.add(watcher);
+    this.#compared = -1;
     this.#start();
     return () => {
       this.#sets.delete(watcher);
@@ -78,6 +89,7 @@ export class IpsetDrift {
   watchMembers(owner: Owner, context: WatchContext<IpSetMember>): () => void {
     const watcher = { owner, context };
     this.#members.add(watcher);
+    this.#compared = -1;
     this.#start();
     return () => {
       this.#members.delete(watcher);
@@ -123,7 +135,9 @@ export class IpsetDrift {
       this.#failing = true;
     }
     if (this.#timer === undefined || this.#closed) return;
-    this.#schedule(pauseBefore(this.#credit));
+    const soon = this.#suspects.size > 0 && this.#soon.wait() === 0;
+    if (soon) this.#soon.spend();
+    this.#schedule(soon ? SOON_MS : pauseBefore(this.#credit));
   }
 
   /** Before the first list, and where nobody has sets, there is nothing to look at. */
@@ -144,6 +158,10 @@ export class IpsetDrift {
   async look(): Promise<boolean> {
     const { generation } = this.#state;
     const start = performance.now();
+    if (this.#state.unmoved() && this.#compared === generation && this.#suspects.size === 0) {
+      this.#credit -= performance.now() - start;
+      return this.#scrubCredit > 0 && await this.#scrub();
+    }
     const heads = await this.#state.list();
     // We wrote meanwhile: what was read is old.
     if (this.#old(generation)) return false;
@@ -153,15 +171,20 @@ export class IpsetDrift {
     ).map(({ name }) => name);
     this.#suspects.clear();
     this.#counts = countsOf(heads);
+    this.#names = heads.map(({ name }) => name).filter((name) =>
+      [...this.#members].some(({ owner }) => ownsSet(owner, name))
+    ).toSorted();
+    this.#compared = generation;
     // Looking closer at what others changed is repair, not idling.
     this.#credit -= performance.now() - start;
-    for (const name of moved) {
-      const compared = await this.#compareMembers(name);
+    for (let at = 0; at < moved.length; at += SETS_AT_ONCE) {
+      const names = moved.slice(at, at + SETS_AT_ONCE);
+      const compared = await this.#compareMembers(names);
       if (compared.found) found = true;
-      // We wrote meanwhile. It may have moved all the same: look again.
-      if (!compared.whole) this.#suspects.add(name);
+      // We wrote meanwhile. They may have moved all the same: look again.
+      if (!compared.whole) { for (const name of names) this.#suspects.add(name); }
     }
-    return found || (this.#scrubCredit > 0 && await this.#scrub(heads));
+    return found || (this.#scrubCredit > 0 && await this.#scrub());
   }
 
   #old(generation: number): boolean {
@@ -183,16 +206,15 @@ export class IpsetDrift {
   }
 
   /** Compares the next sets as a whole, at least one. */
-  async #scrub(heads: readonly SetPart[]): Promise<boolean> {
-    const names = heads.map(({ name }) => name)
-      .filter((name) => [...this.#members].some(({ owner }) => ownsSet(owner, name))).toSorted();
+  async #scrub(): Promise<boolean> {
+    const names = this.#names;
     let found = false;
     let spent = 0;
     for (let count = 0; count < names.length && spent < SCRUB_MS; count++) {
       const next = names.find((name) => name > this.#last) ?? names[0];
       if (next === undefined) break;
       this.#last = next;
-      const compared = await this.#compareMembers(next);
+      const compared = await this.#compareMembers([next]);
       if (compared.found) found = true;
       spent += compared.ms;
     }
@@ -201,17 +223,14 @@ export class IpsetDrift {
   }
 
   /**
-   * Compares one set as a whole, bit by bit: with 10,000 members it takes long enough to be in the way of a change.
+   * Compares a few sets as a whole, bit by bit: with 10,000 members it takes long enough to be in the way of a change.
    *
    * @returns whether something was reported, whether all was compared, and the milliseconds of work
    */
   async #compareMembers(
-    name: string,
+    names: readonly string[],
   ): Promise<{ readonly found: boolean; readonly whole: boolean; readonly ms: number }> {
-    const watcher = [...this.#members].find(({ owner }) => ownsSet(owner, name));
-    if (watcher === undefined) return { found: false, whole: true, ms: 0 };
     const { generation } = this.#state;
-    const { actual, drift } = watcher.context;
     let since = performance.now();
     let ms = 0;
     const goOn = async (): Promise<boolean> => {
@@ -220,27 +239,45 @@ export class IpsetDrift {
       since = performance.now();
       return !this.#closed && !this.#old(generation);
     };
-    const changes: Drift<IpSetMember>[] = [];
-    const seen = new Set<string>();
-    let whole = await this.#state.scan(name, async (members) => {
-      for (const item of members) {
-        const key = ipsetMember.key(item);
-        seen.add(key);
-        const believed = actual.get(key);
-        if (believed === undefined || !ipsetMember.equal(believed.item, item)) {
-          changes.push({ key, actual: { item, owned: true } });
-        }
+    const reports: (() => void)[] = [];
+    let whole = true;
+    for (const { owner, context: { actual, drift } } of this.#members) {
+      const own = names.filter((name) => ownsSet(owner, name));
+      if (own.length === 0) continue;
+      const changes: Drift<IpSetMember>[] = [];
+      /** Keys of what Linux holds, by set. */
+      const seen = new Map<string, Set<string>>();
+      for (const name of whole ? own : []) {
+        const keys = new Set<string>();
+        seen.set(name, keys);
+        whole = await this.#state.scan(name, async (members) => {
+          for (const item of members) {
+            const key = ipsetMember.key(item);
+            keys.add(key);
+            const believed = actual.get(key);
+            if (believed === undefined || !ipsetMember.equal(believed.item, item)) {
+              changes.push({ key, actual: { item, owned: true } });
+            }
+          }
+          return await goOn();
+        });
+        if (!whole) break;
       }
-      return await goOn();
-    });
-    let looked = 0;
-    for (const key of whole ? actual.keys() : []) {
-      if (key.startsWith(`${name} `) && !seen.has(key)) changes.push({ key });
-      if (++looked % LOOKED_AT_ONCE === 0 && !(whole = await goOn())) break;
+      let looked = 0;
+      const only = own.length === 1 ? `${own[0]} ` : undefined;
+      for (const key of whole ? actual.keys() : []) {
+        const concerned = only === undefined || key.startsWith(only);
+        if (concerned && seen.get(key.slice(0, key.indexOf(" ")))?.has(key) === false) {
+          changes.push({ key });
+        }
+        if (++looked % LOOKED_AT_ONCE === 0 && !(whole = await goOn())) break;
+      }
+      if (changes.length > 0) reports.push(() => drift(changes));
     }
     ms += performance.now() - since;
-    if (whole && changes.length > 0) drift(changes);
-    return { found: whole && changes.length > 0, whole, ms };
+    if (!whole) return { found: false, whole, ms };
+    for (const report of reports) report();
+    return { found: reports.length > 0, whole, ms };
   }
 }
 

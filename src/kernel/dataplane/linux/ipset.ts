@@ -9,6 +9,7 @@ import {
   type IpSetMember,
   ipsetMember as memberResource,
 } from "../resources/ipset.ts";
+import { DumpSnapshot } from "./dump-snapshot.ts";
 import { errno, type Refusal } from "./errno.ts";
 import { loadModule } from "./genl.ts";
 import {
@@ -36,6 +37,16 @@ const MEMBERS = 750;
 /** Names of sets whose owner is remembered. */
 const REMEMBERED = 64;
 
+/** Told of each write of sets or their members: by whom, how long it took, and of which families they were. */
+export type OnIpsetWrite = (
+  write: {
+    readonly owner: string;
+    readonly ms: number;
+    readonly four: boolean;
+    readonly six: boolean;
+  },
+) => void;
+
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
   readonly #options: SocketOptions;
@@ -43,6 +54,7 @@ export class IpsetState {
   #socket: NetlinkSocket | undefined;
   /** For lists that are read bit by bit. */
   #scanning: NetlinkSocket | undefined;
+  #heads: DumpSnapshot | undefined;
   #loaded: Promise<unknown> | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
@@ -50,10 +62,12 @@ export class IpsetState {
   generation = 0;
   /** Called after our own changes, with the names of the sets that they concern. */
   onApplied: ((sets: ReadonlySet<string>) => Promise<void>) | undefined;
+  readonly #onWrite: OnIpsetWrite | undefined;
   #applying = 0;
 
-  constructor(options: Pick<SocketOptions, "namespace"> = {}) {
+  constructor(options: Pick<SocketOptions, "namespace"> = {}, onWrite?: OnIpsetWrite) {
     this.#options = options;
+    this.#onWrite = onWrite;
   }
 
   /** @throws {KernelError} when it cannot be opened */
@@ -65,7 +79,8 @@ export class IpsetState {
   close(): void {
     this.#socket?.close();
     this.#scanning?.close();
-    this.#socket = this.#scanning = undefined;
+    this.#heads?.close();
+    this.#socket = this.#scanning = this.#heads = undefined;
   }
 
   /** Whether ops are being carried out now. */
@@ -73,17 +88,38 @@ export class IpsetState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes these sets. */
-  async applying<R>(sets: () => Iterable<string>, work: () => R | Promise<R>): Promise<R> {
+  /** Runs `work`, which changes these sets of an owner. */
+  async applying<R>(
+    owner: Owner,
+    sets: () => Iterable<string>,
+    work: () => R | Promise<R>,
+  ): Promise<R> {
     this.#applying++;
     this.generation++;
     try {
+      const start = performance.now();
       const result = await work();
-      await this.onApplied?.(new Set(sets()));
+      const names = new Set(sets());
+      if (this.#onWrite !== undefined) {
+        const six = [...names].filter((name) => name.startsWith("inet6:")).length;
+        this.#onWrite({
+          owner: owner.name,
+          ms: performance.now() - start,
+          four: six < names.size,
+          six: six > 0,
+        });
+      }
+      await this.onApplied?.(names);
       return result;
     } finally {
       this.#applying--;
     }
+  }
+
+  /** Whether the list of sets, and the number of members of each, is what it was at the last call. @throws {KernelError} */
+  unmoved(): boolean {
+    this.#heads ??= new DumpSnapshot(NETLINK_NETFILTER, (w) => writeList(w), this.#options);
+    return this.#heads.same();
   }
 
   /** Sets by name, without members, or one set with them. @throws {KernelError} */
@@ -235,7 +271,7 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
       );
     },
     apply: (ops) =>
-      state.applying(() => ops.map(({ item }) => item.name), async () => {
+      state.applying(owner, () => ops.map(({ item }) => item.name), async () => {
         const copied = await copies(ops);
         return guarded(ops, () => carryOut(ops, copied));
       }),
@@ -279,6 +315,7 @@ export function ipsetMemberTable(
     },
     apply: (ops) =>
       state.applying(
+        owner,
         () => ops.map(({ item }) => item.set),
         () => guarded(ops, () => applyMembers(state.socket, ops)),
       ),

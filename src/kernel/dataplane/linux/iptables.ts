@@ -16,6 +16,7 @@ import {
 import { chainPattern, ownsChain } from "./iptables-names.ts";
 import {
   firstPlace,
+  leads,
   parseSave,
   savedChains,
   savedJumps,
@@ -49,6 +50,7 @@ export class IptablesState {
   /** Called after each of our own changes. */
   onApplied: (() => void) | undefined;
   #applying = 0;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(tool: IptablesTool) {
     this.tool = tool;
@@ -83,12 +85,17 @@ export class IptablesState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes rules. */
+  /**
+   * Runs `work`, which changes rules, after that of others has ended: where a jump goes is read before it is written, and
+   * another owner's jump must not come in between.
+   */
   async applying<R>(work: () => Promise<R>): Promise<R> {
     this.#applying++;
     this.generation++;
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
     try {
-      return await work();
+      return await turn;
     } finally {
       this.#applying--;
       this.forget();
@@ -184,9 +191,12 @@ async function applyByTable<
     places.set(place, [...(places.get(place) ?? []), op]);
   }
   /** What is to be said to the tool for some ops of one family. */
-  async function linesOf(group: readonly Op<T>[]): Promise<readonly Lines<T>[]> {
+  async function linesOf(
+    group: readonly Op<T>[],
+    again: boolean,
+  ): Promise<readonly Lines<T>[]> {
     const { modern } = await state.tool.found();
-    const read = group.some(needsSave);
+    const read = again || group.some(needsSave);
     if (read) state.forget();
     const saved = read ? await state.read(group[0]?.item.family ?? 4) : undefined;
     return group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
@@ -196,7 +206,7 @@ async function applyByTable<
   async function allAtOnce(groups: readonly (readonly Op<T>[])[]): Promise<boolean> {
     const family = groups[0]?.[0]?.item.family ?? 4;
     try {
-      const parts = await linesOf(groups.flat());
+      const parts = await linesOf(groups.flat(), false);
       const tables = new Set(parts.map(({ op }) => op.item.table));
       const texts = [...tables].map((table) =>
         compose(table, parts.filter(({ op }) => op.item.table === table)).text
@@ -209,17 +219,18 @@ async function applyByTable<
     }
   }
   const done = new Set<Op<T>>();
+  const tried = new Set<Family>();
   for (const family of FAMILIES) {
     const groups = [...places.values()].filter((group) => group[0]?.item.family === family);
-    // Where it fails, some tables are written and others are not; writing a table twice does no harm.
-    if (groups.length > 1 && await allAtOnce(groups)) {
-      for (const op of groups.flat()) done.add(op);
-    }
+    if (groups.length < 2) continue;
+    if (await allAtOnce(groups)) { for (const op of groups.flat()) done.add(op); }
+    // Some tables may be written and others not.
+    else tried.add(family);
   }
   for (const group of places.values()) {
     if (group.some((op) => done.has(op))) continue;
     try {
-      const parts = await linesOf(group);
+      const parts = await linesOf(group, tried.has(group[0]?.item.family ?? 4));
       for (const [op, error] of await transact(state, resource, parts)) errors.set(op, error);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
@@ -239,9 +250,9 @@ export function chainTable(
   watch: IptablesWatch,
   owner: Owner,
 ): Table<Chain> {
-  async function list(): Promise<readonly Actual<Chain>[]> {
+  async function list(families = FAMILIES): Promise<readonly Actual<Chain>[]> {
     const found = [];
-    for (const family of FAMILIES) {
+    for (const family of families) {
       found.push(...savedChains(family, await state.read(family), owner));
     }
     for (const { family, table } of found) state.places.add(`${family} ${table}`);
@@ -249,7 +260,7 @@ export function chainTable(
   }
   return {
     resource: chainResource,
-    list,
+    list: () => list(),
     watch(context) {
       // Finding the tool takes several of its runs: while the cluster is listed, not afterwards. The first list tells of errors.
       state.tool.found().catch(() => {});
@@ -283,9 +294,9 @@ export function jumpTable(
   watch: IptablesWatch,
   owner: Owner,
 ): Table<Jump> {
-  async function list(): Promise<readonly Actual<Jump>[]> {
+  async function list(families = FAMILIES): Promise<readonly Actual<Jump>[]> {
     const found = [];
-    for (const family of FAMILIES) {
+    for (const family of families) {
       found.push(...savedJumps(family, await state.read(family), owner));
     }
     return found.map(({ jump }) => ({ item: jump, owned: true }));
@@ -293,7 +304,7 @@ export function jumpTable(
   const keyOf = (jump: Jump) => jumpResource.key(jump);
   return {
     resource: jumpResource,
-    list,
+    list: () => list(),
     watch: (context) => watch.add(jumpResource, owner, context, list),
     apply: (ops) =>
       state.applying(() =>
@@ -307,7 +318,7 @@ export function jumpTable(
           const place = firstPlace(saved?.get(op.item.table), op.item.from, owner);
           const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner, place)];
           return { declare: [], rules, remove: [] };
-        }, () => true)
+        }, ({ item, verb }) => verb !== "create" || (item.first === true && !leads(owner)))
       ),
     refuse: (item) =>
       ownsChain(owner, item.to)
