@@ -194,10 +194,14 @@ soon() { # soon DESCRIPTION COMMAND…: within 3 s
   done
   fail "$what" "$out"
 }
+watch node03 node-node03
 $LAB agent kill node03
 soon "the routes of a killed agent go at once" in_r1 10.33.1.11/32 node01 node02
 $LAB agent start node03
 until_true "and come back with it" in_r1 10.33.1.11/32 node01 node02 node03
+until_true "when everybody has told all" confirmed
+expect "its own ways to others were there all the time" "$(grep Deleted "$LAB_OUT/routes-node03" | grep 'proto 202')" ""
+unwatch
 $LAB agent stop node03
 soon "so do those of one that stops" in_r1 10.33.1.11/32 node01 node02
 has "which says so" "$(r1 show protocols all node03)" "the agent stops"
