@@ -82,6 +82,15 @@ export function fakeSpeakers(): Speakers {
         check(next.map(({ address }) => address));
         listening = next.map(({ address }) => address);
       },
+      changeLocalRoutes(changes) {
+        const byPrefix = new Map(routes.map((route) => [route.prefix, route]));
+        for (const [prefix, route] of changes) {
+          check([prefix]);
+          if (route === undefined) byPrefix.delete(prefix);
+          else byPrefix.set(prefix, route);
+        }
+        routes = [...byPrefix.values()];
+      },
       get clusterId() {
         return clusterId;
       },

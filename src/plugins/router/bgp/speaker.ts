@@ -27,6 +27,14 @@ export interface Speaker {
   setLocalRoutes(routes: readonly LocalRoute[]): void;
   /** Where connections are taken, in place of what was given at first. @throws {Error} as `start`; then nothing changes */
   listen(addresses: SpeakerOptions["listen"]): void;
+  /**
+   * Some of them, by prefix, once all were said; those without a route go. Costs what changes.
+   *
+   * @throws {RangeError} that names the route; then nothing changes
+   */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+  ): void;
   /** Cluster of a route reflector, a dotted quad; undefined: the router id (RFC 4456 section 7). No session is touched. */
   setClusterId(clusterId: string | undefined): void;
   /** Called with the prefixes whose use changed, coalesced; at once with all that are used. Returns the end of it. */
@@ -101,6 +109,10 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     listen(addresses) {
       if (started) driver.listen(addresses);
       listen = addresses;
+    },
+    changeLocalRoutes(changes) {
+      core.changeLocalRoutes(changes, driver.now());
+      driver.wake();
     },
     setClusterId(clusterId) {
       core.setClusterId(clusterId, driver.now());
