@@ -132,7 +132,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     await runtime.start();
     const other = openOther(flags);
     for (const text of await leftoverTexts(flags, dataplane, other)) log.warn(text);
-    await other.close();
+    await other?.close();
     closers.push(removeOther(flags, ownersOf(flags), () => runtime.ready, log));
     if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
     log.info("Started", { listening: health.addresses.join(", "), netfilter });

@@ -313,7 +313,32 @@ describe("packet filter", () => {
       [...others.slice(0, 2), bad, ...others.slice(2)].map(create),
     );
     expect(outcomes.map((o) => o.error?.code)).toEqual([undefined, undefined, "ENOENT", undefined]);
-    expect((await chains.list()).map(({ item }) => item.name)).toEqual(others.map((c) => c.name));
+    // It is there without rules: others may jump to it.
+    const made = (await chains.list()).map(({ item }) => `${item.name} ${item.rules.length}`);
+    expect(made.toSorted()).toEqual([...others.map((c) => `${c.name} 1`), `${bad.name} 0`]);
+    expect(outcomes[2]?.made).toEqual({ ...bad, rules: [] });
+  });
+
+  checkTables("those that jump to a chain that Linux refuses stand all the same", async () => {
+    const chains = world.dataplane.open(tables.chains, owner);
+    const set = { kind: "set", set: "kube-router-nope", directions: ["src"] } as const;
+    const bad: Chain = {
+      ...chain,
+      name: "KUBE-ROUTER-Z",
+      rules: [{ matches: [set], target: { kind: "drop" } }],
+    };
+    const caller = (name: string, to: string): Chain => ({
+      ...chain,
+      name,
+      rules: [{ matches: [], target: { kind: "jump", chain: to } }],
+    });
+    const all = [caller("KUBE-ROUTER-A", "KUBE-ROUTER-B"), caller("KUBE-ROUTER-B", bad.name), bad];
+    const outcomes = await chains.apply(all.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, undefined, "ENOENT"]);
+    expect(iptables("-S").match(/-j KUBE-ROUTER-\w/g)?.toSorted()).toEqual([
+      "-j KUBE-ROUTER-B",
+      "-j KUBE-ROUTER-Z",
+    ]);
   });
 
   for (const first of [true, false]) {

@@ -30,6 +30,8 @@ export interface Resource<T> {
   readonly shared?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /** Of a foundation: whether the plugin works without this item. */
+  isDispensable?(want: T): boolean;
   /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
   readonly inProcess?: boolean;
   /**

@@ -569,7 +569,9 @@ export class Engine {
   #foundationFailure(): string | undefined {
     for (const { tracker, failures } of this.#tables) {
       if (tracker.resource.foundation !== true) continue;
-      for (const { error } of failures.values()) return error.message;
+      for (const { error, item } of failures.values()) {
+        if (tracker.resource.isDispensable?.(item) !== true) return error.message;
+      }
       for (const { foreign, reason } of tracker.conflicts) if (foreign === true) return reason;
     }
     return undefined;

@@ -254,13 +254,7 @@ function setup(
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> =>
-      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start. Nor is it one
-      // where kube-router ran until a moment ago.
-      (await context.owned(tables.sysctls)).length > 0 ||
-        (await context.adoptable(tables.routes)).length > 0
-        ? families.value
-        : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
@@ -344,7 +338,12 @@ function setup(
       if (!known || !objects.includes(source)) apply();
     });
   }
+  let isRestart: Promise<boolean> | undefined;
   background(() => {
+    // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start. Nor is it one
+    // where kube-router ran until a moment ago. Asked before the first round makes some.
+    isRestart = Promise.all([context.owned(tables.sysctls), context.adoptable(tables.routes)])
+      .then((lists) => lists.some(({ length }) => length > 0), () => false);
     running = true;
     apply();
     const timer = setInterval(

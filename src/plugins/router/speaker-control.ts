@@ -84,9 +84,18 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   };
 
   /** One peer or route that the speaker refuses must not cost the others. */
-  function configure(speaker: Speaker, { clusterId, peers, routes }: SpeakerWish): void {
-    speaker.setClusterId(clusterId);
+  function configure(speaker: Speaker, { clusterId, options, peers, routes }: SpeakerWish): void {
     const found: string[] = [];
+    speaker.setClusterId(clusterId);
+    try {
+      speaker.listen(options.listen);
+    } catch (error) {
+      found.push(`BGP listens as before: ${error instanceof Error ? error.message : error}`);
+      retry = setTimeout(() => {
+        changed = undefined;
+        work();
+      }, retryAfter(attempts++));
+    }
     const without = <T>(
       list: readonly T[],
       name: (item: T) => string,
@@ -193,7 +202,7 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
       await end({ graceful: false, reason: "configuration changed" });
       options.onGone();
       if (next !== undefined) {
-        log.info("BGP starts anew: its AS number, router id or addresses changed");
+        log.info("BGP starts anew: its AS number or router id changed");
       }
     }
     if (next === undefined) {
@@ -226,7 +235,8 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   return {
     want(next) {
       wish = next;
-      wishText = next === undefined ? "" : JSON.stringify(next.options);
+      // Where it listens is changed in place.
+      wishText = next === undefined ? "" : JSON.stringify({ ...next.options, listen: [] });
       changed = undefined;
       work();
     },

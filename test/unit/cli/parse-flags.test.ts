@@ -206,6 +206,7 @@ describe("flags that do not fit together are refused", () => {
     [["--service-cluster-ip-range=10.0.0.0/16,10.1.0.0/16"], "one IPv4 and one IPv6"],
     [["--manifests=/x", "--kubeconfig=/y"], "--manifests and --kubeconfig"],
     [["--manifests=/x", "--master=http://y"], "--manifests and --master"],
+    [["--netfilter=iptables", "--use-nftables-for-netpol"], "contradict each other"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-time=4096s"], "up to 1h8m15s"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-deferral-time=0s"], "above 0"],
     [[peer], "--peer-router-asns has 0 values for 2"],

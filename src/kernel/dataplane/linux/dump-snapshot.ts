@@ -1,5 +1,5 @@
 /**
- * Whether a netlink list is byte for byte what it was at the last look: the cheapest question that there is where Linux has no
+ * What of a netlink list is not byte for byte what it was at the last look: the cheapest question that there is where Linux has no
  * events. Nothing is decoded, and datagrams come 64 at a call: ipsets are listed one a datagram.
  */
 
@@ -33,8 +33,8 @@ export class DumpSnapshot {
   readonly #headers = new Uint8Array(new ArrayBuffer(AT_ONCE * MMSGHDR));
   readonly #headersView = new DataView(this.#headers.buffer);
   #last = Buffer.alloc(0);
-  /** -1 where the last look failed. */
-  #lastLength = -1;
+  /** Where each datagram ends; undefined where the last look failed. */
+  #lastEnds: readonly number[] | undefined;
   #next = Buffer.alloc(0);
 
   /**
@@ -67,20 +67,35 @@ export class DumpSnapshot {
     closeFile(this.#fd);
   }
 
-  /** Reads the list. False the first time, where anything differs, and where it could not be read. */
-  same(): boolean {
-    const length = this.#read();
-    const same = length >= 0 && length === this.#lastLength &&
-      this.#next.compare(this.#last, 0, length, 0, length) === 0;
+  /**
+   * Reads the list.
+   *
+   * @returns the datagrams that are not what they were at the last look; undefined the first time, where the list is not made of
+   *   as many and as long ones as it was, and where it could not be read
+   */
+  moved(): readonly Uint8Array[] | undefined {
+    const before = this.#lastEnds;
+    const ends = this.#read();
     [this.#last, this.#next] = [this.#next, this.#last];
-    this.#lastLength = length;
-    return same;
+    this.#lastEnds = ends;
+    if (before === undefined || ends?.length !== before.length) return undefined;
+    const moved: Uint8Array[] = [];
+    for (let i = 0, from = 0; i < ends.length; i++) {
+      const end = ends[i] ?? 0;
+      if (end !== before[i]) return undefined;
+      if (this.#last.compare(this.#next, from, end, from, end) !== 0) {
+        moved.push(new Uint8Array(this.#last.subarray(from, end)));
+      }
+      from = end;
+    }
+    return moved;
   }
 
-  /** Bytes of the list, in `#next`; -1 where it was not read as a whole. */
-  #read(): number {
+  /** Where the datagrams of the list end in `#next`; undefined where it was not read as a whole. */
+  #read(): readonly number[] | undefined {
     const c = libc();
-    if (c.send(this.#fd, this.#request, this.#request.length, 0) < 0) return -1;
+    if (c.send(this.#fd, this.#request, this.#request.length, 0) < 0) return undefined;
+    const ends: number[] = [];
     let length = 0;
     for (;;) {
       const count = c.recvmmsg(this.#fd, this.#headers, AT_ONCE, MSG_WAITFORONE, null);
@@ -90,8 +105,9 @@ export class DumpSnapshot {
         if ((flags & MSG_TRUNC) !== 0) return this.#giveUp();
         this.#keep(i, size, length);
         length += size;
+        ends.push(length);
         const end = this.#ends(i * SLOT, size);
-        if (end !== undefined) return end ? length : -1;
+        if (end !== undefined) return end ? ends : undefined;
       }
       if (count <= 0) return this.#giveUp();
     }
@@ -119,8 +135,8 @@ export class DumpSnapshot {
   }
 
   /** What is left of the list must not be taken for the next one's. */
-  #giveUp(): -1 {
+  #giveUp(): undefined {
     while (receiveNow(this.#fd, this.#slots) > 0);
-    return -1;
+    return undefined;
   }
 }

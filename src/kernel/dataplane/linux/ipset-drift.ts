@@ -42,8 +42,12 @@ export class IpsetDrift {
   readonly #state: IpsetState;
   readonly #sets = new Set<Watcher<IpSet>>();
   readonly #members = new Set<Watcher<IpSetMember>>();
-  /** Members of each set after our last change or look. */
+  /** Members that each set should have: as many as at the last look, with what we have changed since. */
   #counts = new Map<string, number>();
+  /** As many as Linux said at the last look. */
+  #listed = new Map<string, number>();
+  /** Sets that we have changed since: their heads may have come back to what they were. */
+  readonly #touched = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #credit = CREDIT_MS;
   #scrubCredit = CREDIT_MS;
@@ -54,31 +58,31 @@ export class IpsetDrift {
   /** The set that was compared as a whole last; they take turns by name. */
   #last = "";
   #failing = false;
-  /** Names of the sets of all watchers, in order, and the state of our own changes, at the last look that compared. */
+  /** Names of the sets of all watchers, in order, at the last look at all heads. */
   #names: readonly string[] = [];
-  #compared = -1;
+  /** The next look is at all heads. */
+  #everything = true;
   #closed = false;
 
   constructor(state: IpsetState) {
     this.#state = state;
-    state.onApplied = async (applied) => {
-      if (this.#timer === undefined) return;
-      // Who applies has nobody to tell of a failure here; the next look meets it again.
-      const heads = await this.#state.list().catch(() => undefined);
-      if (heads === undefined) return;
-      // A set that we did not change and that moved is others' work, which is not compared yet.
-      for (const { name, count } of heads) {
-        const known = this.#counts.get(name);
-        if (known !== undefined && known !== count && !applied.has(name)) this.#suspects.add(name);
+    state.onApplied = (effects) => {
+      for (const [name, effect] of effects) {
+        const count = this.#counts.get(name);
+        this.#touched.add(name);
+        if (effect === "new") this.#counts.set(name, 0);
+        else if (effect === "gone") this.#counts.delete(name);
+        // Equal to no number that Linux says.
+        else if (effect === "unknown") this.#counts.set(name, NaN);
+        else if (count !== undefined) this.#counts.set(name, count + effect);
       }
-      this.#counts = countsOf(heads);
     };
   }
 
   watchSets(owner: Owner, context: WatchContext<IpSet>): () => void {
     const watcher = { owner, context };
     this.#sets.add(watcher);
-    this.#compared = -1;
+    this.#everything = true;
     this.#start();
     return () => {
       this.#sets.delete(watcher);
@@ -89,7 +93,7 @@ export class IpsetDrift {
   watchMembers(owner: Owner, context: WatchContext<IpSetMember>): () => void {
     const watcher = { owner, context };
     this.#members.add(watcher);
-    this.#compared = -1;
+    this.#everything = true;
     this.#start();
     return () => {
       this.#members.delete(watcher);
@@ -158,23 +162,33 @@ export class IpsetDrift {
   async look(): Promise<boolean> {
     const { generation } = this.#state;
     const start = performance.now();
-    if (this.#state.unmoved() && this.#compared === generation && this.#suspects.size === 0) {
-      this.#credit -= performance.now() - start;
-      return this.#scrubCredit > 0 && await this.#scrub();
-    }
-    const heads = await this.#state.list();
+    const some = this.#state.movedHeads();
+    // A name that nobody knows stands where another stood.
+    const known = !this.#everything && this.#suspects.size === 0 &&
+      some?.every(({ name }) => this.#counts.has(name)) === true;
+    const heads = known ? some ?? [] : await this.#state.list();
     // We wrote meanwhile: what was read is old.
-    if (this.#old(generation)) return false;
-    let found = this.#compareSets(heads);
-    const moved = heads.filter(({ name, count }) =>
-      this.#counts.get(name) !== count || this.#suspects.has(name)
-    ).map(({ name }) => name);
+    if (this.#old(generation)) {
+      this.#everything = true;
+      return false;
+    }
+    let found = this.#compareSets(heads, known);
+    if (known) { for (const [name, count] of countsOf(heads)) this.#listed.set(name, count); }
+    else this.#listed = countsOf(heads);
+    const candidates = new Set([...heads.map(({ name }) => name), ...this.#touched]);
+    const moved = [...candidates].filter((name) =>
+      this.#suspects.has(name) || this.#counts.get(name) !== this.#listed.get(name)
+    );
     this.#suspects.clear();
-    this.#counts = countsOf(heads);
-    this.#names = heads.map(({ name }) => name).filter((name) =>
-      [...this.#members].some(({ owner }) => ownsSet(owner, name))
-    ).toSorted();
-    this.#compared = generation;
+    this.#touched.clear();
+    for (const name of moved) this.#counts.set(name, this.#listed.get(name) ?? NaN);
+    if (!known) {
+      this.#counts = new Map(this.#listed);
+      this.#names = heads.map(({ name }) => name).filter((name) =>
+        [...this.#members].some(({ owner }) => ownsSet(owner, name))
+      ).toSorted();
+      this.#everything = false;
+    }
     // Looking closer at what others changed is repair, not idling.
     this.#credit -= performance.now() - start;
     for (let at = 0; at < moved.length; at += SETS_AT_ONCE) {
@@ -191,13 +205,21 @@ export class IpsetDrift {
     return this.#state.busy || this.#state.generation !== generation;
   }
 
-  #compareSets(heads: readonly SetPart[]): boolean {
+  /** @param some whether these are not all: those that are not among them are as they were */
+  #compareSets(heads: readonly SetPart[], some: boolean): boolean {
     let found = false;
+    if (some && heads.length === 0) return false;
+    const names = new Set(heads.map(({ name }) => name));
     for (const { owner, context } of this.#sets) {
       const listed = heads.flatMap(({ head }): readonly Actual<IpSet>[] =>
         head === undefined ? [] : [{ item: head, owned: ownsSet(owner, head.name) }]
       );
-      const changes = compared(ipset, context.actual, listed);
+      const changes = compared(
+        ipset,
+        context.actual,
+        listed,
+        ({ item }) => !some || names.has(item.name),
+      );
       if (changes.length === 0) continue;
       context.drift(changes);
       found ||= changes.some(({ key }) => ownsSet(owner, key));

@@ -28,7 +28,7 @@ import {
 } from "./ipset-codec.ts";
 import type { IpsetDrift } from "./ipset-drift.ts";
 import { ownsSet, setPattern } from "./ipset-names.ts";
-import { NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
+import { MessageReader, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { GONE, guarded, outcomes, type Request, send } from "./rtnl.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
@@ -47,6 +47,12 @@ export type OnIpsetWrite = (
   },
 ) => void;
 
+/**
+ * What our own change did to sets, by name: by how much the number of members went up or down, as far as Linux had what we
+ * believed; or that a set is new and empty, gone, or has members that were not counted.
+ */
+export type SetEffects = ReadonlyMap<string, number | "new" | "gone" | "unknown">;
+
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
   readonly #options: SocketOptions;
@@ -60,8 +66,8 @@ export class IpsetState {
   readonly emptied = new Set<() => void>();
   /** Counts our own changes: what was read before one of them is old after it. */
   generation = 0;
-  /** Called after our own changes, with the names of the sets that they concern. */
-  onApplied: ((sets: ReadonlySet<string>) => Promise<void>) | undefined;
+  /** Called after our own changes. */
+  onApplied: ((effects: SetEffects) => void) | undefined;
   readonly #onWrite: OnIpsetWrite | undefined;
   #applying = 0;
 
@@ -88,38 +94,45 @@ export class IpsetState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes these sets of an owner. */
+  /** Runs `work`, which changes sets of an owner. */
   async applying<R>(
     owner: Owner,
-    sets: () => Iterable<string>,
     work: () => R | Promise<R>,
+    effectsOf: (result: R) => SetEffects,
   ): Promise<R> {
     this.#applying++;
     this.generation++;
     try {
       const start = performance.now();
       const result = await work();
-      const names = new Set(sets());
+      const ms = performance.now() - start;
+      const effects = effectsOf(result);
       if (this.#onWrite !== undefined) {
-        const six = [...names].filter((name) => name.startsWith("inet6:")).length;
+        const six = [...effects.keys()].filter((name) => name.startsWith("inet6:")).length;
         this.#onWrite({
           owner: owner.name,
-          ms: performance.now() - start,
-          four: six < names.size,
+          ms,
+          four: six < effects.size,
           six: six > 0,
         });
       }
-      await this.onApplied?.(names);
+      this.onApplied?.(effects);
       return result;
     } finally {
       this.#applying--;
     }
   }
 
-  /** Whether the list of sets, and the number of members of each, is what it was at the last call. @throws {KernelError} */
-  unmoved(): boolean {
+  /** Sets without members whose heads are not what they were at the last call; undefined where it may be all. @throws {KernelError} */
+  movedHeads(): readonly SetPart[] | undefined {
     this.#heads ??= new DumpSnapshot(NETLINK_NETFILTER, (w) => writeList(w), this.#options);
-    return this.#heads.same();
+    return this.#heads.moved()?.flatMap((bytes) => {
+      const message = new MessageReader(bytes);
+      message.load(bytes.length);
+      const parts: SetPart[] = [];
+      while (message.next()) parts.push(...[readList(message) ?? []].flat());
+      return parts;
+    });
   }
 
   /** Sets by name, without members, or one set with them. @throws {KernelError} */
@@ -271,10 +284,10 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
       );
     },
     apply: (ops) =>
-      state.applying(owner, () => ops.map(({ item }) => item.name), async () => {
+      state.applying(owner, async () => {
         const copied = await copies(ops);
         return guarded(ops, () => carryOut(ops, copied));
-      }),
+      }, setEffects),
     watch: (context) => drift.watchSets(owner, context),
     refuse: (item) =>
       !ownsSet(owner, item.name)
@@ -316,8 +329,8 @@ export function ipsetMemberTable(
     apply: (ops) =>
       state.applying(
         owner,
-        () => ops.map(({ item }) => item.set),
         () => guarded(ops, () => applyMembers(state.socket, ops)),
+        memberEffects,
       ),
     watch(context) {
       const tell = () => context.drift("unknown");
@@ -330,6 +343,24 @@ export function ipsetMemberTable(
     },
     refuse,
   };
+}
+
+function setEffects(outcomes: readonly Outcome<IpSet>[]): SetEffects {
+  const verbs = { create: "new", delete: "gone", update: "unknown" } as const;
+  return new Map(
+    outcomes.map((
+      { op, error },
+    ) => [op.item.name, error === undefined ? verbs[op.verb] : "unknown"]),
+  );
+}
+
+function memberEffects(outcomes: readonly Outcome<IpSetMember>[]): SetEffects {
+  const effects = new Map<string, number>();
+  for (const { op: { verb, item: { set } }, error } of outcomes) {
+    const change = error !== undefined || verb === "update" ? 0 : verb === "create" ? 1 : -1;
+    effects.set(set, (effects.get(set) ?? 0) + change);
+  }
+  return effects;
 }
 
 function chunks<T>(items: readonly T[]): readonly (readonly T[])[] {

@@ -23,7 +23,7 @@ import {
   type SavedTable,
 } from "./iptables-parse.ts";
 import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
-import { type IptablesTool, toolError } from "./iptables-tool.ts";
+import { type IptablesTool, toolError, type ToolResult } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
@@ -116,7 +116,8 @@ interface Lines<T> {
 
 /**
  * Carries out ops of one family and table as one transaction. Where it fails, the op that the tool's message names is left
- * out and the rest tried again; in the end each goes alone.
+ * out and the rest tried again; in the end each goes alone. A new chain that is left out is made all the same, without rules:
+ * others jump to it, and would fail in its place, and those that jump to them.
  */
 async function transact<T extends { readonly family: Family; readonly table: FilterTable }>(
   state: IptablesState,
@@ -124,27 +125,48 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   parts: readonly Lines<T>[],
 ): Promise<ReadonlyMap<Op<T>, KernelError>> {
   const errors = new Map<Op<T>, KernelError>();
+  const bare: Lines<T>[] = [];
+  const write = async (some: readonly Lines<T>[]) => {
+    const [first] = [...some, ...bare];
+    if (first === undefined) return undefined;
+    const { family, table } = first.op.item;
+    const { text, owners } = compose(table, [...bare, ...some]);
+    const result = await state.tool.restore(family, text);
+    return result.status === 0 ? undefined : { ...result, owners };
+  };
+  const leaveOut = (part: Lines<T>, result: ToolResult): void => {
+    errors.set(part.op, failure(resource, part.op, result));
+    if (isNew(part.op)) bare.push({ ...part, rules: [] });
+  };
   let left = [...parts];
   for (let attempt = 0; left.length > 0; attempt++) {
-    const first = left[0];
-    if (first === undefined) break;
-    const { text, owners } = compose(first.op.item.table, left);
-    const result = await state.tool.restore(first.op.item.family, text);
-    if (result.status === 0) return errors;
+    const result = await write(left);
+    if (result === undefined) return errors;
     if (left.length > 1 && attempt >= SUSPECTS) break;
     const line = Number(/line:? (\d+)/.exec(result.stderr)?.[1] ?? 0);
     // The nft variant counts one more for a chain that does not exist.
-    const suspect = left.length === 1 ? first : owners.get(line) ?? owners.get(line - 1);
-    if (suspect === undefined) break;
-    errors.set(suspect.op, failure(resource, suspect.op, result));
+    const suspect = left.length === 1
+      ? left[0]
+      : result.owners.get(line) ?? result.owners.get(line - 1);
+    if (suspect === undefined || !left.includes(suspect)) break;
+    leaveOut(suspect, result);
     left = left.filter((part) => part !== suspect);
   }
+  const known = bare.length;
+  for (const part of left) if (isNew(part.op)) bare.push({ ...part, rules: [] });
+  if (bare.length > 0) await write([]);
+  bare.length = known;
   for (const part of left) {
     const { text } = compose(part.op.item.table, [part]);
     const result = await state.tool.restore(part.op.item.family, text);
     if (result.status !== 0) errors.set(part.op, failure(resource, part.op, result));
   }
   return errors;
+}
+
+/** Whether it makes something, which stands in nobody's way while it is empty. */
+function isNew<T>({ verb }: Op<T>): boolean {
+  return verb === "create";
 }
 
 function failure<T>(
@@ -266,8 +288,8 @@ export function chainTable(
       state.tool.found().catch(() => {});
       return watch.add(chainResource, owner, context, list);
     },
-    apply: (ops) =>
-      state.applying(() =>
+    apply: async (ops) => {
+      const outcomes = await state.applying(() =>
         applyByTable(state, chainResource, ops, (op, saved, features) => {
           const { name, table } = op.item;
           if (op.verb !== "delete") {
@@ -278,7 +300,13 @@ export function chainTable(
           // Emptied with the rules of others, removed last: chains of ours may name each other.
           return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
         }, (op) => op.verb === "delete")
-      ),
+      );
+      return outcomes.map(({ op, error }): Outcome<Chain> =>
+        error === undefined || !isNew(op)
+          ? { op, ...(error === undefined ? {} : { error }) }
+          : { op, error, made: { ...op.item, rules: [] } }
+      );
+    },
     refuse(item) {
       if (!ownsChain(owner, item.name)) {
         return `chains of "${owner.name}" are called ${chainPattern(owner)}`;

@@ -315,6 +315,26 @@ describe("the speaker", () => {
     expect(made.speakers.all.map(({ told }) => told)).toEqual([["start"]]);
   });
 
+  test("listens elsewhere without a new start, and as before where that is refused", async () => {
+    const made = await start();
+    const node = (addresses: string) =>
+      routerNode("node1", ["10.0.0.1", "fd00::1"], {
+        "kube-router.io/bgp-local-addresses": addresses,
+      }, ["10.244.1.0/24"]);
+    made.cluster.put("nodes", node("10.0.0.9"));
+    await passed(made);
+    expect(made.speakers.now().listening).toEqual(["10.0.0.9"]);
+    made.speakers.refuse("10.0.0.8");
+    made.cluster.put("nodes", node("10.0.0.8"));
+    await passed(made);
+    expect(made.speakers.now().listening).toEqual(["10.0.0.9"]);
+    expect(made.status().problems.map(({ reason }) => reason)).toEqual([
+      'BGP listens as before: Peer "10.0.0.8" cannot be: it was refused',
+    ]);
+    expect(made.speakers.all.map(({ told }) => told)).toEqual([["start"]]);
+    await made.runtime.stop();
+  });
+
   test("announces a VIP of two Services until both let it go", async () => {
     const made = await start({ strictExternalIpValidation: false, advertiseExternalIp: true });
     const shared = (name: string) =>
@@ -361,6 +381,8 @@ describe("the speaker", () => {
       routerNode("node1", ["10.0.0.1"], { "kube-router.io/node.asn": asn }, ["10.244.1.0/24"]);
     made.cluster.put("nodes", withAsn("64600"));
     await passed(made);
+    // It comes late, when there are sysctls of this life: that is no restart.
+    expect(made.speakers.now().options.restarting).toBeUndefined();
     made.speakers.now().learn("10.244.2.0/24", "10.0.0.2");
     await passed(made);
     expect(linesOf(made, "route")).toHaveLength(1);
