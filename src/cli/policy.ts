@@ -1,6 +1,7 @@
 /** The command `policy`: asks the running agent's firewall over its socket, and Linux for the counters. */
 
 import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
+import { mayHold } from "../kernel/dataplane/linux/netfilter.ts";
 import { nftCounters, type RuleCounter } from "../kernel/dataplane/linux/nft/counters.ts";
 import {
   causeText,
@@ -62,7 +63,7 @@ async function counters(): Promise<Counted> {
   const native = new Map<number, readonly RuleCounter[]>();
   for (const family of [4, 6] as const) {
     // The answer stands without its counters.
-    native.set(family, await nftCounters(family).catch(() => []));
+    native.set(family, mayHold("nftables") ? await nftCounters(family).catch(() => []) : []);
     if (native.get(family)?.length !== 0) continue;
     try {
       saves.set(family, await tool.save(family, { counters: true }));

@@ -30,9 +30,12 @@ export function otherBackend(backend: NetfilterBackend): NetfilterBackend {
  * The backend for a wish. "auto" is iptables where its tools are installed, since people look for rules there, and nodes that ran
  * before have theirs there. A wish for one that is missing is not changed: its first list says what is missing.
  */
-export function chooseBackend(wish: NetfilterBackend | "auto"): NetfilterBackend {
+export function chooseBackend(
+  wish: NetfilterBackend | "auto",
+  installed: () => boolean = isInstalled,
+): NetfilterBackend {
   if (wish !== "auto") return wish;
-  return isInstalled() ? "iptables" : "nftables";
+  return installed() ? "iptables" : "nftables";
 }
 
 /**
