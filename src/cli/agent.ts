@@ -80,7 +80,7 @@ export function ownersOf(flags: Flags): readonly Owner[] {
 export async function leftoverTexts(
   flags: Flags,
   dataplane: Dataplane,
-  other: Dataplane,
+  other: Dataplane | undefined,
 ): Promise<readonly string[]> {
   const off = BUILT_INS.filter(({ enabled }) => !enabled(flags))
     .map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
@@ -88,7 +88,7 @@ export async function leftoverTexts(
   for (
     const { owner, items } of [
       ...await leftovers(dataplane, off),
-      ...await leftovers(other, off, NETFILTER_KINDS),
+      ...(other === undefined ? [] : await leftovers(other, off, NETFILTER_KINDS)),
     ]
   ) counts.set(owner, (counts.get(owner) ?? 0) + items);
   return [...counts].map(([owner, items]) =>

@@ -35,7 +35,7 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   try {
     const results = [
       await removeAll(dataplane, OWNERS),
-      await removeAll(other, OWNERS, NETFILTER_KINDS),
+      ...(other === undefined ? [] : [await removeAll(other, OWNERS, NETFILTER_KINDS)]),
     ];
     const removed = results.flatMap((result) => result.removed);
     const failed = results.flatMap((result) => result.failed);
@@ -56,6 +56,6 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     return EXIT.failed;
   } finally {
     await dataplane.close();
-    await other.close();
+    await other?.close();
   }
 }

@@ -50,6 +50,8 @@ export interface FlagSpec<T> {
   readonly served: boolean;
   /** Set for flags that are not served: whether a value says what happens anyway, so that nobody is warned. */
   readonly holds?: (value: T) => boolean;
+  /** What to warn of where it is given and on: what others mean by it and we do not do. */
+  readonly warning?: string;
   /** One letter that stands for it. */
   readonly short?: string;
   /** Set for flags that are accepted and do nothing: what serves their purpose now. */
@@ -141,6 +143,13 @@ const TABLE = {
     "auto",
     "routelet",
     "How VIPs become local: an address each on kube-dummy-if, or one local route for a whole service range; auto picks by their number",
+  ),
+  "advertise-service-ranges": flag(
+    bool,
+    false,
+    "routelet",
+    "Announce one route for each service range whose addresses are announced, and single addresses only where nodes differ: " +
+      "those of the traffic policy Local; what a service keeps to itself is left out of the range",
   ),
   "netfilter": flag(
     choice("auto", "iptables", "nftables"),
@@ -371,8 +380,13 @@ const TABLE = {
     bool,
     true,
     "Pod networking",
-    "On AWS, turn off the source and destination check of this instance",
-    LATER,
+    "On AWS, show as a problem that each instance's source and destination check has to be turned off, which kube-router does " +
+      "by itself and routelet, which calls no cloud, does not; elsewhere there is no such check, and the flag has no effect",
+    {
+      warning:
+        "it calls no cloud: elsewhere than on AWS it has no effect, and on AWS turn the source and destination check of " +
+        "instances off yourself, or use --overlay-type=full",
+    },
   ),
   "routes-sync-period": flag(
     duration,

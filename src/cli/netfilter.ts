@@ -4,6 +4,7 @@ import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { type LinuxDataplane, openLinux } from "../kernel/dataplane/linux/mod.ts";
 import {
   chooseBackend,
+  mayHold,
   NETFILTER_KINDS,
   type NetfilterBackend,
   otherBackend,
@@ -20,26 +21,28 @@ export function netfilterOf(
   return flags.useNftablesForNetpol ? "nftables" : chooseBackend(flags.netfilter);
 }
 
-/** Opens Linux as the backend sees it that is not in use. Only the kinds of packet rules are meant to be opened of it. */
-export function openOther(flags: Flags, log?: Logger): LinuxDataplane {
-  return openLinux({
-    runtimeDirectory: flags.runtimeDir,
-    netfilter: otherBackend(netfilterOf(flags)),
-    ...(log === undefined ? {} : { log }),
-  });
+/**
+ * Opens Linux as the backend sees it that is not in use; undefined where it cannot hold anything. Only the kinds of packet rules
+ * are meant to be opened of it.
+ */
+export function openOther(flags: Flags): LinuxDataplane | undefined {
+  const netfilter = otherBackend(netfilterOf(flags));
+  return mayHold(netfilter)
+    ? openLinux({ runtimeDirectory: flags.runtimeDir, netfilter })
+    : undefined;
 }
 
 /** What the other backend has of owners, as the deletions that would remove it. What cannot be read has nothing. */
 export async function leftByOther(
-  other: Dataplane,
+  other: Dataplane | undefined,
   owners: readonly Owner[],
 ): Promise<
   readonly { readonly owner: Owner; readonly ref: TableRef<unknown>; readonly op: Op<unknown> }[]
 > {
   const found = [];
-  for (const ref of removalOrder(NETFILTER_KINDS)) {
+  for (const ref of other === undefined ? [] : removalOrder(NETFILTER_KINDS)) {
     for (const owner of owners) {
-      const listed = await other.open(ref, owner).list().catch(() => []);
+      const listed = await other?.open(ref, owner).list().catch(() => []) ?? [];
       for (const { item, owned } of listed) {
         if (owned) found.push({ owner, ref, op: { verb: "delete", item } as const });
       }
@@ -71,6 +74,7 @@ export function removeOther(
   timer.unref();
   async function remove(): Promise<void> {
     const other = openOther(flags);
+    if (other === undefined) return;
     try {
       const { removed, failed } = await cleanup(other, owners, NETFILTER_KINDS);
       const from = otherBackend(netfilterOf(flags));

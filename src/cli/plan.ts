@@ -63,7 +63,7 @@ export async function plan(given: Flags, io: Io): Promise<number> {
     });
     closers.push(() => dataplane.close());
     const other = openOther(flags);
-    closers.push(() => other.close());
+    closers.push(() => other?.close());
     const host = hostAddresses();
     closers.push(() => host.stop());
     const runtime = new Runtime({

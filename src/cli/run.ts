@@ -7,7 +7,13 @@ import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
 import { memoryKeeper } from "../kernel/observe/memory.ts";
-import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
+import {
+  buildInfo,
+  createMetrics,
+  metricsOn,
+  noMetrics,
+  serveMetrics,
+} from "../kernel/observe/metrics.ts";
 import {
   combined,
   firewallMetrics,
@@ -15,6 +21,7 @@ import {
   iptablesMetrics,
   proxyMetrics,
   roundMetrics,
+  routerMetrics,
 } from "../kernel/observe/rounds.ts";
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
@@ -71,6 +78,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     });
     closers.push(() => health.stop());
     if (registry !== undefined) {
+      buildInfo(registry, VERSION);
       const server = serveMetrics({
         registry,
         address: flags.metricsAddr,
@@ -115,6 +123,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
           keptMemory(),
           roundMetrics(plugin, metrics),
           ...(plugin === "firewall" ? [firewallMetrics(metrics)] : []),
+          ...(plugin === "router" ? [routerMetrics(metrics)] : []),
           ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
         ]),
     });
@@ -123,7 +132,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     await runtime.start();
     const other = openOther(flags);
     for (const text of await leftoverTexts(flags, dataplane, other)) log.warn(text);
-    await other.close();
+    await other?.close();
     closers.push(removeOther(flags, ownersOf(flags), () => runtime.ready, log));
     if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
     log.info("Started", { listening: health.addresses.join(", "), netfilter });

@@ -124,8 +124,8 @@ const FUNCTIONS = [
 ] as const satisfies readonly (readonly [FlagName, string, string])[];
 
 /**
- * What to warn of at start: a line for each flag that does nothing any more, with its replacement, and one of what does
- * not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
+ * What to warn of at start: a line for each flag that does nothing any more, with its replacement, or less than with others, and
+ * one of what does not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
  * off is served: nothing runs.
  */
 export function startWarnings(flags: Flags): readonly string[] {
@@ -133,6 +133,12 @@ export function startWarnings(flags: Flags): readonly string[] {
   const ignored = flags.given.flatMap((name) => {
     const { replacement } = FLAGS[name];
     return replacement === undefined ? [] : [`Flag --${name} is ignored: ${replacement}`];
+  });
+  const limited = flags.given.flatMap((name) => {
+    const { warning } = FLAGS[name];
+    return warning === undefined || values[camelCase(name)] === false
+      ? []
+      : [`Flag --${name} does not do all of it: ${warning}`];
   });
   const wanted = (name: FlagName): boolean => {
     const { served, replacement, holds } = FLAGS[name];
@@ -153,7 +159,8 @@ export function startWarnings(flags: Flags): readonly string[] {
     ? []
     : [`Flags without effect in this version: ${others.map((name) => `--${name}`).join(", ")}`];
   const texts = [...functions, ...list];
-  return texts.length === 0 ? ignored : [...ignored, texts.join(". ")];
+  const notes = [...ignored, ...limited];
+  return texts.length === 0 ? notes : [...notes, texts.join(". ")];
 }
 
 /** The flags that were given with their values as text, secrets hidden: for the log and the status. */

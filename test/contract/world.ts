@@ -192,7 +192,7 @@ function runner(netns: string): (...argv: readonly string[]) => string {
 const found = survey();
 
 /** Linux, with packet rules in nf_tables. */
-export const nftWorld: WorldKind = {
+export const nftWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
   name: "Linux with nftables",
   link: found.link,
   lacks: (kind) =>

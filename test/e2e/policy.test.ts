@@ -196,7 +196,8 @@ function probesOf(pods: readonly Pod[]): readonly Probe[] {
             to,
             port,
             protocol,
-            timeoutMs: 1000,
+            // Only a busy machine needs it: what is denied is refused at once.
+            timeoutMs: 5000,
             packet: { source, destination: to, protocol, port },
           }];
         })

@@ -16,6 +16,7 @@ export interface FakeSpeaker extends Speaker {
   readonly peers: readonly PeerConfig[];
   readonly routes: readonly LocalRoute[];
   readonly clusterId: string | undefined;
+  readonly listening: readonly string[];
   /** "start", "stop" and so on, in order. */
   readonly told: readonly string[];
   /** Lets it choose paths by these next hops; none: the prefix is gone. */
@@ -52,6 +53,7 @@ export function fakeSpeakers(): Speakers {
     let peers: readonly PeerConfig[] = [];
     let routes: readonly LocalRoute[] = [];
     let clusterId: string | undefined;
+    let listening: readonly string[] = [];
     const speaker: FakeSpeaker = {
       options,
       told,
@@ -72,6 +74,22 @@ export function fakeSpeakers(): Speakers {
       setLocalRoutes(next) {
         check(next.map(({ prefix }) => prefix));
         routes = next;
+      },
+      get listening() {
+        return listening;
+      },
+      listen(next) {
+        check(next.map(({ address }) => address));
+        listening = next.map(({ address }) => address);
+      },
+      changeLocalRoutes(changes) {
+        const byPrefix = new Map(routes.map((route) => [route.prefix, route]));
+        for (const [prefix, route] of changes) {
+          check([prefix]);
+          if (route === undefined) byPrefix.delete(prefix);
+          else byPrefix.set(prefix, route);
+        }
+        routes = [...byPrefix.values()];
       },
       get clusterId() {
         return clusterId;

@@ -67,6 +67,8 @@ export interface TableRef<T> {
 export interface Actual<T> {
   readonly item: T;
   readonly owned: boolean;
+  /** Not ours, but left by a program whose place the owner takes: ours to take where it is what is wanted. */
+  readonly adoptable?: true;
 }
 
 /** One change to make. `have` is what Linux holds now, for updates and deletes. */

@@ -218,10 +218,13 @@ export class Engine {
     }));
   }
 
-  /** What is ours of a kind in Linux now. @throws {KernelError} */
-  async owned(ref: TableRef<unknown>): Promise<readonly unknown[]> {
+  /** What of a kind Linux has now that is ours, or that may come to be. @throws {KernelError} */
+  async listed(
+    ref: TableRef<unknown>,
+    as: "owned" | "adoptable",
+  ): Promise<readonly unknown[]> {
     const { table } = this.#opened(ref, "reads");
-    return (await table.list()).filter(({ owned }) => owned).map(({ item }) => item);
+    return (await table.list()).filter((have) => have[as] === true).map(({ item }) => item);
   }
 
   /** Lets items of a kind retire by `rule`. */

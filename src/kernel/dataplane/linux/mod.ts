@@ -16,7 +16,7 @@ import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -127,7 +127,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
 
   return {
     ipvs,
-    statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
+    statistics: {
+      ipvsServices: () => serviceStatistics(ipvs.connection),
+      ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+    },
     flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];

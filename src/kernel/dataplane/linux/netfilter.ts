@@ -1,5 +1,7 @@
 /** The four kinds of packet rules, by one of two backends: iptables with ipset, or nf_tables. Plugins do not know which. */
 
+import { existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 import type { Owner } from "../dataplane.ts";
 import type { Table } from "../resource.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
@@ -31,6 +33,23 @@ export function otherBackend(backend: NetfilterBackend): NetfilterBackend {
 export function chooseBackend(wish: NetfilterBackend | "auto"): NetfilterBackend {
   if (wish !== "auto") return wish;
   return isInstalled() ? "iptables" : "nftables";
+}
+
+/**
+ * Whether a backend may hold anything on this host: iptables without its tools cannot be read, and nf_tables that is not loaded
+ * has nothing. To ask it would load it, where perhaps nobody wants it.
+ */
+export function mayHold(backend: NetfilterBackend): boolean {
+  if (backend === "iptables") return isInstalled();
+  // Without modules all is built in.
+  if (!existsSync("/proc/modules") || existsSync("/sys/module/nf_tables")) return true;
+  try {
+    return readFileSync(`/lib/modules/${release()}/modules.builtin`, "utf8").includes(
+      "/nf_tables.ko",
+    );
+  } catch {
+    return true;
+  }
 }
 
 export interface NetfilterOptions {

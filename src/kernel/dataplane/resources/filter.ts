@@ -1,6 +1,6 @@
 /**
  * Packet filter and NAT rules in one compiled form, that every backend renders. The words are netfilter's.
- * The iptables backend renders them for `iptables-restore`; an nftables one follows.
+ * One renders them for `iptables-restore`, the other as expressions of nf_tables.
  */
 
 import type { Family, Resource } from "../resource.ts";

@@ -15,7 +15,7 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
-import { announce, reimport, withdraw } from "./received.ts";
+import { ISSUES, reimport, take } from "./received.ts";
 import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
@@ -29,6 +29,7 @@ import {
   importPolicy,
   type Peer,
   type Self,
+  setEnds,
 } from "./peer.ts";
 import { AttributeTable } from "./rib/attributes.ts";
 import type { Origin } from "./rib/decision.ts";
@@ -144,6 +145,15 @@ export class Core {
     this.#routesKnown = true;
     this.#startSessions(now);
     this.#retime();
+  }
+
+  /** Some of them. @throws {RangeError} that names the route; then nothing has changed */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+    now: number,
+  ): void {
+    this.#now = now;
+    this.#routes.change(this, changes, Math.floor(now / 1000));
   }
 
   setClusterId(text: string | undefined, now: number): void {
@@ -439,7 +449,7 @@ export class Core {
     now: number,
   ): void {
     peer.negotiated = negotiated;
-    peer.ends = ends;
+    setEnds(peer, ends);
     peer.connection = connection;
     peer.blocked = false;
     peer.failures.clear();
@@ -482,7 +492,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
-    peer.ends = undefined;
+    setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;
     this.#event("warn", peer, "The session went down", {
@@ -497,21 +507,10 @@ export class Core {
     const update = peer.decoder?.decode(frame);
     if (update === undefined) return;
     for (const { cost, message } of update.issues) {
-      const event = {
-        level: "warn",
-        message: cost === "withdraw"
-          ? "Routes of a malformed UPDATE are treated as withdrawn (RFC 7606)"
-          : "A malformed attribute is ignored (RFC 7606)",
-        fields: { reason: message },
-      } as const;
+      const event = { level: "warn", message: ISSUES[cost], fields: { reason: message } } as const;
       report(this.#out, peer, `${cost} ${message}`, event, this.#now);
     }
-    for (const batch of update.withdrawn) withdraw(this, peer, batch);
-    for (const batch of update.rejected) withdraw(this, peer, batch);
-    for (const { batch, attributes } of update.announced) {
-      announce(this, peer, batch, attributes, Math.floor(this.#now / 1000));
-      this.attributes.drop(attributes);
-    }
+    take(this, peer, update, Math.floor(this.#now / 1000));
     if (update.endOfRib !== undefined) this.#endOfRib(peer, update.endOfRib);
   }
 

@@ -78,6 +78,26 @@ annotate node03
 until_true "without the annotations it is a mesh again" mesh
 until_true "and a node without peers outside has none" peers_are node01 node02 node03
 
+# Where a node listens is no session's business.
+before=$(for n in $NODES; do sessions $n; done)
+listens() { # listens ADDRESS: there and nowhere else
+  local got
+  got=$(on node03 ss -Htln 'sport = :179' | awk '{ print $4 }')
+  echo "$got"
+  [ "$got" = "$1:179" ]
+}
+until_true "a node listens on its address" listens 10.129.6.213
+on node03 ip address add 10.129.6.220/32 dev lo
+annotate node03 bgp-local-addresses 10.129.6.220
+until_true "and on another one, by an annotation" listens 10.129.6.220
+annotate node03 bgp-local-addresses 10.129.6.221
+until_true "one that it does not have is a problem" has_problem node03 'BGP listens as before: Cannot listen for BGP on "10.129.6.221"'
+expect "and changes nothing" "$(listens 10.129.6.220)" 10.129.6.220:179
+annotate node03
+until_true "without the annotation it is back at its own" listens 10.129.6.213
+until_true "and all is well" no_problem node03
+expect "no session was touched" "$(for n in $NODES; do sessions $n; done)" "$before"
+
 # Each node has its AS number: those of one number are a mesh, with others there is no session.
 for n in $NODES; do $LAB agent flags $n -- --nodes-full-mesh=false; done
 $LAB agent restart $NODES

@@ -108,7 +108,7 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     await state.found();
     const items: Actual<Chain>[] = [];
     for (const family of FAMILIES) {
-      const rules = byChain(await state.rules(family));
+      const rules = byChain(await state.rules(family, () => false));
       for (const { name } of await state.chains(family)) {
         const place = parseChainName(name);
         if (!ownsChain(owner, place.name)) continue;
@@ -137,7 +137,7 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     list,
     watch: (context) => watch.add(chainResource, owner, context, list),
     apply: (ops) =>
-      changing(state, ops, async () => {
+      changing(state, ops.some(({ verb }) => verb === "delete"), ops, async () => {
         const there = new Set<string>();
         for (const family of ops.some(({ verb }) => verb === "delete") ? FAMILIES : []) {
           for (const { name } of await state.chains(family)) there.add(`${family} ${name}`);
@@ -201,13 +201,15 @@ function standing(
   return found;
 }
 
+const isHook = (chain: string): boolean => parseHookName(chain) !== undefined;
+
 export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Table<Jump> {
   const key = (jump: Jump) => jumpResource.key(jump);
   async function list(): Promise<readonly Actual<Jump>[]> {
     await state.found();
     const items: Actual<Jump>[] = [];
     for (const family of FAMILIES) {
-      for (const { jump } of standing(family, await state.rules(family), owner).values()) {
+      for (const { jump } of standing(family, await state.rules(family, isHook), owner).values()) {
         items.push({ item: jump, owned: true });
       }
     }
@@ -257,9 +259,9 @@ export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Ta
     list,
     watch: (context) => watch.add(jumpResource, owner, context, list),
     apply: (ops) =>
-      changing(state, ops, async () => {
+      changing(state, ops.some(({ verb }) => verb !== "create"), ops, async () => {
         const rules = new Map<Family, readonly RuleRead[]>();
-        for (const family of FAMILIES) rules.set(family, await state.rules(family));
+        for (const family of FAMILIES) rules.set(family, await state.rules(family, isHook));
         return transact(state, jumpResource, ops, (op) => steps(op, rules), remedyOf);
       }),
     refuse: (item) =>
@@ -269,17 +271,24 @@ export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Ta
   };
 }
 
-/** Runs `work`, then removes what deletions left empty; where nothing can be done, each op gets the error. */
+/**
+ * Runs `work`; where nothing can be done, each op gets the error.
+ *
+ * @param empties whether hooks and tables may be left empty, which are removed then
+ */
 export function changing<T>(
   state: NftState,
+  empties: boolean,
   ops: readonly Op<T>[],
   work: () => Promise<readonly Outcome<T>[]>,
 ): Promise<readonly Outcome<T>[]> {
   return state.applying(async () => {
     try {
       await state.found();
+      // Not into a table of others that has our name.
+      for (const family of FAMILIES) await state.table(family);
       const outcomes = await work();
-      if (ops.some(({ verb }) => verb !== "create")) {
+      if (empties) {
         // The ops are done; what stays empty is tried again after the next deletion.
         await state.tidy().catch((error: unknown) => {
           if (!(error instanceof KernelError)) throw error;

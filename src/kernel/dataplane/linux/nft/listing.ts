@@ -107,7 +107,11 @@ export interface RuleRead {
   readonly data: Uint8Array;
 }
 
-export function readRule(message: MessageReader): RuleRead | undefined {
+/** @param whole whether the expressions of a chain's rules are wanted: reading them is what takes time */
+export function readRule(
+  message: MessageReader,
+  whole: (chain: string) => boolean,
+): RuleRead | undefined {
   if (!is(message, MSG.newRule) || !concernsUs(message)) return undefined;
   let chain = "";
   let handle = 0n;
@@ -119,6 +123,7 @@ export function readRule(message: MessageReader): RuleRead | undefined {
     if (a.type === 2) chain = a.string();
     else if (a.type === 3) handle = a.length < 8 ? 0n : a.view.getBigUint64(a.start, false);
     else if (a.type === NFTA_RULE_EXPRESSIONS) {
+      if (!whole(chain)) continue;
       expressions = a.data();
       a.nested((all) => said = readExpressions(all));
     } else if (a.type === 7) data = a.data();

@@ -4,14 +4,14 @@
  */
 
 import type { Owner } from "../../dataplane.ts";
-import type { Actual, Family, Op, Table } from "../../resource.ts";
+import type { Actual, Family, Op, Outcome, Table } from "../../resource.ts";
 import {
   DEFAULT_MAX_ELEMENTS,
   type IpSet,
   ipset as setResource,
   type IpSetMember,
 } from "../../resources/ipset.ts";
-import { errno } from "../errno.ts";
+import { errno, type Refusal } from "../errno.ts";
 import { ownsSet, setPattern } from "../ipset-names.ts";
 import { changing } from "./chains.ts";
 import { bookKeyType, hasNetworks, keyType } from "./elements.ts";
@@ -21,7 +21,7 @@ import { writeDeleteRule, writeDeleteSet, writeRule, writeSet, writeTable } from
 import { bookName, isBook, setName } from "./names.ts";
 import type { Write } from "./socket.ts";
 import { FAMILIES, type NftState } from "./state.ts";
-import { transact } from "./transaction.ts";
+import { refused, transact } from "./transaction.ts";
 import type { NftWatch } from "./watch.ts";
 
 const TYPES: ReadonlySet<string> = new Set<IpSet["type"]>([
@@ -53,19 +53,30 @@ function parseComment(family: Family, name: string, text: string | undefined): I
   };
 }
 
-/** The sets of both families, without books. @throws {KernelError} */
+/**
+ * The sets of both families, without books. One whose book somebody removed is listed as none that anybody wants, so that it is
+ * made anew.
+ *
+ * @throws {KernelError}
+ */
 export async function listSets(state: NftState): Promise<readonly IpSet[]> {
   await state.found();
   const sets: IpSet[] = [];
   for (const family of FAMILIES) {
-    for (const { name, comment } of await state.sets(family)) {
-      if (isBook(name)) continue;
-      const set = parseComment(family, name, comment);
-      if (set !== undefined) sets.push(set);
+    const read = await state.sets(family);
+    const names = new Set(read.map(({ name }) => name));
+    for (const { name, comment } of read) {
+      const set = isBook(name) ? undefined : parseComment(family, name, comment);
+      if (set === undefined) continue;
+      const broken = hasNetworks(set.type) && !names.has(bookName(name));
+      sets.push(broken ? { ...set, maxElements: BROKEN } : set);
     }
   }
   return sets;
 }
+
+/** Nobody wants a set for no members. */
+const BROKEN = 0;
 
 let ids = 0;
 
@@ -91,11 +102,11 @@ function creation(set: IpSet): readonly Write[] {
   ];
 }
 
-function removal({ family, name, type }: IpSet): readonly Write[] {
+function removal({ family, name, type, maxElements }: IpSet): readonly Write[] {
   const own = setName(name, family);
   return [
     (w) => writeDeleteSet(w, family, own),
-    ...(hasNetworks(type)
+    ...(hasNetworks(type) && maxElements !== BROKEN
       ? [((w) => writeDeleteSet(w, family, bookName(own))) satisfies Write]
       : []),
   ];
@@ -131,15 +142,19 @@ function replacement(
   ];
 }
 
+function remedyOf({ verb }: Op<IpSet>, refusal: Refusal): string | undefined {
+  return refusal.errno === errno.EBUSY && verb === "delete"
+    ? "rules ask it; they go first"
+    : undefined;
+}
+
 export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Table<IpSet> {
   async function list(): Promise<readonly Actual<IpSet>[]> {
     return (await listSets(state)).map((item) => ({ item, owned: ownsSet(owner, item.name) }));
   }
-  async function surroundings(op: Op<IpSet>): Promise<Surroundings> {
-    if (op.verb !== "update") return { members: [], rules: [] };
-    const { item, have } = op;
+  async function surroundings(item: IpSet, have: IpSet): Promise<Surroundings> {
     const name = setName(have.name, have.family);
-    const rules = await state.rules(have.family);
+    const rules = await state.rules(have.family, () => true);
     const chains = new Set(rules.flatMap(({ chain, sets }) => sets.includes(name) ? [chain] : []));
     const same = item.type === have.type && item.family === have.family;
     return {
@@ -147,41 +162,43 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
       rules: rules.filter(({ chain }) => chains.has(chain)),
     };
   }
+  /** Others' rules may come or go while ours are read: such an update reads again. */
+  async function update(op: Op<IpSet>, have: IpSet): Promise<Outcome<IpSet>> {
+    const refusals = await state.consistent(
+      "write nftables",
+      async () => replacement(op.item, have, await surroundings(op.item, have)).flat(),
+    );
+    const [refusal] = refusals.values();
+    return refusal === undefined
+      ? { op }
+      : { op, error: refused(setResource, op, refusal, remedyOf) };
+  }
   return {
     resource: setResource,
     list,
     watch: (context) => watch.add(setResource, owner, context, list),
     apply: (ops) =>
-      changing(state, ops, async () => {
+      changing(state, ops.some(({ verb }) => verb === "delete"), ops, async () => {
         const there = new Map<string, IpSet>();
         for (const set of await listSets(state)) there.set(set.name, set);
-        const around = new Map<Op<IpSet>, Surroundings>();
-        for (const op of ops) around.set(op, await surroundings(op));
-        const outcomes = transact(state, setResource, ops, (op) => {
-          const have = there.get(op.item.name);
-          if (op.verb === "delete") {
-            return have === undefined ? [] : [removal(have)];
-          }
-          if (op.verb === "create" || have === undefined) {
+        const updates = ops.filter((op) => op.verb === "update" && there.has(op.item.name));
+        const others = transact(
+          state,
+          setResource,
+          ops.filter((op) => !updates.includes(op)),
+          (op) => {
+            const have = there.get(op.item.name);
+            if (op.verb === "delete") return have === undefined ? [] : [removal(have)];
             return [creation(op.item)];
-          }
-          return replacement(op.item, have, around.get(op) ?? { members: [], rules: [] });
-        }, (op, refusal) =>
-          refusal.errno === errno.EBUSY && op.verb === "delete"
-            ? "rules ask it; they go first"
-            : undefined);
-        if (
-          ops.some(({ verb }) =>
-            verb === "update"
-          )
-        ) {
-          queueMicrotask(() =>
-            state.emptied.forEach((tell) =>
-              tell()
-            )
-          );
+          },
+          remedyOf,
+        );
+        const done = new Map(others.map((outcome) => [outcome.op, outcome]));
+        for (const op of updates) {
+          done.set(op, await update(op, there.get(op.item.name) ?? op.item));
         }
-        return outcomes;
+        if (updates.length > 0) queueMicrotask(() => state.emptied.forEach((tell) => tell()));
+        return ops.map((op) => done.get(op) ?? { op });
       }),
     refuse: (item) =>
       !ownsSet(owner, item.name)

@@ -149,8 +149,13 @@ export class NftState {
     );
   }
 
-  async rules(family: Family): Promise<readonly RuleRead[]> {
-    return await this.#socket.dump("list rules", (w) => writeGet(w, MSG.getRule, family), readRule);
+  /** @param whole of which chains the rules' expressions are read too; the others say of themselves their mark alone */
+  async rules(family: Family, whole: (chain: string) => boolean): Promise<readonly RuleRead[]> {
+    return await this.#socket.dump(
+      "list rules",
+      (w) => writeGet(w, MSG.getRule, family),
+      (message) => readRule(message, whole),
+    );
   }
 
   async sets(family: Family): Promise<readonly SetRead[]> {

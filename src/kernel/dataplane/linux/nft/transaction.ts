@@ -13,31 +13,39 @@ export interface Part<T> {
   readonly steps: readonly (readonly Write[])[];
 }
 
+/** What a user does about a refusal, if that is known. */
+type Remedy<T> = (op: Op<T>, refusal: Refusal) => string | undefined;
+
+/** The error of an op. */
+export function refused<T>(
+  resource: Resource<T>,
+  op: Op<T>,
+  refusal: Refusal,
+  remedy: Remedy<T>,
+): KernelError {
+  const advice = remedy(op, refusal) ?? generalRemedy(refusal);
+  return kernelError(`${op.verb} ${resource.kind}`, refusal, {
+    object: resource.key(op.item),
+    ...(advice === undefined ? {} : { remedy: advice }),
+  });
+}
+
 /** How often refused ops are taken out at once before each op goes alone. */
 const ROUNDS = 8;
 
 /**
  * Carries out the parts; outcomes in the order of `ops`, of which those without a part have nothing to do.
- *
- * @param remedy what a user does about a refusal, if that is known
  */
 export function transact<T>(
   state: NftState,
   resource: Resource<T>,
   ops: readonly Op<T>[],
   render: (op: Op<T>) => Part<T>["steps"],
-  remedy: (op: Op<T>, refusal: Refusal) => string | undefined = () => undefined,
+  remedy: Remedy<T>,
 ): readonly Outcome<T>[] {
   const errors = new Map<Op<T>, KernelError>();
   const refuse = (op: Op<T>, refusal: Refusal): void => {
-    const advice = remedy(op, refusal) ?? generalRemedy(refusal);
-    errors.set(
-      op,
-      kernelError(`${op.verb} ${resource.kind}`, refusal, {
-        object: resource.key(op.item),
-        ...(advice === undefined ? {} : { remedy: advice }),
-      }),
-    );
+    errors.set(op, refused(resource, op, refusal, remedy));
   };
   let left: Part<T>[] = [];
   for (const op of ops) {
@@ -51,14 +59,14 @@ export function transact<T>(
   }
   for (let round = 0; left.length > 0; round++) {
     const alone = left.length > 1 && round >= ROUNDS;
-    const [refused, lost] = alone ? oneByOne(state, left) : together(state, left);
-    for (const [part, refusal] of refused) refuse(part.op, refusal);
+    const [taken, lost] = alone ? oneByOne(state, left) : together(state, left);
+    for (const [part, refusal] of taken) refuse(part.op, refusal);
     if (lost !== undefined) {
       for (const { op } of left) if (!errors.has(op)) errors.set(op, lost);
       break;
     }
-    if (refused.size === 0 || alone) break;
-    left = left.filter((part) => !refused.has(part));
+    if (taken.size === 0 || alone) break;
+    left = left.filter((part) => !taken.has(part));
   }
   return ops.map((op) => {
     const error = errors.get(op);

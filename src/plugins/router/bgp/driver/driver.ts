@@ -18,7 +18,7 @@ import {
 import { passwordBytes, peerFamily, peerKey } from "../config.ts";
 import type { Core } from "../core.ts";
 import type { CoreOutput } from "../output.ts";
-import type { PeerConfig } from "../types.ts";
+import type { PeerConfig, SpeakerOptions } from "../types.ts";
 import { Connection } from "./connection.ts";
 
 const BGP_PORT = 179;
@@ -33,6 +33,7 @@ const DEFAULT_TTL = 64;
 
 interface Listener {
   readonly address: string;
+  readonly port: number;
   readonly v6: boolean;
   readonly socket: Bun.TCPSocketListener<undefined> & { readonly fd: number };
 }
@@ -65,16 +66,29 @@ export class Driver {
     return performance.timeOrigin + performance.now();
   }
 
-  /** @throws {Error} with the address where listening is refused; then nothing is open */
-  listen(addresses: readonly { readonly address: string; readonly port: number }[]): void {
-    this.#stopped = false;
+  /**
+   * Takes connections there from now on, and nowhere else; those that were taken stay.
+   *
+   * @throws {Error} with the address where listening is refused; then nothing has changed
+   */
+  listen(addresses: SpeakerOptions["listen"]): void {
+    const kept = this.#listeners.filter((listener) => addresses.some(isAt(listener)));
+    const opened: Listener[] = [];
     try {
-      for (const { address, port } of addresses) this.#listeners.push(this.#open(address, port));
+      for (const each of addresses) {
+        if (kept.some((listener) => isAt(listener)(each))) continue;
+        opened.push(this.#open(each.address, each.port));
+      }
     } catch (error) {
-      this.#shut();
+      for (const { socket } of opened) socket.stop();
       throw error;
     }
-    for (const [peer, key] of this.#keys) this.#setKey(peer, key);
+    this.#stopped = false;
+    for (const listener of this.#listeners) {
+      if (!kept.includes(listener)) listener.socket.stop();
+    }
+    this.#listeners = [...kept, ...opened];
+    for (const [peer, key] of this.#keys) this.#setKey(peer, key, opened);
   }
 
   /** The passwords of the peers; changed ones take effect on the next connection. */
@@ -179,12 +193,12 @@ export class Driver {
     }
     const listener = socket as Listener["socket"];
     setTtl(listener.fd, v6, LISTEN_TTL);
-    return { address, v6, socket: listener };
+    return { address, port, v6, socket: listener };
   }
 
-  #setKey(address: string, key: Uint8Array): void {
+  #setKey(address: string, key: Uint8Array, listeners = this.#listeners): void {
     const v6 = peerFamily(address) === 6;
-    for (const listener of this.#listeners) {
+    for (const listener of listeners) {
       if (listener.v6 !== v6) continue;
       try {
         setMd5(listener.socket.fd, address, key);
@@ -330,6 +344,11 @@ export class Driver {
     this.#core().closed(connection.id, reason, this.now());
     this.wake();
   }
+}
+
+function isAt(listener: Listener) {
+  return ({ address, port }: SpeakerOptions["listen"][number]): boolean =>
+    address === listener.address && port === listener.port;
 }
 
 function ends(socket: Bun.Socket<undefined>) {

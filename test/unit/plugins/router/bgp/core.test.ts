@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { PeerConfig } from "../../../../../src/plugins/router/bgp/mod.ts";
+import type { LocalRoute, PeerConfig } from "../../../../../src/plugins/router/bgp/mod.ts";
 import { neighborViews, whyView } from "../../../../../src/plugins/router/bgp/views.ts";
 import {
   mesh,
@@ -287,6 +287,45 @@ describe("routes", () => {
     a.core.setLocalRoutes([{ prefix: "10.1.1.0/24" }], network.now);
     network.run(10);
     expect(updates()).toBe(before + 2);
+  });
+
+  test("changeLocalRoutes tells of what it names alone, and refuses a wrong route whole", () => {
+    const { network, a, b } = pair(65001, 65002);
+    network.run(10_000);
+    const change = (changes: Readonly<Record<string, LocalRoute | undefined>>) => {
+      a.core.changeLocalRoutes(Object.entries(changes), network.now);
+      network.run(10);
+      return prefixes(b, "in", A);
+    };
+    expect(change({ "10.9.0.0/16": { prefix: "10.9.0.0/16" }, "10.1.1.0/24": undefined }))
+      .toEqual(["10.9.0.0/16"]);
+    expect(change({ "10.8.0.0/16": undefined })).toEqual(["10.9.0.0/16"]);
+    expect(() => change({ "10.9.0.0/16": undefined, nonsense: { prefix: "nonsense" } }))
+      .toThrow("nonsense");
+    network.run(10);
+    expect(prefixes(b, "in", A)).toEqual(["10.9.0.0/16"]);
+  });
+
+  test("import may look at our own route to a prefix, and judges again when it comes or goes", () => {
+    const { network, a, b } = pair(65000, 65000);
+    const own = { name: "own VIPs", match: { classes: ["vip"] }, action: "reject" } as const;
+    const policy = { statements: [own], default: "accept" } as const;
+    a.core.setPeers([peer(B, 65000, { import: policy })], network.now);
+    const shared = { prefix: "10.96.0.1/32", localPref: 500 };
+    b.core.setLocalRoutes([shared], network.now);
+    network.run(10_000);
+    const used = () => rib(a).map(({ prefix, peer }) => `${prefix} ${peer ?? "own"}`);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 10.0.0.2"]);
+    a.core.changeLocalRoutes(
+      [[shared.prefix, { prefix: shared.prefix, class: "vip" }]],
+      network.now,
+    );
+    network.run(10);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 own"]);
+    expect(rib(a, "in")[0]?.rejected).toBe('rejected by import statement "own VIPs"');
+    a.core.changeLocalRoutes([[shared.prefix, undefined]], network.now);
+    network.run(10);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 10.0.0.2"]);
   });
 
   test("between external peers our AS is prepended and the next hop is ours; LOCAL_PREF stays inside", () => {
