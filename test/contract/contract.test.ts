@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { isAlreadyExists, isNotFound } from "../../src/kernel/dataplane/errors.ts";
 import { plan } from "../../src/kernel/dataplane/plan.ts";
 import type { Actual, Drift, Op, Table, TableRef } from "../../src/kernel/dataplane/resource.ts";
+import { type Link, type Route, tables } from "../../src/kernel/dataplane/resources/mod.ts";
 import { type Example, examples } from "./examples.ts";
 import { fakeWorld, linuxWorld, nftWorld, type World, type WorldKind } from "./world.ts";
 
@@ -110,6 +111,7 @@ for (const kind of [fakeWorld, linuxWorld, nftWorld]) {
       contract(kind, example, () => world);
     }
     together(kind, () => world);
+    if (kind !== nftWorld) adoption(kind, () => world);
   });
 }
 
@@ -228,6 +230,66 @@ function contract(kind: WorldKind, example: Example, worldNow: () => World): voi
 }
 
 /** What several kinds do together. */
+/** What another program left: an owner that takes its place takes it over where it wants exactly that. */
+function adoption(kind: WorldKind, worldNow: () => World): void {
+  const lacking = kind.lacks("route");
+  const heir = {
+    ...owner,
+    adopts: {
+      routes: [{ protocol: 17, table: 254 }],
+      links: ({ name }: Link) => name === "left0",
+    },
+  };
+  const check = <T>(
+    name: string,
+    ref: TableRef<T>,
+    item: T,
+    protocol: number | undefined,
+    others: readonly (readonly [item: T, protocol?: number])[],
+  ): void =>
+    test.skipIf(lacking !== undefined)(
+      `${name} that was left is adopted in place${
+        lacking === undefined ? "" : ` (left out: ${lacking})`
+      }`,
+      async () => {
+        const { dataplane, hand } = worldNow();
+        const table = dataplane.open(ref, heir);
+        hand.add(ref.resource.kind, item, protocol);
+        for (const [one, number] of others) hand.add(ref.resource.kind, one, number);
+        const found = await listed(table, item);
+        expect(found).toMatchObject({ owned: false, adoptable: true });
+        for (const [one] of others) expect((await listed(table, one))?.adoptable).toBeUndefined();
+        expect((await listed(dataplane.open(ref, owner), item))?.adoptable).toBeUndefined();
+        const { upserts, conflicts } = plan(
+          ref.resource,
+          [item],
+          found === undefined ? [] : [found],
+        );
+        expect([upserts.map(({ verb }) => verb), conflicts]).toEqual([["update"], []]);
+        await done(table, ...upserts);
+        await holds(table, item);
+        expect((await listed(table, item))?.adoptable).toBeUndefined();
+        await done(table, remove(item));
+        expect(await listed(table, item)).toBeUndefined();
+      },
+    );
+
+  for (const family of [4, 6] as const) {
+    const to = (n: number): Route => ({
+      family,
+      table: 254,
+      type: "unicast",
+      destination: family === 4 ? `10.77.${n}.0/24` : `fd77:${n}::/64`,
+      metric: family === 4 ? 0 : 1024,
+      nextHops: [{ link: "node0" }],
+    });
+    const elsewhere = { ...to(3), table: 99 };
+    check(`an IPv${family} route`, tables.routes, to(1), 17, [[to(2), 4], [elsewhere, 17]]);
+  }
+  const link: Link = { name: "left0", type: kind.link, up: false };
+  check("a link", tables.links, link, undefined, [[{ ...link, name: "left1" }]]);
+}
+
 function together(kind: WorldKind, worldNow: () => World): void {
   const all = examples(kind);
   const lacking = kind.lacks("link");

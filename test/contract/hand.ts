@@ -25,13 +25,18 @@ export function hand(
   inPod: Run,
   netfilter: "iptables" | "nftables" = "iptables",
 ): Hand {
-  const act = (verb: "add" | "del", kind: string, item: unknown): void => {
+  const act = (verb: "add" | "del", kind: string, item: unknown, protocol?: number): void => {
     const words = netfilter === "nftables" ? nftCommands[kind] ?? commands[kind] : commands[kind];
     if (words === undefined) throw new Error(`No tool for kind "${kind}"`);
-    words(kind.startsWith("pod.") ? inPod : onNode, verb, item);
+    const run = kind.startsWith("pod.") ? inPod : onNode;
+    words(
+      protocol === undefined ? run : (...argv) => run(...argv, "proto", String(protocol)),
+      verb,
+      item,
+    );
   };
   return {
-    add: (kind, item) => act("add", kind, item),
+    add: (kind, item, protocol) => act("add", kind, item, protocol),
     remove: (kind, item) => act("del", kind, item),
   };
 }

@@ -10,8 +10,8 @@ import { hand } from "./hand.ts";
 
 /** Another tool's hand on Linux. */
 export interface Hand {
-  /** Adds an item that is nobody's. */
-  add<T>(kind: string, item: T): void;
+  /** Adds an item that is nobody's; a route, with this protocol number. */
+  add<T>(kind: string, item: T, protocol?: number): void;
   /** Removes an item, whoever made it. */
   remove<T>(kind: string, item: T): void;
 }
@@ -70,7 +70,10 @@ export const fakeWorld: WorldKind = {
     return {
       dataplane,
       hand: {
-        add: (kind, item) => dataplane.drift(kind, dataplane.keyOf(kind, item), item),
+        add(kind, item, protocol) {
+          if (protocol !== undefined) dataplane.seed(kind, item, { protocol });
+          else dataplane.drift(kind, dataplane.keyOf(kind, item), item);
+        },
         remove: (kind, item) => dataplane.drift(kind, dataplane.keyOf(kind, item), undefined),
       },
       reopen: () => dataplane,

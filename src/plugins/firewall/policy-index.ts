@@ -61,7 +61,8 @@ export class PolicyIndex {
   readonly #membership: Membership;
   readonly #namespaces = new Map<string, NamespaceState>();
   readonly #pods = new Map<string, PodFacts>();
-  readonly #byAddress = new Map<string, readonly PodFacts[]>();
+  /** One pod as it is, several as a list: 200,000 lists of one would be 10 MB. */
+  readonly #byAddress = new Map<string, PodFacts | readonly PodFacts[]>();
   /** In this batch. */
   #newSets: PodSet[] = [];
 
@@ -123,7 +124,8 @@ export class PolicyIndex {
 
   /** Pods of all nodes that have an address now: one, but for a moment when it is given to the next. */
   podsAt(address: string): readonly PodFacts[] {
-    return this.#byAddress.get(address) ?? NO_PODS;
+    const found = this.#byAddress.get(address);
+    return found === undefined ? NO_PODS : isList(found) ? found : [found];
   }
 
   /** Absent where there is no object. */
@@ -219,11 +221,10 @@ export class PolicyIndex {
     }
     for (const { address } of previous?.addresses ?? []) {
       const left = this.podsAt(address).filter(({ key }) => key !== pod.key);
-      if (left.length === 0) this.#byAddress.delete(address);
-      else this.#byAddress.set(address, left);
+      this.#setAt(address, left);
     }
     for (const { address } of current?.addresses ?? []) {
-      this.#byAddress.set(address, [...this.podsAt(address), current as PodFacts]);
+      this.#setAt(address, [...this.podsAt(address), current as PodFacts]);
     }
     if (isLocal && !wasLocal) {
       state.local.add(pod.key);
@@ -239,6 +240,12 @@ export class PolicyIndex {
     const after = current === undefined ? 0 : this.#membership.setsOf(current).length;
     if (waking.members !== "all" && (before > 0 || after > 0)) waking.members.add(pod.key);
     this.#forget(pod.namespace, state);
+  }
+
+  #setAt(address: string, pods: readonly PodFacts[]): void {
+    const [first] = pods;
+    if (first === undefined) this.#byAddress.delete(address);
+    else this.#byAddress.set(address, pods.length === 1 ? first : pods);
   }
 
   #activate(name: string, state: NamespaceState, waking: Waking): void {
@@ -327,6 +334,10 @@ export class PolicyIndex {
       isolation.problem === undefined;
     if (empty) this.#namespaces.delete(name);
   }
+}
+
+function isList(pods: PodFacts | readonly PodFacts[]): pods is readonly PodFacts[] {
+  return Array.isArray(pods);
 }
 
 function namespaceOf(key: string): string {

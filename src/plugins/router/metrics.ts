@@ -29,7 +29,15 @@ const MESSAGES: readonly (keyof MessageCounters)[] = [
 ];
 const FAMILIES = [4, 6] as const;
 
-export function routerMetrics(metrics: Metrics, router: MeasuredRouter): RouterMetrics {
+/** One scrape asks for five metrics at once; they share one look at the RIBs, which passes over all their rows. */
+const FRESH_MS = 500;
+
+/** @param now ms of a clock that never goes back */
+export function routerMetrics(
+  metrics: Metrics,
+  router: MeasuredRouter,
+  now: () => number = () => performance.now(),
+): RouterMetrics {
   const received = metrics.counter(
     "controller_bgp_advertisements_received",
     "Changes of best paths that BGP brought",
@@ -38,7 +46,13 @@ export function routerMetrics(metrics: Metrics, router: MeasuredRouter): RouterM
     "controller_bgp_internal_peers_sync_time",
     "Time it took for the sync of BGP peers to complete",
   );
-  const neighbors = (): readonly NeighborView[] => router.speaker()?.neighbors() ?? [];
+  let views: readonly NeighborView[] = [];
+  let viewedAt = Number.NEGATIVE_INFINITY;
+  const neighbors = (): readonly NeighborView[] => {
+    if (now() - viewedAt < FRESH_MS) return views;
+    viewedAt = now();
+    return views = router.speaker()?.neighbors() ?? [];
+  };
   const sampled = (
     type: "counter" | "gauge",
     name: string,

@@ -5,7 +5,7 @@
 
 for n in node01 node03; do
   # A way back to the routers, by which packets to nobody's address would go round and round.
-  $LAB exec "node-$n" ip route add default via 10.129.6.91
+  $LAB exec "node-$n" ip route replace default via 10.129.6.91
   $LAB agent flags "$n" -- --advertise-service-ranges
   $LAB agent restart "$n"
 done
@@ -22,7 +22,7 @@ by R1
 for to in 10.110.133.162 10.33.1.11; do
   eventually "a host outside reaches $to by the range" reached "$to"
 done
-nobody() { ask client-outside 10.96.77.77 80 1 | tee "$LAB_OUT/nobody" | grep -qE '^(refused|unreachable) ' || { cat "$LAB_OUT/nobody"; false; }; }
+nobody() { ask client-outside 10.96.77.77 80 1 | tee "$LAB_OUT/nobody" | grep -q '^refused ' || { cat "$LAB_OUT/nobody"; false; }; }
 eventually "an address that no service has is refused, and not sent back" nobody
 
 apply() { $LAB apply - >/dev/null || fail "cannot apply" ""; }

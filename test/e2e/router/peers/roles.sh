@@ -43,6 +43,11 @@ metric 'kube_router_controller_bgp_advertisements_sent\{type="pod-route"\} [1-9]
 metric 'kube_router_controller_bgp_advertisements_sent\{type="advertise-vip"\} [1-9][0-9]*'
 metric 'kube_router_controller_bgp_advertisements_sent\{type="withdraw-vip"\} [0-9]+'
 metric 'kube_router_host_routes_synced 4'
+metric 'kube_router_host_routes_added [1-9][0-9]*'
+metric 'kube_router_host_routes_removed [0-9]+'
+for name in controller_bgp_internal_peers_sync_time controller_routes_sync_time host_routes_sync_time; do
+  metric "kube_router_${name}_count [1-9][0-9]*"
+done
 pass "kube-router's metrics are there by their names"
 grep -E 'bgp_peer_(up|flaps|prefixes|messages)' "$LAB_OUT/metrics" | grep 10.129.6.91 >"$LAB_OUT/peer-metrics"
 peer_metric() { grep -qE -- "$1" "$LAB_OUT/peer-metrics" || fail "no metric like $1" "$(cat "$LAB_OUT/peer-metrics")"; }

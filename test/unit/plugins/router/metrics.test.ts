@@ -70,6 +70,24 @@ test("all of kube-router's metrics of routing are there by their names, types an
   expect(Object.keys(found)).toEqual(expect.arrayContaining(OWN));
 });
 
+test("one scrape looks at the neighbours once", async () => {
+  const registry = await createMetrics();
+  let looks = 0;
+  let now = 0;
+  const speaker = { neighbors: () => [{ ...NEIGHBOR, flaps: ++looks }] } as unknown as Speaker;
+  const measured = {
+    speaker: () => speaker,
+    vips: { counts: { advertised: 0, withdrawn: 0 } },
+    podCidrs: () => 0,
+    learned: () => 0,
+  };
+  routerMetrics(registry, measured, () => now);
+  expect(await registry.text()).toContain('kube_router_bgp_peer_flaps{address="10.0.0.254"} 1');
+  now += 15_000;
+  expect(await registry.text()).toContain('kube_router_bgp_peer_flaps{address="10.0.0.254"} 2');
+  expect(looks).toBe(2);
+});
+
 test("they say what happened, in seconds", async () => {
   const lines = (await text()).split("\n");
   expect(lines).toEqual(expect.arrayContaining([
