@@ -14,15 +14,20 @@ export interface CleanupResult {
   readonly failed: readonly string[];
 }
 
-/** Removes all items of `owners`, children before parents. A kind that fails does not stop the others. */
+/**
+ * Removes all items of `owners`, children before parents. A kind that fails does not stop the others.
+ *
+ * @param keep names of kinds in `tables` to leave alone
+ */
 export async function cleanup(
   dataplane: Dataplane,
   owners: readonly Owner[],
+  keep: readonly (keyof Tables)[] = [],
 ): Promise<CleanupResult> {
   const removed: string[] = [];
   const failed: string[] = [];
   for (const owner of owners) {
-    for (const ref of removalOrder()) {
+    for (const ref of removalOrder(keep)) {
       const { resource } = ref;
       const table = dataplane.open(ref, owner);
       try {
@@ -62,7 +67,9 @@ export async function leftovers(
   return found;
 }
 
-function removalOrder(): readonly TableRef<unknown>[] {
+function removalOrder(keep: readonly (keyof Tables)[] = []): readonly TableRef<unknown>[] {
   return (Object.keys(tables) as (keyof Tables)[])
-    .toReversed().map((name) => tables[name] as TableRef<unknown>);
+    .filter((name) => !keep.includes(name)).toReversed().map((name) =>
+      tables[name] as TableRef<unknown>
+    );
 }
