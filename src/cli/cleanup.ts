@@ -2,6 +2,7 @@
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { createLogger } from "../kernel/observe/log.ts";
+import { openProtocols } from "../kernel/guest/protocols.ts";
 import { agentAnswers } from "../kernel/observe/socket.ts";
 import { cleanup as removeAll } from "../kernel/runtime/cleanup.ts";
 import { errorText, OWNERS } from "./agent.ts";
@@ -28,7 +29,10 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     log,
   });
   try {
-    const { removed, failed } = await removeAll(dataplane, OWNERS);
+    // Those of third parties too, whether their files are still there or not.
+    const others = openProtocols(flags.runtimeDir);
+    const { removed, failed } = await removeAll(dataplane, [...OWNERS, ...others.owners()]);
+    if (failed.length === 0) others.forgetAll();
     if (flags.output === "json") {
       io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
     } else {

@@ -16,7 +16,7 @@ import type { Io } from "./io.ts";
 const CHANGES = 2;
 
 /** One change, as `--output json` prints it. */
-interface Change {
+export interface Change {
   readonly plugin: string;
   readonly verb: Op<unknown>["verb"];
   readonly kind: string;
@@ -94,7 +94,8 @@ export async function plan(given: Flags, io: Io): Promise<number> {
   }
 }
 
-function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
+/** The changes of a plugin's kinds, in the order in which a round would make them. */
+export function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
   const of = ({ resource }: TablePlan, ops: readonly Op<unknown>[]): readonly Change[] =>
     ops.map((op) => ({
       plugin,

@@ -1,0 +1,89 @@
+/** What authors of plugins get: types that stand alone, a template that works, a dry run. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pluginTypes } from "../../../scripts/types.ts";
+import { pluginTemplate, testCluster } from "../../../src/cli/plugin-template.ts";
+import { dryRun } from "../../../src/cli/plugin-test.ts";
+
+const ROOT = resolve(import.meta.dir, "../../..");
+const SAMPLES = join(ROOT, "test/e2e/plugins");
+let folder = "";
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "routelet-author-"));
+  writeFileSync(join(folder, "plugin.d.ts"), await pluginTypes());
+  writeFileSync(join(folder, "shun.ts"), pluginTemplate("shun"));
+  mkdirSync(join(folder, "cluster"));
+  writeFileSync(join(folder, "cluster/cluster.yaml"), testCluster("shun"));
+  cpSync(join(SAMPLES, "ban.ts"), join(folder, "ban.ts"));
+  cpSync(join(SAMPLES, "bad"), join(folder, "bad"), { recursive: true });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function compile(...files: readonly string[]): Promise<string> {
+  const child = Bun.spawn([
+    join(ROOT, "node_modules/.bin/tsc"),
+    ...["--strict", "--noEmit", "--allowImportingTsExtensions", "--exactOptionalPropertyTypes"],
+    ...["--noUncheckedIndexedAccess", "--target", "esnext", "--module", "preserve"],
+    ...["--types", ""],
+    ...files,
+  ], { cwd: folder, stdout: "pipe", stderr: "inherit" });
+  return await new Response(child.stdout).text();
+}
+
+function dry(name: string, given: Readonly<Record<string, string>> = {}) {
+  const file = join(folder, `${name}.ts`);
+  return dryRun({
+    name,
+    file,
+    module: file,
+    manifests: join(folder, "cluster"),
+    node: "node1",
+    given,
+    stderr() {},
+  });
+}
+
+describe("the types for authors", () => {
+  test("are all that plugins need to compile", async () => {
+    expect(await compile("plugin.d.ts", "shun.ts", "ban.ts", "bad/loops.ts", "bad/wants-vip.ts"))
+      .toBe("");
+  });
+
+  test("refuse a kind of Linux state that there is not, and an item of another kind", async () => {
+    const source = pluginTemplate("wrong");
+    writeFileSync(join(folder, "wrong.ts"), source.replace('["routes"]', '["routs"]'));
+    expect(await compile("wrong.ts")).toContain("routs");
+    writeFileSync(join(folder, "wrong.ts"), source.replace("nextHops: []", "hops: []"));
+    expect(await compile("wrong.ts")).toContain("hops");
+  });
+
+  test("name nothing that they do not hold", async () => {
+    const text = await Bun.file(join(folder, "plugin.d.ts")).text();
+    const code = text.replace(/\/\*[\s\S]*?\*\//g, "");
+    expect(code).not.toMatch(/\bimport\b|\bfrom "/);
+    expect(text).not.toContain("@kubernetes");
+  });
+});
+
+describe("a dry run", () => {
+  test("prints the plan of the plugin that new writes", async () => {
+    expect(await dry("shun")).toEqual({
+      text: "+ route blackhole 10.244.1.6/32 table 254\n1 to create, 0 to update, 0 to delete\n",
+      failed: false,
+    });
+  });
+
+  test("takes options, and refuses those that the plugin does not know", async () => {
+    expect((await dry("shun", { table: "77" })).text).toContain("table 77");
+    await expect(dry("shun", { tabel: "77" })).rejects.toThrow('Option "tabel" is unknown');
+  });
+
+  test("says why a plugin does not run", async () => {
+    writeFileSync(join(folder, "broken.ts"), "throw new Error('No such device');\n");
+    await expect(dry("broken")).rejects.toThrow("No such device");
+  });
+});
