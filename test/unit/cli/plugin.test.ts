@@ -53,6 +53,14 @@ describe("the types for authors", () => {
       .toBe("");
   });
 
+  test("are all that the plugin in the documentation needs", async () => {
+    const page = await Bun.file(join(ROOT, "docs/plugins.md")).text();
+    const [, source = ""] = /```ts\n([\s\S]*?)```/.exec(page) ?? [];
+    writeFileSync(join(folder, "documented.ts"), source);
+    expect(source).toContain('name: "shun"');
+    expect(await compile("documented.ts")).toBe("");
+  });
+
   test("refuse a kind of Linux state that there is not, and an item of another kind", async () => {
     const source = pluginTemplate("wrong");
     writeFileSync(join(folder, "wrong.ts"), source.replace('["routes"]', '["routs"]'));
