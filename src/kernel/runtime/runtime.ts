@@ -102,12 +102,20 @@ interface Host {
   failure: string | undefined;
 }
 
+interface Yield {
+  readonly from: Host;
+  readonly to: Host;
+  readonly kind: string;
+}
+
 export class Runtime {
   readonly #options: RuntimeOptions;
   #hosts: readonly Host[];
   readonly #watched = new Set<KindName>();
   /** Kinds that third parties' plugins watch: the agent's readiness does not depend on their lists. */
   readonly #watchedByGuests = new Set<KindName>();
+  /** Kinds of which a third party's plugin lets go for a built-in one. */
+  #yields: Yield[] = [];
   /** Ends of what plugins run beside their rounds. */
   readonly #tasks: (() => Promise<void>)[] = [];
   /** What plugins answer, by "plugin/topic". */
@@ -389,6 +397,7 @@ export class Runtime {
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
+          this.#settleYields(host);
           this.#noteApplied();
         },
         observer: combined([
@@ -448,12 +457,26 @@ export class Runtime {
   }
 
   #heldElsewhere(asking: Host, kind: string, key: string): Holder | undefined {
-    for (const { name, engine } of this.#hosts) {
+    for (const host of this.#hosts) {
+      const { name, guest, engine } = host;
       if (engine === undefined || name === asking.name) continue;
       const item = engine.desired(kind, key);
-      if (item !== undefined) return { plugin: name, item };
+      if (item === undefined) continue;
+      if (guest === undefined || asking.guest !== undefined) return { plugin: name, item };
+      // A built-in plugin goes before those of third parties, whichever came first.
+      this.#yields.push({ from: host, to: asking, kind });
+      engine.yieldKey(kind, key);
     }
     return undefined;
+  }
+
+  /** What a third party's plugin had to let go of is out of Linux now; the one that goes before it looks again. */
+  #settleYields(from: Host): void {
+    if (this.#yields.length === 0 || from.engine?.settled !== true) return;
+    for (const yielded of this.#yields) {
+      if (yielded.from === from) yielded.to.engine?.reread(yielded.kind);
+    }
+    this.#yields = this.#yields.filter((yielded) => yielded.from !== from);
   }
 }
 
