@@ -48,6 +48,12 @@ export default plugin;
 /** The cluster of its test. */
 export function testCluster(name: string): string {
   return `apiVersion: v1
+kind: Node
+metadata: { name: node1 }
+spec: { podCIDRs: [10.244.1.0/24] }
+status: { addresses: [{ type: InternalIP, address: 192.0.2.1 }] }
+---
+apiVersion: v1
 kind: Pod
 metadata: { name: plain, namespace: default }
 spec: { nodeName: node1, containers: [{ name: shell }] }

@@ -7,7 +7,7 @@ import { givenOptions } from "../kernel/guest/config.ts";
 import { Entry } from "../kernel/guest/entry.ts";
 import { createLogger } from "../kernel/observe/log.ts";
 import { noMetrics } from "../kernel/observe/metrics.ts";
-import type { HostAddresses } from "../kernel/plugin.ts";
+import type { HostAddresses, Stores } from "../kernel/plugin.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { changesOf, planText } from "./plan.ts";
 
@@ -31,12 +31,23 @@ const PROTOCOL = 204;
 /** Milliseconds until the plugin has answered. */
 const LIMIT_MS = 15_000;
 
-const NO_HOST: HostAddresses = {
-  name: "host addresses",
-  synced: true,
-  values: () => [],
-  subscribe: () => () => {},
-};
+/** A host with the addresses that its Node object has. */
+function hostOf(node: string, { nodes }: Stores): HostAddresses {
+  return {
+    name: "host addresses",
+    get synced() {
+      return nodes.synced;
+    },
+    values: () =>
+      (nodes.get(node)?.status.addresses ?? []).filter(({ type }) => type === "InternalIP")
+        .map(({ address }) => ({
+          link: "eth0",
+          family: address.includes(":") ? 6 : 4,
+          address,
+        })),
+    subscribe: (wake) => nodes.subscribe(() => wake("all")),
+  };
+}
 
 /**
  * The plan, and what is wrong with objects, a line each. `failed`: a unit threw.
@@ -49,11 +60,13 @@ export async function dryRun(
   const { name, file, module, manifests, node, given } = options;
   const log = createLogger({ verbosity: -1, format: "text", write: options.stderr });
   const source = openManifestSource({ directory: manifests, nodeName: node, log });
+  source.start([{ kind: "nodes" }]);
+  const host = hostOf(node, source.stores);
   const runtime = new Runtime({
     plugins: [],
     source,
     dataplane: fakeDataplane(),
-    host: NO_HOST,
+    host,
     node,
     log,
     fullInterval: 300_000,
@@ -62,7 +75,7 @@ export async function dryRun(
     .find(existsSync);
   const entry = new Entry({ name, file, module, fingerprint: "" }, {
     runtime,
-    host: NO_HOST,
+    host,
     node,
     log,
     metrics: noMetrics,

@@ -16,6 +16,7 @@ import type {
   Tables,
   Watch,
 } from "./plugin.ts";
+import type { ContainerPort } from "./cluster/kinds.ts";
 import type { Counter, Gauge, Histogram } from "./observe/metrics.ts";
 
 /** Version of the contract. A plugin made for another one is refused, with both versions named. */
@@ -104,6 +105,8 @@ export interface PluginMetrics {
     buckets?: readonly number[],
   ): Histogram;
 }
+
+export type { ContainerPort };
 
 export type {
   Address,

@@ -24,3 +24,13 @@ describe("a third party's plugin", () => {
     });
   }
 });
+
+test("seed-hostport: a pod's hostPort reaches it in both families, and goes with the pod", async () => {
+  const lab = await passLab({
+    topology: join(import.meta.dir, "agent/topology.yaml"),
+    script: join(import.meta.dir, "seeds/seed-hostport.sh"),
+    timeout: 240,
+  });
+  expect(lab.stdout).toContain("ok   it goes with the pod");
+  expect(lab.stdout).not.toContain("FAIL");
+});

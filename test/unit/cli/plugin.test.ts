@@ -90,8 +90,44 @@ describe("a dry run", () => {
     await expect(dry("shun", { tabel: "77" })).rejects.toThrow('Option "tabel" is unknown');
   });
 
+  test("gives a host the addresses of its Node", async () => {
+    const manifests = join(folder, "hostport");
+    mkdirSync(manifests);
+    writeFileSync(join(manifests, "node.yaml"), testCluster("none"));
+    writeFileSync(join(manifests, "pod.yaml"), HOSTPORT);
+    const file = join(ROOT, "plugins.d/hostport.ts");
+    const run = (given: Readonly<Record<string, string>>) =>
+      dryRun({
+        name: "hostport",
+        file,
+        module: file,
+        manifests,
+        node: "node1",
+        given,
+        stderr() {},
+      });
+    expect((await run({})).text).toBe(
+      "+ ipvs service tcp 192.0.2.1:8088 rr\n" +
+        "+ ipvs destination tcp 192.0.2.1:8088 -> 10.244.1.9:80 masq weight 1\n" +
+        "2 to create, 0 to update, 0 to delete\n",
+    );
+    expect((await run({ range: "1-1024" })).text).toContain(
+      "problem: pod default/web: Its hostPort 8088/TCP is not served: allowed are 1-1024",
+    );
+    await expect(run({ range: "9-1" })).rejects.toThrow('Option "range" cannot be "9-1"');
+  });
+
   test("says why a plugin does not run", async () => {
     writeFileSync(join(folder, "broken.ts"), "throw new Error('No such device');\n");
     await expect(dry("broken")).rejects.toThrow("No such device");
   });
 });
+
+const HOSTPORT = `apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: default }
+spec:
+  nodeName: node1
+  containers: [{ name: web, ports: [{ containerPort: 80, hostPort: 8088 }] }]
+status: { phase: Running, podIPs: [{ ip: 10.244.1.9 }] }
+`;

@@ -1,4 +1,4 @@
-// Wants the virtual service of another plugin.
+// Wants a virtual service that another plugin has, and one that it will have later.
 import type { Plugin } from "../plugin.d.ts";
 
 const plugin: Plugin = {
@@ -7,17 +7,18 @@ const plugin: Plugin = {
   watches: [{ kind: "services" }],
   tables: ["ipvsServices", "ipvsDestinations"],
   setup({ stores, tables, input, reconcile }) {
+    const addresses = ["10.96.1.1", "10.96.9.9"];
     reconcile({
       name: "vip",
-      inputs: [input(stores.services, () => ["web"])],
-      units: () => ["web"],
-      desired(_unit, desired) {
+      inputs: [input(stores.services, () => addresses)],
+      units: () => addresses,
+      desired(address, desired) {
         desired.want(tables.ipvsServices, {
           id: {
-            key: "tcp 10.96.1.1:80",
+            key: `tcp ${address}:80`,
             family: 4,
             protocol: "tcp",
-            address: "10.96.1.1",
+            address,
             port: 80,
             fwmark: 0,
           },
