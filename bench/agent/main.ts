@@ -13,6 +13,8 @@ import {
   rowsOf,
   type ScaleResult,
 } from "./report.ts";
+import type { FirewallResult } from "../firewall/main.ts";
+import { firewallRows } from "../firewall/report.ts";
 import type { StartTimes } from "./start.ts";
 
 const HERE = import.meta.dir;
@@ -41,6 +43,16 @@ function onHost(): readonly StartTimes[] {
   ], { stderr: "inherit" });
   if (!result.success) throw new Error("the agent could not be started on the host, see above");
   return JSON.parse(result.stdout.toString()) as StartTimes[];
+}
+
+/** On the host, in a namespace of its own: it needs no IPVS, and there the times are real. */
+function firewallOnHost(): FirewallResult {
+  const result = Bun.spawnSync([...first, join(HERE, "../firewall/run"), EXECUTABLE], {
+    env: { ...process.env, BUN: process.execPath },
+    stderr: "inherit",
+  });
+  if (!result.success) throw new Error("the firewall could not be measured on the host, see above");
+  return JSON.parse(result.stdout.toString()) as FirewallResult;
 }
 
 interface LabRun {
@@ -150,14 +162,17 @@ try {
       scale("44000x2", { SERVICES: "44000", ENDPOINTS: "2", CHANGES: "0", BURST: "0" })
     )
   );
-  const table = markdown(rowsOf({
+  say("firewall, on the host");
+  const firewall = inAnyCase(firewallOnHost);
+  const rows = rowsOf({
     start,
     netlink: netlink as NetlinkResult,
     agent: agent as AgentResult,
     small,
     wide,
     many,
-  }));
+  });
+  const table = markdown([...rows, ...firewallRows(firewall)]);
   const text = `${new Date().toISOString().slice(0, 10)}, ${machine()}:\n\n${table}`;
   console.log(text);
   if (process.argv.includes("--write")) write(text);

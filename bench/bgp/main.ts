@@ -3,14 +3,16 @@
  * FRR and GoBGP one after the other in each round, each in a fresh network namespace. Needs root.
  *
  * `bench/bgp/main.ts [COUNT…]` (default 100000), ROUNDS (default 3). The time ends where the process's CPU time ends to grow;
- * what it then says to hold is checked.
+ * what it then says to hold is checked. Our speaker runs with the engine's settings of the agent. DAEMONS=routelet,bird takes some.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ENGINE_SETTINGS } from "../../src/cli/engine-settings.ts";
 import { Bird, Frr, Gobgp, until, World } from "../../test/e2e/bgp/world.ts";
 
 const COUNTS = process.argv.slice(2).map(Number);
 const ROUNDS = Number(process.env["ROUNDS"] ?? 3);
+const ONLY = process.env["DAEMONS"]?.split(",");
 const TICK_MS = 10;
 const QUIET_MS = 1200;
 
@@ -146,12 +148,14 @@ async function measure(name: string, count: number): Promise<Figures> {
   }
 }
 
+Object.assign(process.env, ENGINE_SETTINGS);
+
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 for (const count of COUNTS.length > 0 ? COUNTS : [100_000]) {
-  const names = Object.keys(DAEMONS);
+  const names = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
   const figures = new Map<string, Figures[]>(names.map((name) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const name of names) figures.get(name)?.push(await measure(name, count));

@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { ClusterSource } from "../kernel/cluster/source.ts";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
+import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import type { Logger } from "../kernel/observe/log.ts";
 import type { Plugin } from "../kernel/plugin.ts";
 import { leftovers } from "../kernel/runtime/cleanup.ts";
@@ -70,17 +71,27 @@ export const OWNERS: readonly Owner[] = BUILT_INS.map(({ plugin, protocol }) => 
   protocol,
 }));
 
-/** Built-in plugins that are off and whose work is still in Linux: a text each. Nobody looks after it any more. */
+/** The owners that the flags switch on. */
+export function ownersOf(flags: Flags): readonly Owner[] {
+  return hostedPlugins(flags).map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
+}
+
+/** Built-in plugins that are off and whose work is still in Linux: a text each. Nobody looks after it any more. @param other the backend of packet rules that is not in use */
 export async function leftoverTexts(
   flags: Flags,
   dataplane: Dataplane,
+  other: Dataplane | undefined,
 ): Promise<readonly string[]> {
-  const off = BUILT_INS.filter(({ enabled }) => !enabled(flags));
-  const found = await leftovers(
-    dataplane,
-    off.map(({ plugin, protocol }) => ({ name: plugin.name, protocol })),
-  );
-  return found.map(({ owner, items }) =>
+  const off = BUILT_INS.filter(({ enabled }) => !enabled(flags))
+    .map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
+  const counts = new Map<string, number>();
+  for (
+    const { owner, items } of [
+      ...await leftovers(dataplane, off),
+      ...(other === undefined ? [] : await leftovers(other, off, NETFILTER_KINDS)),
+    ]
+  ) counts.set(owner, (counts.get(owner) ?? 0) + items);
+  return [...counts].map(([owner, items]) =>
     `Plugin "${owner}" is off, and ${items} things of it stay in Linux as they are; stop the agent and run ` +
     '"routelet cleanup" to remove them'
   );

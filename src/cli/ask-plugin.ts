@@ -9,7 +9,7 @@ import { socketPath } from "../kernel/observe/socket.ts";
  * @param topic what the plugin answers to, with its `query`
  */
 export async function askPlugin(
-  plugin: "router" | "firewall",
+  plugin: "proxy" | "router" | "firewall",
   runtimeDir: string,
   topic: string,
   query: Readonly<Record<string, string>> = {},

@@ -124,7 +124,7 @@ function messageLines({ sent, received }: NeighborView): readonly string[] {
 }
 
 /** `gobgp global rib`, and `gobgp neighbor … adj-in|adj-out`. */
-export function ribText({ paths, now, which }: RibAnswer): string {
+export function ribText({ paths, now, which, more }: RibAnswer): string {
   if (paths.length === 0) return "Network not in table\n";
   const sorted = paths.toSorted((a, b) =>
     comparePrefixes(a.prefix, b.prefix) || Number(b.best) - Number(a.best)
@@ -164,6 +164,7 @@ export function ribText({ paths, now, which }: RibAnswer): string {
       attributes: "Attrs",
     }),
     ...rows.map(line),
+    ...(more ? [`… and more; "routelet bgp rib ${which}" prints all`] : []),
   ]);
 }
 

@@ -67,21 +67,3 @@ function questionOf(words: readonly string[]): Question | undefined {
   }
   return undefined;
 }
-
-/** What the login banner shows of BGP, or nothing where no router runs. */
-export async function bgpBanner(runtimeDir: string): Promise<string> {
-  const parts = await Promise.all([
-    askPlugin("router", runtimeDir, "global"),
-    askPlugin("router", runtimeDir, "neighbors"),
-    askPlugin("router", runtimeDir, "rib", { which: "local" }),
-  ]);
-  const [global, neighbors, rib] = parts.map((part) =>
-    typeof part === "string" ? undefined : part.answer
-  );
-  if (global === undefined || neighbors === undefined || rib === undefined) return "";
-  return [
-    `--- BGP Server Configuration ---\n${globalText(global as GlobalAnswer)}`,
-    `--- BGP Neighbors ---\n${neighborsText(neighbors as NeighborsAnswer)}`,
-    `--- BGP Route Info ---\n${ribText(rib as RibAnswer)}`,
-  ].join("\n");
-}

@@ -1,6 +1,7 @@
 /** The command `cleanup`: removes everything of ours from this node's Linux. Needs no API server. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import { createLogger } from "../kernel/observe/log.ts";
 import { openProtocols } from "../kernel/guest/protocols.ts";
 import { agentAnswers } from "../kernel/observe/socket.ts";
@@ -9,6 +10,7 @@ import { errorText, OWNERS } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { netfilterOf, openOther } from "./netfilter.ts";
 
 /** Removes everything of ours; 0 when nothing is left, 1 when something is. */
 export async function cleanup(flags: Flags, io: Io): Promise<number> {
@@ -26,13 +28,22 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   const dataplane = openLinux({
     runtimeDirectory: flags.runtimeDir,
     runtimeEndpoint: flags.runtimeEndpoint,
+    netfilter: netfilterOf(flags),
     log,
   });
+  // Another start may have used the other one.
+  const other = openOther(flags);
   try {
     // Those of third parties too, whether their files are still there or not.
-    const others = openProtocols(flags.runtimeDir);
-    const { removed, failed } = await removeAll(dataplane, [...OWNERS, ...others.owners()]);
-    if (failed.length === 0) others.forgetAll();
+    const thirdParties = openProtocols(flags.runtimeDir);
+    const owners = [...OWNERS, ...thirdParties.owners()];
+    const results = [
+      await removeAll(dataplane, owners),
+      ...(other === undefined ? [] : [await removeAll(other, owners, NETFILTER_KINDS)]),
+    ];
+    const removed = results.flatMap((result) => result.removed);
+    const failed = results.flatMap((result) => result.failed);
+    if (failed.length === 0) thirdParties.forgetAll();
     if (flags.output === "json") {
       io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
     } else {
@@ -50,5 +61,6 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     return EXIT.failed;
   } finally {
     await dataplane.close();
+    await other?.close();
   }
 }

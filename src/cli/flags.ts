@@ -50,6 +50,8 @@ export interface FlagSpec<T> {
   readonly served: boolean;
   /** Set for flags that are not served: whether a value says what happens anyway, so that nobody is warned. */
   readonly holds?: (value: T) => boolean;
+  /** What to warn of where it is given and on: what others mean by it and we do not do. */
+  readonly warning?: string;
   /** One letter that stands for it. */
   readonly short?: string;
   /** Set for flags that are accepted and do nothing: what serves their purpose now. */
@@ -142,12 +144,18 @@ const TABLE = {
     "routelet",
     "How VIPs become local: an address each on kube-dummy-if, or one local route for a whole service range; auto picks by their number",
   ),
+  "advertise-service-ranges": flag(
+    bool,
+    false,
+    "routelet",
+    "Announce one route for each service range whose addresses are announced, and single addresses only where nodes differ: " +
+      "those of the traffic policy Local; what a service keeps to itself is left out of the range",
+  ),
   "netfilter": flag(
     choice("auto", "iptables", "nftables"),
     "auto",
     "routelet",
     "Backend for packet rules; auto takes iptables where iptables-restore is on the host, else nftables",
-    { ...LATER, holds: (value) => value !== "nftables" },
   ),
   "plugins-dir": flag(
     text,
@@ -370,8 +378,13 @@ const TABLE = {
     bool,
     true,
     "Pod networking",
-    "On AWS, turn off the source and destination check of this instance",
-    LATER,
+    "On AWS, show as a problem that each instance's source and destination check has to be turned off, which kube-router does " +
+      "by itself and routelet, which calls no cloud, does not; elsewhere there is no such check, and the flag has no effect",
+    {
+      warning:
+        "it calls no cloud: elsewhere than on AWS it has no effect, and on AWS turn the source and destination check of " +
+        "instances off yourself, or use --overlay-type=full",
+    },
   ),
   "routes-sync-period": flag(
     duration,
@@ -583,8 +596,7 @@ const TABLE = {
     bool,
     false,
     "Firewall",
-    "As --netfilter=nftables, in kube-router's words",
-    LATER,
+    "As --netfilter=nftables, in kube-router's words; for the rules of all plugins",
   ),
 
   // Load balancer

@@ -1,16 +1,24 @@
 /** The command `plan`: the exact change to Linux that the agent would make now, and none made. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
-import { described, type Op } from "../kernel/dataplane/resource.ts";
+import { described, type Op, type Resource } from "../kernel/dataplane/resource.ts";
 import { createLogger, silentLogger } from "../kernel/observe/log.ts";
 import type { TablePlan } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { overAgentFlags } from "./agent-flags.ts";
-import { errorText, hostedPlugins, leftoverTexts, nodeName, openSource } from "./agent.ts";
+import {
+  errorText,
+  hostedPlugins,
+  leftoverTexts,
+  nodeName,
+  openSource,
+  ownersOf,
+} from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { leftByOther, netfilterOf, openOther } from "./netfilter.ts";
 
 /** Exit code when there is something to change. */
 const CHANGES = 2;
@@ -50,9 +58,12 @@ export async function plan(given: Flags, io: Io): Promise<number> {
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
       runtimeEndpoint: flags.runtimeEndpoint,
+      netfilter: netfilterOf(flags),
       log,
     });
     closers.push(() => dataplane.close());
+    const other = openOther(flags);
+    closers.push(() => other?.close());
     const host = hostAddresses();
     closers.push(() => host.stop());
     const runtime = new Runtime({
@@ -68,8 +79,12 @@ export async function plan(given: Flags, io: Io): Promise<number> {
     await runtime.setup();
     await runtime.synced(flags.cacheSyncTimeout);
     const previews = await runtime.preview();
-    for (const text of await leftoverTexts(flags, dataplane)) io.stderr(`note: ${text}\n`);
-    const changes = previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables));
+    for (const text of await leftoverTexts(flags, dataplane, other)) io.stderr(`note: ${text}\n`);
+    const left = await leftByOther(other, ownersOf(flags));
+    const changes = [
+      ...previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables)),
+      ...left.map(({ owner, ref, op }) => changeOf(owner.name, ref.resource, op)),
+    ];
     const conflicts = previews.flatMap(({ plugin, tables }): readonly PlanConflict[] =>
       tables.flatMap((table) => table.conflicts.map((conflict) => ({ plugin, ...conflict })))
     );
@@ -94,18 +109,22 @@ export async function plan(given: Flags, io: Io): Promise<number> {
   }
 }
 
+function changeOf(plugin: string, resource: Resource<unknown>, op: Op<unknown>): Change {
+  return {
+    plugin,
+    verb: op.verb,
+    kind: resource.kind,
+    key: resource.key(op.item),
+    description: described(resource, op),
+    item: op.item,
+    ...(op.verb === "update" ? { have: op.have } : {}),
+  };
+}
+
 /** The changes of a plugin's kinds, in the order in which a round would make them. */
 export function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
   const of = ({ resource }: TablePlan, ops: readonly Op<unknown>[]): readonly Change[] =>
-    ops.map((op) => ({
-      plugin,
-      verb: op.verb,
-      kind: resource.kind,
-      key: resource.key(op.item),
-      description: described(resource, op),
-      item: op.item,
-      ...(op.verb === "update" ? { have: op.have } : {}),
-    }));
+    ops.map((op) => changeOf(plugin, resource, op));
   // In the order in which a round would make them.
   return [
     ...tables.flatMap((table) => of(table, table.upserts)),

@@ -1,6 +1,7 @@
 /** The command `policy`: asks the running agent's firewall over its socket, and Linux for the counters. */
 
 import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
+import { nftCounters, type RuleCounter } from "../kernel/dataplane/linux/nft/counters.ts";
 import {
   causeText,
   type LinuxObject,
@@ -58,17 +59,32 @@ export type Counted = (object: LinuxObject) => number | undefined;
 async function counters(): Promise<Counted> {
   const tool = new IptablesTool();
   const saves = new Map<number, string>();
+  const native = new Map<number, readonly RuleCounter[]>();
   for (const family of [4, 6] as const) {
+    // The answer stands without its counters.
+    native.set(family, await nftCounters(family).catch(() => []));
+    if (native.get(family)?.length !== 0) continue;
     try {
       saves.set(family, await tool.save(family, { counters: true }));
     } catch {
-      // The answer stands without its counters.
+      continue;
     }
   }
   return (object) => {
+    const rules = native.get(object.family) ?? [];
+    if (rules.length > 0) return packetsAmong(rules, object);
     const save = saves.get(object.family);
     return save === undefined ? undefined : packetsOf(save, object);
   };
+}
+
+/** The packets that the rules of an object have met, by the counters of nf_tables. */
+export function packetsAmong(
+  rules: readonly RuleCounter[],
+  { chain, comment }: LinuxObject,
+): number {
+  return rules.filter((rule) => rule.chain === chain && rule.comment.startsWith(comment.trim()))
+    .reduce((sum, { packets }) => sum + packets, 0);
 }
 
 /** The packets that the rules of an object have met, out of what `iptables-save -c` prints. */

@@ -7,13 +7,21 @@ import { startHealth } from "../kernel/observe/health.ts";
 import { heartbeats } from "../kernel/observe/heartbeat.ts";
 import { createLogger, type Logger } from "../kernel/observe/log.ts";
 import { memoryKeeper } from "../kernel/observe/memory.ts";
-import { createMetrics, metricsOn, noMetrics, serveMetrics } from "../kernel/observe/metrics.ts";
+import {
+  buildInfo,
+  createMetrics,
+  metricsOn,
+  noMetrics,
+  serveMetrics,
+} from "../kernel/observe/metrics.ts";
 import {
   combined,
   firewallMetrics,
+  ipsetMetrics,
   iptablesMetrics,
   proxyMetrics,
   roundMetrics,
+  routerMetrics,
 } from "../kernel/observe/rounds.ts";
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
@@ -26,10 +34,12 @@ import {
   leftoverTexts,
   nodeName,
   openSource,
+  ownersOf,
 } from "./agent.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
 import { runThirdParties } from "./third-parties.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
 import { VERSION } from "./version.ts";
@@ -69,6 +79,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     });
     closers.push(() => health.stop());
     if (registry !== undefined) {
+      buildInfo(registry, VERSION);
       const server = serveMetrics({
         registry,
         address: flags.metricsAddr,
@@ -79,13 +90,15 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     }
     const source = await openSource(flags, node, log);
     closers.push(() => source.stop());
+    const netfilter = netfilterOf(flags);
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
+      netfilter,
       runtimeEndpoint: flags.runtimeEndpoint,
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}
-        : { onIptables: iptablesMetrics(registry) }),
+        : { onIptables: iptablesMetrics(registry), onIpsets: ipsetMetrics(registry) }),
       proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
     });
     closers.push(() => dataplane.close());
@@ -115,6 +128,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
           keptMemory(),
           roundMetrics(plugin, metrics),
           ...(plugin === "firewall" ? [firewallMetrics(metrics)] : []),
+          ...(plugin === "router" ? [routerMetrics(metrics)] : []),
           ...(plugin === "proxy" ? [proxyMetrics(source.stores, metrics)] : []),
         ]),
     });
@@ -134,9 +148,14 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     await runtime.start();
     const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });
     closers.push(() => thirdParties.stop());
-    for (const text of await leftoverTexts(flags, dataplane)) log.warn(text);
+    const other = openOther(flags);
+    for (const text of await leftoverTexts(flags, dataplane, other)) log.warn(text);
+    await other?.close();
+    closers.push(
+      removeOther(flags, [...ownersOf(flags), ...thirdParties.owners], () => runtime.ready, log),
+    );
     if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
-    log.info("Started", { listening: health.addresses.join(", ") });
+    log.info("Started", { listening: health.addresses.join(", "), netfilter });
   };
   try {
     // A start that hangs, in an exec plugin or a plugin's setup, must not hold up the end.

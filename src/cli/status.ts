@@ -36,10 +36,14 @@ export async function status(flags: Flags, io: Io): Promise<number> {
       ? `${JSON.stringify(answer, null, 2)}\n`
       : statusText(answer, Date.now()),
   );
-  if (flags.output === "text" && answer.plugins?.some(({ name }) => name === "router") === true) {
-    const { bgpBanner } = await import("./bgp.ts");
-    const banner = await bgpBanner(flags.runtimeDir);
-    if (banner !== "") io.stdout(`\n${banner}`);
+  if (flags.output === "text") {
+    const { bgpBanner, ipvsBanner } = await import("./banner.ts");
+    const runs = (plugin: string) => answer.plugins?.some(({ name }) => name === plugin) === true;
+    const sections = await Promise.all([
+      runs("router") ? bgpBanner(flags.runtimeDir) : "",
+      runs("proxy") ? ipvsBanner(flags.runtimeDir) : "",
+    ]);
+    for (const section of sections) if (section !== "") io.stdout(`\n${section}`);
   }
   return answer.ready === true ? 0 : EXIT.failed;
 }

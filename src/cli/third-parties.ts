@@ -2,7 +2,7 @@
 
 import { realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Dataplane } from "../kernel/dataplane/dataplane.ts";
+import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { type Loader, pluginLoader } from "../kernel/guest/loader.ts";
 import { openProtocols } from "../kernel/guest/protocols.ts";
 import type { Metrics } from "../kernel/observe/metrics.ts";
@@ -43,14 +43,17 @@ export interface ThirdPartyOptions {
 const BUILT_INS_FIRST_MS = 30_000;
 
 /** Runs the plugins of the folders, behind the first rounds of the built-in ones. */
-export function runThirdParties(options: ThirdPartyOptions): Pick<Loader, "stop"> {
+export function runThirdParties(
+  options: ThirdPartyOptions,
+): Pick<Loader, "stop"> & { readonly owners: readonly Owner[] } {
   const { flags, runtime } = options;
+  const protocols = openProtocols(flags.runtimeDir);
   const loader = pluginLoader({
     ...options,
     folders: pluginFolders(flags),
     reserved: RESERVED,
     given: flags.plugin,
-    protocols: openProtocols(flags.runtimeDir),
+    protocols,
   });
   const deadline = performance.now() + BUILT_INS_FIRST_MS;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -60,6 +63,8 @@ export function runThirdParties(options: ThirdPartyOptions): Pick<Loader, "stop"
   };
   start();
   return {
+    // Of an earlier life of the agent.
+    owners: protocols.owners(),
     stop: async () => {
       clearTimeout(timer);
       await loader.stop();

@@ -11,6 +11,7 @@ export function crossCheck(flags: Flags): readonly string[] {
     ...sources(flags),
     ...gracefulRestart(flags),
     ...peers(flags),
+    ...netfilter(flags),
   ];
 }
 
@@ -108,6 +109,14 @@ function peers(flags: Flags): string[] {
   return problems;
 }
 
+function netfilter(flags: Flags): string[] {
+  return flags.useNftablesForNetpol && flags.netfilter === "iptables"
+    ? [
+      "Flags --netfilter=iptables and --use-nftables-for-netpol contradict each other: give one of them",
+    ]
+    : [];
+}
+
 /** What a node misses while a function is on by default, which in this version does not start it. */
 const FUNCTIONS = [
   ["run-router", "router", "the routes of pods"],
@@ -115,8 +124,8 @@ const FUNCTIONS = [
 ] as const satisfies readonly (readonly [FlagName, string, string])[];
 
 /**
- * What to warn of at start: a line for each flag that does nothing any more, with its replacement, and one of what does
- * not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
+ * What to warn of at start: a line for each flag that does nothing any more, with its replacement, or less than with others, and
+ * one of what does not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
  * off is served: nothing runs.
  */
 export function startWarnings(flags: Flags): readonly string[] {
@@ -124,6 +133,12 @@ export function startWarnings(flags: Flags): readonly string[] {
   const ignored = flags.given.flatMap((name) => {
     const { replacement } = FLAGS[name];
     return replacement === undefined ? [] : [`Flag --${name} is ignored: ${replacement}`];
+  });
+  const limited = flags.given.flatMap((name) => {
+    const { warning } = FLAGS[name];
+    return warning === undefined || values[camelCase(name)] === false
+      ? []
+      : [`Flag --${name} does not do all of it: ${warning}`];
   });
   const wanted = (name: FlagName): boolean => {
     const { served, replacement, holds } = FLAGS[name];
@@ -144,7 +159,8 @@ export function startWarnings(flags: Flags): readonly string[] {
     ? []
     : [`Flags without effect in this version: ${others.map((name) => `--${name}`).join(", ")}`];
   const texts = [...functions, ...list];
-  return texts.length === 0 ? ignored : [...ignored, texts.join(". ")];
+  const notes = [...ignored, ...limited];
+  return texts.length === 0 ? notes : [...notes, texts.join(". ")];
 }
 
 /** The flags that were given with their values as text, secrets hidden: for the log and the status. */

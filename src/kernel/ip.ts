@@ -6,6 +6,7 @@
  * and never crash. Nothing here throws: text that is no address gives `undefined` or `false`.
  */
 import ipaddr from "ipaddr.js";
+import { ipv6Into, ipv6Text } from "./ipv6.ts";
 
 /** 4 or 6. */
 export type Family = 4 | 6;
@@ -20,6 +21,7 @@ export interface Cidr {
   readonly bytes: Uint8Array;
 }
 
+const SCRATCH = new Uint8Array(16);
 const ZERO = 48;
 const NINE = 57;
 const DOT = 46;
@@ -57,8 +59,11 @@ export function ipv4Text(value: number): string {
 export function canonicalIp(text: string): string | undefined {
   const v4 = ipv4Number(text);
   if (v4 !== -1) return isCanonical(text, v4) ? text : ipv4Text(v4);
-  const bytes = ipv6Bytes(text);
-  return bytes === undefined ? undefined : formatIp(bytes);
+  const bytes = ipv6Into(text, SCRATCH) ? SCRATCH : ipv6Bytes(text);
+  if (bytes === undefined) return undefined;
+  const canonical = formatIp(bytes);
+  // The text that is there already, so that there is one of it.
+  return canonical === text ? text : canonical;
 }
 
 /** The address in network byte order, 4 bytes or 16 (IPv4-mapped: 4), or `undefined` when it is none. */
@@ -75,7 +80,7 @@ export function formatIp(bytes: Uint8Array): string {
     return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
   }
   if (isMapped(bytes)) return formatIp(bytes.subarray(12));
-  return new ipaddr.IPv6(Array.from(bytes)).toRFC5952String();
+  return ipv6Text(bytes);
 }
 
 /** The family of an address or a network after normalising, or `undefined` when it is neither. */
@@ -186,6 +191,8 @@ function isCanonical(text: string, value: number): boolean {
 }
 
 function ipv6Bytes(text: string): Uint8Array | undefined {
+  const fast = new Uint8Array(16);
+  if (ipv6Into(text, fast)) return fast;
   if (!text.includes(":") || text.length > 64 || text.includes("%")) return undefined;
   let plain = text;
   const colon = text.lastIndexOf(":");

@@ -7,7 +7,7 @@
  */
 
 import type { Stores, Watch } from "./cluster/store.ts";
-import type { Statistics } from "./dataplane/dataplane.ts";
+import type { Adoption, Statistics } from "./dataplane/dataplane.ts";
 import type { TableRef } from "./dataplane/resource.ts";
 import type { Tables } from "./dataplane/resources/mod.ts";
 import type { FlowRule } from "./runtime/flow-marks.ts";
@@ -28,6 +28,8 @@ export interface Plugin<Options = unknown> {
   readonly watches: readonly Watch[] | WatchesOf<Options>;
   /** The kinds of Linux state that it wants items of. Others are closed to it. */
   readonly tables: readonly (keyof Tables)[];
+  /** What another program leaves that it takes over, by the evidence that says whose it was. Absent: nothing. */
+  readonly adopts?: Adoption;
   /**
    * Reads its configuration. Pure.
    *
@@ -76,6 +78,8 @@ export interface PluginContext<Options> {
   hold<T>(table: TableRef<T>, until: Input, concerns?: (item: T) => boolean): void;
   /** The items of a kind that are ours in Linux now. @throws {KernelError} when Linux cannot be read */
   owned<T>(table: TableRef<T>): Promise<readonly T[]>;
+  /** Those that another program left and that `adopts` names. @throws {KernelError} when Linux cannot be read */
+  adoptable<T>(table: TableRef<T>): Promise<readonly T[]>;
   /**
    * Something that runs beside the rounds, such as a BGP speaker: begun when the agent works, and never for a dry run. What it
    * gives back ends it.
@@ -83,7 +87,8 @@ export interface PluginContext<Options> {
   background(begin: () => BackgroundEnd | Promise<BackgroundEnd>): void;
   /**
    * Answers a question that a command asks over the agent's socket, which only root may open: `GET
-   * /plugins/<plugin>/<topic>?<query>`. What it gives is sent as JSON; a `RangeError` means that the question is wrong.
+   * /plugins/<plugin>/<topic>?<query>`. What it gives, or promises, is sent as JSON; a `RangeError` means that the question is
+   * wrong.
    */
   answer(topic: string, respond: (query: URLSearchParams) => unknown): void;
   /**
@@ -231,4 +236,4 @@ export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";
 export type { Logger } from "./observe/log.ts";
 export type { Metrics, Sample } from "./observe/metrics.ts";
-export type { Statistics } from "./dataplane/dataplane.ts";
+export type { Adoption, Statistics } from "./dataplane/dataplane.ts";

@@ -20,9 +20,13 @@ import type { Hand } from "./world.ts";
 
 type Run = (...argv: readonly string[]) => void;
 
-export function hand(onNode: Run, inPod: Run): Hand {
+export function hand(
+  onNode: Run,
+  inPod: Run,
+  netfilter: "iptables" | "nftables" = "iptables",
+): Hand {
   const act = (verb: "add" | "del", kind: string, item: unknown): void => {
-    const words = commands[kind];
+    const words = netfilter === "nftables" ? nftCommands[kind] ?? commands[kind] : commands[kind];
     if (words === undefined) throw new Error(`No tool for kind "${kind}"`);
     words(kind.startsWith("pod.") ? inPod : onNode, verb, item);
   };
@@ -136,6 +140,39 @@ const commands: Readonly<Record<string, (run: Run, verb: "add" | "del", item: un
     else run("ipvsadm", "-d", ...where);
   },
 };
+
+/** What `nft` does to the table of ours; it adds nothing of others there. */
+const nftCommands: Readonly<
+  Record<string, (run: Run, verb: "add" | "del", item: unknown) => void>
+> = {
+  ipset(run, _, item) {
+    const { name, family } = item as IpSet;
+    run("nft", "delete", "set", nftFamily(family), "routelet", name.replace("inet6:", ""));
+  },
+  "ipset.member"(run, _, item) {
+    const { set, entry } = item as IpSetMember;
+    const family = set.startsWith("inet6:") ? 6 : 4;
+    const element = entry.split(",").map((part) => part.replace(/^(tcp|udp|sctp):/, "$1 . "))
+      .join(" . ");
+    const name = set.replace("inet6:", "");
+    run("nft", "delete", "element", nftFamily(family), "routelet", name, `{ ${element} }`);
+  },
+  chain(run, _, item) {
+    const { family, table, name } = item as Chain;
+    const chain = [nftFamily(family), "routelet", table === "filter" ? name : `${table}/${name}`];
+    run("nft", "flush", "chain", ...chain);
+    run("nft", "delete", "chain", ...chain);
+  },
+  jump(run, _, item) {
+    const { family, table, from, first } = item as Jump;
+    const name = `${table === "filter" ? "" : `${table}/`}${from}${first === true ? "" : "-late"}`;
+    run("nft", "flush", "chain", nftFamily(family), "routelet", name);
+  },
+};
+
+function nftFamily(family: 4 | 6): string {
+  return family === 4 ? "ip" : "ip6";
+}
 
 function serviceWords({ family, address, port }: IpvsService["id"]): string {
   return family === 4 ? `${address}:${port}` : `[${address}]:${port}`;

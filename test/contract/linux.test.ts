@@ -6,6 +6,8 @@ import type { Actual, Drift, Op, Table } from "../../src/kernel/dataplane/resour
 import {
   type Address,
   type Chain,
+  type IpSet,
+  type IpSetMember,
   type Jump,
   type Link,
   type Route,
@@ -311,27 +313,73 @@ describe("packet filter", () => {
       [...others.slice(0, 2), bad, ...others.slice(2)].map(create),
     );
     expect(outcomes.map((o) => o.error?.code)).toEqual([undefined, undefined, "ENOENT", undefined]);
-    expect((await chains.list()).map(({ item }) => item.name)).toEqual(others.map((c) => c.name));
+    // It is there without rules: others may jump to it.
+    const made = (await chains.list()).map(({ item }) => `${item.name} ${item.rules.length}`);
+    expect(made.toSorted()).toEqual([...others.map((c) => `${c.name} 1`), `${bad.name} 0`]);
+    expect(outcomes[2]?.made).toEqual({ ...bad, rules: [] });
   });
 
+  checkTables("those that jump to a chain that Linux refuses stand all the same", async () => {
+    const chains = world.dataplane.open(tables.chains, owner);
+    const set = { kind: "set", set: "kube-router-nope", directions: ["src"] } as const;
+    const bad: Chain = {
+      ...chain,
+      name: "KUBE-ROUTER-Z",
+      rules: [{ matches: [set], target: { kind: "drop" } }],
+    };
+    const caller = (name: string, to: string): Chain => ({
+      ...chain,
+      name,
+      rules: [{ matches: [], target: { kind: "jump", chain: to } }],
+    });
+    const all = [caller("KUBE-ROUTER-A", "KUBE-ROUTER-B"), caller("KUBE-ROUTER-B", bad.name), bad];
+    const outcomes = await chains.apply(all.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, undefined, "ENOENT"]);
+    expect(iptables("-S").match(/-j KUBE-ROUTER-\w/g)?.toSorted()).toEqual([
+      "-j KUBE-ROUTER-B",
+      "-j KUBE-ROUTER-Z",
+    ]);
+  });
+
+  for (const first of [true, false]) {
+    checkTables(
+      `all tables are written at once, and what fails in one costs no other and is written once, first ${first}`,
+      async () => {
+        const wanted: Jump = { ...jump, first };
+        const chains = world.dataplane.open(tables.chains, owner);
+        const jumps = world.dataplane.open(tables.jumps, owner);
+        const nat: Chain = { ...chain, table: "nat", name: "KUBE-ROUTER-NAT", rules: [] };
+        await done(chains, create(nat), create(chain));
+        const toNat: Jump = { ...wanted, table: "nat", from: "OUTPUT", to: nat.name };
+        const nowhere: Jump = { ...wanted, table: "mangle", to: "KUBE-ROUTER-GONE" };
+        const outcomes = await jumps.apply([toNat, nowhere, wanted].map(create));
+        expect(outcomes.map((o) => o.error === undefined)).toEqual([true, false, true]);
+        const lines = (...words: readonly string[]) =>
+          iptables(...words).split("\n").filter((line) => line.includes("-j KUBE-ROUTER-"));
+        expect(lines("-t", "nat", "-S", "OUTPUT")).toHaveLength(1);
+        expect(lines("-S", "INPUT")).toHaveLength(1);
+        await done(jumps, remove(toNat), remove(wanted));
+        await done(chains, remove(nat), remove(chain));
+        expect(await chains.list()).toEqual([]);
+      },
+    );
+  }
+
   checkTables(
-    "all tables are written at once, and what fails in one costs no other and is written once",
+    "the firewall's jump comes first, though another's is made at the same time",
     async () => {
-      const chains = world.dataplane.open(tables.chains, owner);
-      const jumps = world.dataplane.open(tables.jumps, owner);
-      const nat: Chain = { ...chain, table: "nat", name: "KUBE-ROUTER-NAT", rules: [] };
-      await done(chains, create(nat), create(chain));
-      const toNat: Jump = { ...jump, table: "nat", from: "OUTPUT", to: nat.name };
-      const nowhere: Jump = { ...jump, table: "mangle", to: "KUBE-ROUTER-GONE" };
-      const outcomes = await jumps.apply([toNat, nowhere, jump].map(create));
-      expect(outcomes.map((o) => o.error === undefined)).toEqual([true, false, true]);
-      const lines = (...words: readonly string[]) =>
-        iptables(...words).split("\n").filter((line) => line.includes("-j KUBE-ROUTER-"));
-      expect(lines("-t", "nat", "-S", "OUTPUT")).toHaveLength(1);
-      expect(lines("-S", "INPUT")).toHaveLength(1);
-      await done(jumps, remove(toNat), remove(jump));
-      await done(chains, remove(nat), remove(chain));
-      expect(await chains.list()).toEqual([]);
+      const firewall = { name: "firewall", protocol: 203 };
+      const gate: Chain = { ...chain, name: "KUBE-ROUTER-INPUT" };
+      const toGate: Jump = { ...jump, to: gate.name };
+      await done(world.dataplane.open(tables.chains, owner), create(chain));
+      await done(world.dataplane.open(tables.chains, firewall), create(gate));
+      const others = world.dataplane.open(tables.jumps, owner);
+      const ours = world.dataplane.open(tables.jumps, firewall);
+      await Promise.all([done(others, create(jump)), done(ours, create(toGate))]);
+      expect(iptables("-S", "INPUT").match(/-j \S+/g)).toEqual([
+        `-j ${gate.name}`,
+        `-j ${chain.name}`,
+      ]);
     },
   );
 
@@ -348,4 +396,39 @@ describe("packet filter", () => {
     await done(again, { verb: "update", item: jump, have: jump });
     expect(iptables("-S", "INPUT").split("\n")[1]).toContain(`-j ${chain.name}`);
   });
+});
+
+describe("ipsets", () => {
+  checkTables(
+    "a flush of many sets is told of at once, though the first report starts a repair, and again the next time",
+    async () => {
+      const sets = world.dataplane.open(tables.ipsets, owner);
+      const members = world.dataplane.open(tables.ipsetMembers, owner);
+      const names = ["a", "b", "c", "d"].map((letter) => `kube-router-${letter}`);
+      await done(
+        sets,
+        ...names.map((name) => create<IpSet>({ name, family: 4, type: "hash:ip" })),
+      );
+      const all = names.map((set): IpSetMember => ({ set, entry: "192.0.2.1" }));
+      await done(members, ...all.map(create));
+      const keys = all.map((item) => members.resource.key(item));
+      const actual = new Map(all.map((item, i) => [keys[i] ?? "", { item, owned: true }]));
+      const reports: (readonly string[])[] = [];
+      members.watch?.({
+        actual,
+        drift(changes) {
+          if (changes === "unknown") return;
+          reports.push(changes.map(({ key }) => key).toSorted());
+          void members.apply(all.map(create));
+        },
+      });
+      world.run("ipset", "flush");
+      await until(() => reports.length === 1);
+      // Looks that find nothing come in between.
+      await Bun.sleep(1_500);
+      world.run("ipset", "flush");
+      await until(() => reports.length === 2);
+      expect(reports).toEqual([keys, keys]);
+    },
+  );
 });

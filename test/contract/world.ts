@@ -124,7 +124,9 @@ function survey(): {
   const lacks = new Map<string, string>();
   const all = (reason: string) => {
     for (const kind of ["link", "address", "route", "rule", "sysctl"]) lacks.set(kind, reason);
-    for (const kind of ["ipset", "ipset.member", "chain", "jump"]) lacks.set(kind, reason);
+    for (const kind of ["ipset", "ipset.member", "chain", "jump", "nftables"]) {
+      lacks.set(kind, reason);
+    }
     for (const kind of ["tunnel", "tunnel in UDP", "fou.port", "bridge", "cni.conf"]) {
       lacks.set(kind, reason);
     }
@@ -172,6 +174,9 @@ function survey(): {
   if (!inside("iptables-save") && !inside("iptables-legacy-save")) {
     for (const kind of ["chain", "jump"]) lacks.set(kind, "this machine lacks iptables");
   }
+  if (!inside("nft", "add table ip t; add table ip6 t")) {
+    lacks.set("nftables", "this machine lacks nft or nf_tables");
+  }
   run("ip", "netns", "del", name);
   return { link: dummy ? "dummy" : "bridge", lacks };
 }
@@ -186,33 +191,46 @@ function runner(netns: string): (...argv: readonly string[]) => string {
 
 const found = survey();
 
+/** Linux, with packet rules in nf_tables. */
+export const nftWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
+  name: "Linux with nftables",
+  link: found.link,
+  lacks: (kind) =>
+    ["ipset", "ipset.member", "chain", "jump"].includes(kind)
+      ? found.lacks.get("nftables")
+      : found.lacks.get(kind),
+  open: () => openWorld("nftables"),
+};
+
 export const linuxWorld: Omit<WorldKind, "open"> & { open(): LinuxWorld } = {
   name: found.link === "dummy" ? "Linux" : "Linux, with bridges for dummies",
   link: found.link,
   lacks: (kind) => found.lacks.get(kind),
-  open() {
-    const netns = makeNamespace(found.link);
-    writeCni();
-    const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
-    const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}` });
-    const opened: Dataplane[] = [open()];
-    const inside = runner(netns);
-    return {
-      dataplane: opened[0] as Dataplane,
-      run: inside,
-      hand: hand(inside, runner(podOf(netns))),
-      reopen() {
-        const again = open();
-        opened.push(again);
-        return again;
-      },
-      async close() {
-        for (const dataplane of opened) await dataplane.close();
-        run("ip", "netns", "del", netns);
-        run("ip", "netns", "del", podOf(netns));
-        rmSync(CNI_FOLDER, { recursive: true, force: true });
-        rmSync(runtimeDirectory, { recursive: true, force: true });
-      },
-    };
-  },
+  open: () => openWorld("iptables"),
 };
+
+function openWorld(netfilter: "iptables" | "nftables"): LinuxWorld {
+  const netns = makeNamespace(found.link);
+  writeCni();
+  const runtimeDirectory = mkdtempSync(join(tmpdir(), "routelet-contract-"));
+  const open = () => openLinux({ runtimeDirectory, namespace: `/run/netns/${netns}`, netfilter });
+  const opened: Dataplane[] = [open()];
+  const inside = runner(netns);
+  return {
+    dataplane: opened[0] as Dataplane,
+    run: inside,
+    hand: hand(inside, runner(podOf(netns)), netfilter),
+    reopen() {
+      const again = open();
+      opened.push(again);
+      return again;
+    },
+    async close() {
+      for (const dataplane of opened) await dataplane.close();
+      run("ip", "netns", "del", netns);
+      run("ip", "netns", "del", podOf(netns));
+      rmSync(CNI_FOLDER, { recursive: true, force: true });
+      rmSync(runtimeDirectory, { recursive: true, force: true });
+    },
+  };
+}

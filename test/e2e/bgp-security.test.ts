@@ -116,13 +116,38 @@ describe.skipIf(lacking !== undefined)(
 
     test("who is not configured is not taken, whatever it says", async () => {
       world = new World();
-      const b = new Bird(world, world.neighbor(1), 1, bird(DIRECT));
+      const them = world.neighbor(1);
+      const b = new Bird(world, them, 1, bird(DIRECT));
       const us = await world.speaker({ options: {}, peers: [] });
       await until(
         "it was told so",
         () => us.events.some(({ fields }) => fields?.reason === "no such peer is configured"),
       );
+      // It tries again and again, and is told of once.
+      const knock = `import socket
+for _ in range(3):
+  try:
+    with socket.create_connection(("198.18.1.1", 179), 3) as s: assert s.recv(1) == b""
+  except ConnectionResetError: pass
+print("refused")`;
+      expect(query(them, ["python3", "-c", knock])).toBe("refused\n");
+      // Gone again before anybody looks at it.
+      const pass = `import socket, struct
+for _ in range(3):
+  s = socket.create_connection(("198.18.1.1", 179), 3)
+  s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+  s.close()
+print("gone")`;
+      process.kill(us.pid, "SIGSTOP");
+      const passed = query(them, ["python3", "-c", pass]);
+      process.kill(us.pid, "SIGCONT");
+      expect(passed).toBe("gone\n");
+      expect(await us.neighbors()).toEqual([]);
       expect(isUp(b)).toBe(false);
+      expect(
+        us.events.filter(({ fields }) => fields?.reason === "no such peer is configured").length,
+      ).toBe(1);
+      expect(us.events.filter(({ message }) => message.includes("reported an error"))).toEqual([]);
     }, 60_000);
 
     test(

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 const REPOSITORY = resolve(import.meta.dir, "../..");
 /** In this process: the test runner starts two of them. */
@@ -137,6 +137,19 @@ function scriptFile(script: string, folder: string): string {
   const head = script.trimStart().startsWith("#!") ? "" : "#!/bin/bash\nset -eu\n";
   writeFileSync(path, head + script.trimStart(), { mode: 0o755 });
   return path;
+}
+
+/** A topology of a file with one more flag of every agent. */
+export function withFlag(file: string, flag: string): object {
+  const topology = Bun.YAML.parse(readFileSync(file, "utf8")) as {
+    readonly flags?: readonly string[];
+    readonly manifests?: readonly string[];
+  };
+  return {
+    ...topology,
+    flags: [...topology.flags ?? [], flag],
+    manifests: (topology.manifests ?? []).map((name) => join(dirname(file), name)),
+  };
 }
 
 /** JSON documents are YAML documents. */

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { passLab } from "./lab.ts";
+import { passLab, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "service-firewall");
 const TOPOLOGY = join(import.meta.dir, "agent/topology.yaml");
@@ -25,6 +25,19 @@ describe("service firewall", () => {
         topology: TOPOLOGY,
         script: join(FOLDER, `${name}.sh`),
         timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    });
+  }
+
+  for (const name of ["verdicts", "source-ranges"] as const) {
+    test(`${name} on nftables: it ${SCENARIOS[name]}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(TOPOLOGY, "--netfilter=nftables"),
+        script: join(FOLDER, `${name}.sh`),
+        timeout: 240,
+        env: { NETFILTER: "nftables" },
       });
       expect(lab.stdout).toContain("ok   ");
       expect(lab.stdout).not.toContain("FAIL");

@@ -160,7 +160,7 @@ export class Network {
     to.ends.set(far.connection, far);
     const ends = { localAddress: to.address, localPort: 179, remotePort: 40000 };
     const taken = to.core.accepted(from.address, ends, this.now);
-    if (typeof taken === "string") {
+    if (typeof taken !== "number") {
       to.ends.delete(far.connection);
       far.open = near.open = false;
       this.#later(() => from.core.closed(connection, "connection reset", this.now));

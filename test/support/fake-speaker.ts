@@ -15,6 +15,8 @@ export interface FakeSpeaker extends Speaker {
   readonly options: SpeakerOptions;
   readonly peers: readonly PeerConfig[];
   readonly routes: readonly LocalRoute[];
+  readonly clusterId: string | undefined;
+  readonly listening: readonly string[];
   /** "start", "stop" and so on, in order. */
   readonly told: readonly string[];
   /** Lets it choose paths by these next hops; none: the prefix is gone. */
@@ -50,6 +52,8 @@ export function fakeSpeakers(): Speakers {
     const told: string[] = [];
     let peers: readonly PeerConfig[] = [];
     let routes: readonly LocalRoute[] = [];
+    let clusterId: string | undefined;
+    let listening: readonly string[] = [];
     const speaker: FakeSpeaker = {
       options,
       told,
@@ -71,6 +75,26 @@ export function fakeSpeakers(): Speakers {
         check(next.map(({ prefix }) => prefix));
         routes = next;
       },
+      get listening() {
+        return listening;
+      },
+      listen(next) {
+        check(next.map(({ address }) => address));
+        listening = next.map(({ address }) => address);
+      },
+      changeLocalRoutes(changes) {
+        const byPrefix = new Map(routes.map((route) => [route.prefix, route]));
+        for (const [prefix, route] of changes) {
+          check([prefix]);
+          if (route === undefined) byPrefix.delete(prefix);
+          else byPrefix.set(prefix, route);
+        }
+        routes = [...byPrefix.values()];
+      },
+      get clusterId() {
+        return clusterId;
+      },
+      setClusterId: (next) => void (clusterId = next),
       onBest(listener) {
         best.add(listener);
         return () => best.delete(listener);

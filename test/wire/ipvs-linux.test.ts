@@ -11,6 +11,7 @@ import { getIpvsTimeouts, setIpvsTimeouts } from "../../src/kernel/dataplane/lin
 import {
   readIpvsInfo,
   readIpvsStatistics,
+  readIpvsTable,
 } from "../../src/kernel/dataplane/linux/ipvs-statistics.ts";
 import { ipvsTableText } from "../../src/kernel/dataplane/linux/ipvs-text.ts";
 import { IpvsConnection } from "../../src/kernel/dataplane/linux/ipvs-connection.ts";
@@ -324,6 +325,11 @@ describe.skipIf(!supported)(suite, () => {
     const table = await readIpvsStatistics(p.ipvs.connection);
     const info = readIpvsInfo(await p.ipvs.connection.ready());
     expect(ipvsTableText(info, table)).toBe(p.ipvsadm("-Ln"));
+    expect(await readIpvsTable(p.ipvs.connection, 100))
+      .toEqual({ text: p.ipvsadm("-Ln"), left: 0 });
+    const cut = await readIpvsTable(p.ipvs.connection, 1);
+    expect(cut.left).toBe(table.length - 1);
+    expect(p.ipvsadm("-Ln").startsWith(cut.text)).toBe(true);
   });
 
   test("time-outs are set and read", async () => {

@@ -151,6 +151,8 @@ export interface Node extends KubeObject {
     readonly podCIDR?: string;
     /** `podCIDRs` and, where they lack it, `podCIDR`. */
     readonly podCIDRs: readonly string[];
+    /** What the cloud calls this machine: "aws:///eu-west-1a/i-0123". */
+    readonly providerID?: string;
     readonly taints: readonly Taint[];
     readonly unschedulable: boolean;
   };

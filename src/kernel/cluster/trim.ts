@@ -244,6 +244,7 @@ function trimNode(fields: Fields, metadata: Metadata): Node {
     spec: {
       ...optional("podCIDR", podCIDR),
       podCIDRs: union(texts(spec, "podCIDRs"), podCIDR),
+      ...optional("providerID", text(spec, "providerID")),
       taints: records(spec, "taints", (taint) =>
         shareValue({
           key: text(taint, "key") ?? "",

@@ -1,7 +1,19 @@
 /** The dataplane's interface: real (`linux/`), fake (`fake.ts`) and recording (`record.ts`). */
 
 import type { Family, Table, TableRef } from "./resource.ts";
+import type { Link } from "./resources/link.ts";
 import type { IpvsServiceId } from "./resources/ipvs.ts";
+
+/**
+ * What another program left in Linux that an owner takes over where it wants exactly that: marked as its own, without a moment in
+ * which it is not there. What it does not want stays another's.
+ */
+export interface Adoption {
+  /** Routes of this protocol number in this table. */
+  readonly routes?: readonly { readonly protocol: number; readonly table: number }[];
+  /** Whether a link without an alias is such a one. Its name alone is no evidence: others may use it as well. */
+  readonly links?: (link: Link) => boolean;
+}
 
 /** Who writes: its name goes into every mark, its protocol number on every route and rule. */
 export interface Owner {
@@ -9,6 +21,7 @@ export interface Owner {
   readonly name: string;
   /** Route protocol number (rtnetlink `rtm_protocol`): 201 to 203 for the built-ins, 204 to 254 by configuration. */
   readonly protocol: number;
+  readonly adopts?: Adoption;
 }
 
 /** Counters of an IPVS service since it was made, and rates per second, as Linux estimates them every two seconds. */
@@ -31,6 +44,13 @@ export interface Statistics {
   ipvsServices(): Promise<
     readonly { readonly id: IpvsServiceId; readonly counters: IpvsCounters }[]
   >;
+  /**
+   * The IPVS table as `ipvsadm -Ln` prints it, others' services too.
+   *
+   * @param most services at most, the first ones in its order
+   * @throws {KernelError} when Linux cannot be read
+   */
+  ipvsTable(most: number): Promise<{ readonly text: string; readonly left: number }>;
 }
 
 /** One end of a flow. */

@@ -20,6 +20,8 @@ export interface FakeEntry {
   readonly item: unknown;
   /** Owner's name, "linux" for what Linux makes itself, `undefined` for a foreign object. */
   readonly owner: string | undefined;
+  /** Of a foreign route: the protocol number that its program gave it. */
+  readonly protocol?: number;
 }
 
 /** The part of the simulated Linux that the rules below look at. */

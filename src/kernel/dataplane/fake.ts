@@ -28,6 +28,7 @@ import type {
   WatchContext,
 } from "./resource.ts";
 import type { Address } from "./resources/address.ts";
+import type { Link } from "./resources/link.ts";
 import { creationOrder, tables } from "./resources/mod.ts";
 import { type Route, route } from "./resources/route.ts";
 
@@ -39,8 +40,15 @@ export interface FakeDataplane extends Dataplane {
   failNext(kind: string, verb: Verb, code: string, times?: number): void;
   /** The next `times` (1) lists of this kind fail. */
   failList(kind: string, code: string, times?: number): void;
-  /** Puts an object into Linux, without its side effects: owned by `owner`, or foreign where there is none. */
-  seed<T>(kind: string, item: T, options?: { readonly owner?: string }): void;
+  /**
+   * Puts an object into Linux, without its side effects: owned by `owner`, or foreign where there is none, a route with this
+   * protocol number.
+   */
+  seed<T>(
+    kind: string,
+    item: T,
+    options?: { readonly owner?: string; readonly protocol?: number },
+  ): void;
   /**
    * An edit by hand, reported to the watchers: `item` now stands at `key`, or nothing does. An object that was
    * there keeps its owner; a new one is foreign.
@@ -167,7 +175,9 @@ export function fakeDataplane(): FakeDataplane {
     failNext: (kind, verb, code, times = 1) => void faults.push({ kind, verb, code, times }),
     failList: (kind, code, times = 1) => void faults.push({ kind, verb: "list", code, times }),
     seed(kind, item, options = {}) {
-      world.put({ kind, key: resourceOf(kind).key(item), item, owner: options.owner });
+      const { owner, protocol } = options;
+      const entry = { kind, key: resourceOf(kind).key(item), item, owner };
+      world.put(protocol === undefined ? entry : { ...entry, protocol });
     },
     drift(kind, key, item) {
       const moved: Moved[] = [];
@@ -339,7 +349,8 @@ class World implements FakeWorld {
     if (resourceOf(kind).shared === true && entry.owner !== undefined) {
       return this.holders(entry).has(owner.name) ? { item: entry.item, owned: true } : undefined;
     }
-    return { item: entry.item, owned: entry.owner === owner.name };
+    const actual = { item: entry.item, owned: entry.owner === owner.name };
+    return isLeftFor(entry, owner) ? { ...actual, adoptable: true } : actual;
   }
 
   visible(kind: string, owner: Owner): readonly Actual<unknown>[] {
@@ -369,6 +380,15 @@ class World implements FakeWorld {
       })
     ).join("");
   }
+}
+
+/** Whether an entry is one that `owner` may take over. */
+function isLeftFor({ kind, item, owner: by, protocol }: FakeEntry, owner: Owner): boolean {
+  if (by !== undefined) return false;
+  const { routes = [], links } = owner.adopts ?? {};
+  if (kind === "link") return links?.(item as Link) === true;
+  return kind === "route" &&
+    routes.some((each) => each.protocol === protocol && each.table === (item as Route).table);
 }
 
 function resourceOf(kind: string): Resource<unknown> {

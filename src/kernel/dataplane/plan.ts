@@ -45,6 +45,10 @@ export function decide<T>(
       ? undefined
       : { verb: "update", item: want, have: have.item };
   }
+  // Another left exactly this: writing it once more puts our mark on it.
+  if (have.adoptable === true && resource.equal(want, have.item)) {
+    return { verb: "update", item: want, have: have.item };
+  }
   return {
     verb: "conflict",
     conflict: {
@@ -55,6 +59,36 @@ export function decide<T>(
       }`,
       foreign: true,
     },
+  };
+}
+
+/** Several units want a key, and the oldest holds it. */
+export function contested(
+  kind: string,
+  key: string,
+  losers: readonly string[],
+  holder: string,
+): Conflict {
+  return {
+    kind,
+    key,
+    reason: `wanted by ${losers.toSorted().join(", ")} as well, but held by ${holder}, ` +
+      "which is older; give one of them another address or port",
+  };
+}
+
+/** A plugin wants an item and not its parent. */
+export function orphaned(
+  kind: string,
+  key: string,
+  parentKind: string,
+  parent: string,
+): Conflict {
+  return {
+    kind,
+    key,
+    reason:
+      `its ${parentKind} "${parent}" is not one that the plugin wants; it has to want both, or neither`,
   };
 }
 

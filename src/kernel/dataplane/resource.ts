@@ -30,6 +30,8 @@ export interface Resource<T> {
   readonly shared?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
+  /** Of a foundation: whether the plugin works without this item. */
+  isDispensable?(want: T): boolean;
   /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
   readonly inProcess?: boolean;
   /**
@@ -65,6 +67,8 @@ export interface TableRef<T> {
 export interface Actual<T> {
   readonly item: T;
   readonly owned: boolean;
+  /** Not ours, but left by a program whose place the owner takes: ours to take where it is what is wanted. */
+  readonly adoptable?: true;
 }
 
 /** One change to make. `have` is what Linux holds now, for updates and deletes. */

@@ -10,7 +10,7 @@
  * and one failed parent is one failure.
  */
 
-import { type Conflict, decide, type Decision } from "./plan.ts";
+import { type Conflict, contested, decide, type Decision, orphaned } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
 import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
 
@@ -40,6 +40,8 @@ export class Tracker<T> {
   #taken: readonly Op<T>[] = [];
   #takenSlots: readonly Slot<T>[] = [];
   #nextTaken = 0;
+  /** What Linux holds there is another's and may be taken over; few, if any. */
+  readonly #adoptable = new Set<Slot<T>>();
   /** Keys that stay in Linux although nobody wants them. */
   #kept: ReadonlySet<string> = NO_KEYS;
   #listed = false;
@@ -145,10 +147,10 @@ export class Tracker<T> {
   replaceActual(list: readonly Actual<T>[]): boolean {
     const seen = new Set<Slot<T>>();
     let turned = false;
-    for (const { item, owned } of list) {
+    for (const { item, owned, adoptable } of list) {
       const slot = this.#slot(this.resource.key(item));
       seen.add(slot);
-      if (this.#moved(slot, item, owned) === "turned") turned = true;
+      if (this.#moved(slot, item, owned, adoptable) === "turned") turned = true;
     }
     for (const slot of this.#slots.values()) {
       if (slot.have !== undefined && !seen.has(slot)) {
@@ -171,7 +173,7 @@ export class Tracker<T> {
       if (actual === undefined && !this.#slots.has(key)) continue;
       const slot = this.#slot(key);
       const ours = slot.owned || actual?.owned === true || slot.unit !== undefined;
-      const what = this.#moved(slot, actual?.item, actual?.owned === true);
+      const what = this.#moved(slot, actual?.item, actual?.owned === true, actual?.adoptable);
       if (what === "turned") turned = true;
       if (what !== "same" && ours) {
         this.#mark(slot);
@@ -231,9 +233,7 @@ export class Tracker<T> {
     const items: T[] = [];
     for (const slot of this.#dirty) {
       const decision = this.#decide(slot);
-      if (decision?.verb === "delete") {
-        items.push(decision.item);
-      }
+      if (decision?.verb === "delete") items.push(decision.item);
     }
     return items;
   }
@@ -358,18 +358,26 @@ export class Tracker<T> {
     if (slot.have !== undefined || slot.unit !== undefined || slot.dirty) return;
     this.#slots.delete(slot.key);
     this.#drifted.delete(slot);
+    this.#adoptable.delete(slot);
     this.#conflicts.delete(slot.key);
     this.#stopWaiting(slot);
   }
 
   /** Takes in what Linux holds at a key; "turned" where that came to be ours, or is ours no more. */
-  #moved(slot: Slot<T>, item: T | undefined, owned: boolean): "same" | "moved" | "turned" {
+  #moved(
+    slot: Slot<T>,
+    item: T | undefined,
+    owned: boolean,
+    adoptable = false,
+  ): "same" | "moved" | "turned" {
     const { have } = slot;
     // Keeps the object that is in memory already: a resync must not double what we hold.
     const same = have === undefined || item === undefined
       ? have === item
       : slot.owned === owned && this.#same(have, item);
-    if (same) return "same";
+    if (same && this.#adoptable.has(slot) === adoptable) return "same";
+    if (adoptable) this.#adoptable.add(slot);
+    else this.#adoptable.delete(slot);
     const turned = slot.owned !== owned;
     if (this.#listed && (slot.owned || owned || slot.unit !== undefined)) this.#drifted.add(slot);
     const wanted = slot.item;
@@ -384,6 +392,7 @@ export class Tracker<T> {
     if (slot.owned !== owned) this.#owned += owned ? 1 : -1;
     slot.have = have;
     slot.owned = owned;
+    if (owned || have === undefined) this.#adoptable.delete(slot);
     if (!changed) return;
     for (const child of this.#children) child.#release(slot.key);
     if (foreign !== (have !== undefined && !owned)) this.#reassess(slot);
@@ -395,7 +404,10 @@ export class Tracker<T> {
 
   #decide(slot: Slot<T>): Decision<T> {
     const winner = this.#winner(slot);
-    const have = slot.have === undefined ? undefined : { item: slot.have, owned: slot.owned };
+    const adoptable = this.#adoptable.has(slot) ? { adoptable: true } as const : {};
+    const have = slot.have === undefined
+      ? undefined
+      : { item: slot.have, owned: slot.owned, ...adoptable };
     const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
     if (this.#isUnknown(slot, decision)) return undefined;
     const upsert = decision?.verb === "create" || decision?.verb === "update";
@@ -474,21 +486,20 @@ export class Tracker<T> {
     if (this.resource.parentMayBeOthers === true) return undefined;
     const parent = this.resource.parent?.(item) ?? "";
     if (this.#parent.holder(parent) !== undefined) return undefined;
-    const { kind } = this.#parent.resource;
-    return {
-      kind: this.resource.kind,
-      key,
-      reason:
-        `its ${kind} "${parent}" is not one that the plugin wants; it has to want both, or neither`,
-    };
+    return orphaned(this.resource.kind, key, this.#parent.resource.kind, parent);
   }
 
   #foreignParent(item: T): boolean {
     if (this.#parent === undefined || this.resource.parent === undefined) return false;
     const key = this.resource.parent(item);
-    const parent = this.#parent.#slots.get(key);
-    if (this.#standsAlone(key)) return false;
-    return parent?.have !== undefined && !parent.owned;
+    const parent = this.#standsAlone(key) ? undefined : this.#parent.#slots.get(key);
+    return parent?.have !== undefined && !parent.owned && !this.#parent.#adopts(parent);
+  }
+
+  /** Whether what another left at a key becomes ours. */
+  #adopts(slot: Slot<T>): boolean {
+    const item = this.#adoptable.has(slot) ? this.#winner(slot)?.item : undefined;
+    return item !== undefined && this.resource.equal(item, slot.have as T);
   }
 
   /** The conflict among units, if there is one: who waits for whom. */
@@ -505,13 +516,7 @@ export class Tracker<T> {
       }
     }
     if (losers.length === 0) return undefined;
-    return {
-      kind: this.resource.kind,
-      key: slot.key,
-      reason:
-        `wanted by ${losers.toSorted().join(", ")} as well, but held by ${winner.unit?.label}, ` +
-        "which is older; give one of them another address or port",
-    };
+    return contested(this.resource.kind, slot.key, losers, winner.unit?.label ?? "");
   }
 
   /** Whether only the unit that holds the parent may want an item. */

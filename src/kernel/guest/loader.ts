@@ -6,7 +6,8 @@
 
 import type { Dataplane } from "../dataplane/dataplane.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { HostAddresses, Logger } from "../plugin.ts";
+import { creationOrder, tables } from "../dataplane/resources/mod.ts";
+import type { HostAddresses, Logger, Tables } from "../plugin.ts";
 import { cleanup } from "../runtime/cleanup.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { givenOptions } from "./config.ts";
@@ -140,9 +141,14 @@ export function pluginLoader(options: LoaderOptions): Loader {
   }
 
   /** Removes what a plugin has in Linux but for kinds to keep. Whether all is gone. */
-  async function clear(name: string, keep: Parameters<typeof cleanup>[2]): Promise<boolean> {
+  async function clear(name: string, keep: readonly (keyof Tables)[]): Promise<boolean> {
+    const kept = keep.map((table) => tables[table].resource.kind);
     const owner = protocols.owners().filter((each) => each.name === name);
-    const { removed, failed } = await cleanup(dataplane, owner, keep);
+    const { removed, failed } = await cleanup(
+      dataplane,
+      owner,
+      creationOrder.filter((kind) => !kept.includes(kind)),
+    );
     for (const reason of failed) {
       log.error("Cannot remove what a plugin left", { plugin: name, reason });
     }

@@ -119,9 +119,13 @@ const PATHS: Readonly<Record<string, (source: HealthSource) => Response>> = {
     Response.json(source.flags?.(), { headers: { "Cache-Control": "no-store" } }),
 };
 
-function answered(source: HealthSource, question: string, query: URLSearchParams): Response {
+async function answered(
+  source: HealthSource,
+  question: string,
+  query: URLSearchParams,
+): Promise<Response> {
   try {
-    const answer = source.answer?.(question, query);
+    const answer = await source.answer?.(question, query);
     if (answer === undefined) return text(404, "Not found\n");
     return Response.json(answer, { headers: { "Cache-Control": "no-store" } });
   } catch (error) {

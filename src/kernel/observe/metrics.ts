@@ -169,6 +169,12 @@ async function fresh(
   }
 }
 
+/** kube-router's `build_info`; `goversion` is its label for what the program runs on. */
+export function buildInfo(metrics: Metrics, version: string): void {
+  metrics.gauge("build_info", "Version of routelet and of Bun; always 1", ["goversion", "version"])
+    .set(1, { goversion: `bun${Bun.version}`, version });
+}
+
 export interface MetricsServerOptions {
   readonly registry: MetricsRegistry;
   /** `--metrics-addr`. */

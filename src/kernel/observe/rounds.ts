@@ -57,6 +57,34 @@ export function firewallMetrics(metrics: Metrics): Partial<EngineObserver> {
   };
 }
 
+/**
+ * kube-router's metrics of route syncs. There one loop fills the ipsets and another one repeats the routes; here a round does
+ * both.
+ */
+export function routerMetrics(metrics: Metrics): Partial<EngineObserver> {
+  const sync = metrics.histogram(
+    "controller_routes_sync_time",
+    "Time it took for the sync of pod networking and routes to complete",
+  );
+  const routes = metrics.histogram(
+    "host_routes_sync_time",
+    "Time it took for the sync of learned routes with Linux to complete",
+  );
+  const added = metrics.counter("host_routes_added", "Learned routes added to Linux");
+  const removed = metrics.counter("host_routes_removed", "Learned routes removed from Linux");
+  return {
+    round({ ms }) {
+      sync.observe(ms / 1000);
+      routes.observe(ms / 1000);
+    },
+    ops(kind, verb, ok, count) {
+      if (kind !== "route" || !ok) return;
+      if (verb === "create") added.inc(count);
+      else if (verb === "delete") removed.inc(count);
+    },
+  };
+}
+
 /** kube-router's metrics of runs of iptables-save and iptables-restore. */
 export function iptablesMetrics(
   metrics: Metrics,
@@ -75,6 +103,30 @@ export function iptablesMetrics(
     ),
   );
   return (action, family, ms) => times.get(`${action} ${family}`)?.observe(ms / 1000);
+}
+
+/** kube-router's metrics of runs of `ipset restore`, of what stands in their place: the firewall's writes by netlink. */
+export function ipsetMetrics(
+  metrics: Metrics,
+): (
+  write: {
+    readonly owner: string;
+    readonly ms: number;
+    readonly four: boolean;
+    readonly six: boolean;
+  },
+) => void {
+  const [v4, v6] = [4, 6].map((family) =>
+    metrics.histogram(
+      `controller_policy_ipset_v${family}_restore_time`,
+      `Time it took to write sets of policies, IPv${family} among them`,
+    )
+  );
+  return ({ owner, ms, four, six }) => {
+    if (owner !== "firewall") return;
+    if (four) v4?.observe(ms / 1000);
+    if (six) v6?.observe(ms / 1000);
+  };
 }
 
 /** kube-router's and kube-proxy's metrics of a sync. */

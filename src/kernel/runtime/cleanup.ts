@@ -14,20 +14,16 @@ export interface CleanupResult {
   readonly failed: readonly string[];
 }
 
-/**
- * Removes all items of `owners`, children before parents. A kind that fails does not stop the others.
- *
- * @param keep names of kinds in `tables` to leave alone
- */
+/** Removes all items of `owners`, children before parents. A kind that fails does not stop the others. @param kinds absent: all */
 export async function cleanup(
   dataplane: Dataplane,
   owners: readonly Owner[],
-  keep: readonly (keyof Tables)[] = [],
+  kinds?: readonly string[],
 ): Promise<CleanupResult> {
   const removed: string[] = [];
   const failed: string[] = [];
   for (const owner of owners) {
-    for (const ref of removalOrder(keep)) {
+    for (const ref of removalOrder(kinds)) {
       const { resource } = ref;
       const table = dataplane.open(ref, owner);
       try {
@@ -51,11 +47,12 @@ export async function cleanup(
 export async function leftovers(
   dataplane: Dataplane,
   owners: readonly Owner[],
+  kinds?: readonly string[],
 ): Promise<readonly { readonly owner: string; readonly items: number }[]> {
   const found: { owner: string; items: number }[] = [];
   for (const owner of owners) {
     let items = 0;
-    for (const ref of removalOrder()) {
+    for (const ref of removalOrder(kinds)) {
       try {
         items += (await dataplane.open(ref, owner).list()).filter(({ owned }) => owned).length;
       } catch {
@@ -67,9 +64,9 @@ export async function leftovers(
   return found;
 }
 
-function removalOrder(keep: readonly (keyof Tables)[] = []): readonly TableRef<unknown>[] {
+/** Tables, children before parents. @param kinds absent: all */
+export function removalOrder(kinds?: readonly string[]): readonly TableRef<unknown>[] {
   return (Object.keys(tables) as (keyof Tables)[])
-    .filter((name) => !keep.includes(name)).toReversed().map((name) =>
-      tables[name] as TableRef<unknown>
-    );
+    .toReversed().map((name) => tables[name] as TableRef<unknown>)
+    .filter(({ resource }) => kinds === undefined || kinds.includes(resource.kind));
 }

@@ -218,10 +218,13 @@ export class Engine {
     }));
   }
 
-  /** What is ours of a kind in Linux now. @throws {KernelError} */
-  async owned(ref: TableRef<unknown>): Promise<readonly unknown[]> {
+  /** What of a kind Linux has now that is ours, or that may come to be. @throws {KernelError} */
+  async listed(
+    ref: TableRef<unknown>,
+    as: "owned" | "adoptable",
+  ): Promise<readonly unknown[]> {
     const { table } = this.#opened(ref, "reads");
-    return (await table.list()).filter(({ owned }) => owned).map(({ item }) => item);
+    return (await table.list()).filter((have) => have[as] === true).map(({ item }) => item);
   }
 
   /** Lets items of a kind retire by `rule`. */
@@ -586,7 +589,9 @@ export class Engine {
   #foundationFailure(): string | undefined {
     for (const { tracker, failures } of this.#tables) {
       if (tracker.resource.foundation !== true) continue;
-      for (const { error } of failures.values()) return error.message;
+      for (const { error, item } of failures.values()) {
+        if (tracker.resource.isDispensable?.(item) !== true) return error.message;
+      }
       for (const { foreign, reason } of tracker.conflicts) if (foreign === true) return reason;
     }
     return undefined;

@@ -24,12 +24,14 @@ export interface FlowRule {
 
 /** Milliseconds after a failure. */
 const RETRY_MS = 5_000;
+/** Flows that are judged before the event loop gets a turn. */
+const AT_ONCE = 500;
 /** How much longer the pause between two looks is than a look took: at most a tenth of a core. */
 const PAUSE_FACTOR = 10;
 
 export class FlowMarks {
   readonly #flows: Flows;
-  readonly #log: Pick<Logger, "warn" | "info">;
+  readonly #log: Pick<Logger, "warn" | "info" | "debug">;
   readonly #rules: FlowRule[] = [];
   #changed = true;
   #wanted = false;
@@ -39,7 +41,7 @@ export class FlowMarks {
   #failure: string | undefined;
   #closed = false;
 
-  constructor(flows: Flows, log: Pick<Logger, "warn" | "info">) {
+  constructor(flows: Flows, log: Pick<Logger, "warn" | "info" | "debug">) {
     this.#flows = flows;
     this.#log = log;
   }
@@ -89,10 +91,21 @@ export class FlowMarks {
           ...await this.#flows.all(6, rule.concerns),
         ];
         const denied = rule.begin();
-        const { cut, free } = differing(flows, rule.mark, denied);
+        const cut: Flow[] = [];
+        const free: Flow[] = [];
+        for (let at = 0; at < flows.length; at += AT_ONCE) {
+          const differ = differing(flows.slice(at, at + AT_ONCE), rule.mark, denied);
+          cut.push(...differ.cut);
+          free.push(...differ.free);
+          // A change of the cluster does not wait for 100,000 flows. What it changes is looked at again.
+          await new Promise<void>((resolve) => setImmediate(resolve));
+          if (this.#closed) return;
+        }
         if (cut.length > 0) this.#flows.mark(cut, rule.mark, rule.mark);
         if (free.length > 0) this.#flows.mark(free, 0, rule.mark);
         if (cut.length > 0) this.#log.info("Cut connections", { count: cut.length });
+        const ms = performance.now() - start;
+        this.#log.debug("Looked at connections", { flows: flows.length, ms });
       }
       this.#failure = undefined;
       const end = performance.now();

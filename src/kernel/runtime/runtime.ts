@@ -372,7 +372,11 @@ export class Runtime {
     const { plugin } = hosted;
     const { name } = plugin;
     const log = this.#options.log.child({ plugin: name });
-    const owner: Owner = { name, protocol: hosted.protocol };
+    const owner: Owner = {
+      name,
+      protocol: hosted.protocol,
+      ...(plugin.adopts === undefined ? {} : { adopts: plugin.adopts }),
+    };
     let engine: Engine | undefined;
     const tasks: Task[] = [];
     try {
@@ -433,7 +437,10 @@ export class Runtime {
             until,
             concerns as (item: unknown) => boolean,
           ),
-        owned: async (table) => await engine?.owned(table as TableRef<unknown>) as never ?? [],
+        owned: async (table) =>
+          await engine?.listed(table as TableRef<unknown>, "owned") as never ?? [],
+        adoptable: async (table) =>
+          await engine?.listed(table as TableRef<unknown>, "adoptable") as never ?? [],
         background: (begin) => void tasks.push(begin),
         answer: (topic, respond) => void this.#answers.set(`${name}/${topic}`, respond),
         input: (store, units) => storeInput(store, units, log),

@@ -62,6 +62,8 @@ export function compilePolicy(policy: PolicyModel, families: readonly Family[]):
         family,
         table: "filter",
         name: policyChainName(policy.key, direction),
+        // Empty it allows nothing: the policy is closed in this direction, and others are not concerned.
+        dispensable: true,
         rules: rules.flatMap((rule) => compileRule(rule, place)),
       });
     }

@@ -2,7 +2,7 @@
 
 import { contains } from "../../kernel/ip.ts";
 import type { Flow, FlowRule, HostAddresses } from "../../kernel/plugin.ts";
-import { judge } from "./judge.ts";
+import { type Connection, judge } from "./judge.ts";
 import { CUT } from "./names.ts";
 import type { PolicyIndex } from "./policy-index.ts";
 import type { Protocol } from "./policy.ts";
@@ -25,14 +25,21 @@ export function flowRule(
     begin() {
       const own = new Set(host.values().map(({ address }) => address));
       const ranges = serviceRanges();
+      const denies = (connection: Connection): boolean =>
+        !ranges.some(({ cidr }) => contains(cidr, connection.destination)) &&
+        judge(index, connection, (address) => own.has(address)).some(({ allowed }) => !allowed);
+      // Between two pods there are many flows, which differ in a port that no policy asks for.
+      const verdicts = new Map<string, boolean>();
       return (flow: Flow) => {
         const protocol = PROTOCOLS.get(flow.protocol);
         if (protocol === undefined) return false;
-        const { address: destination, port } = flow.answers;
-        if (ranges.some(({ cidr }) => contains(cidr, destination))) return false;
-        const connection = { source: flow.source.address, destination, protocol, port };
-        return judge(index, connection, (address) => own.has(address))
-          .some(({ allowed }) => !allowed);
+        const { source: { address: source }, answers: { address: destination, port } } = flow;
+        const text = `${protocol} ${source} ${destination} ${port}`;
+        const known = verdicts.get(text);
+        if (known !== undefined) return known;
+        const denied = denies({ source, destination, protocol, port });
+        verdicts.set(text, denied);
+        return denied;
       };
     },
   };

@@ -75,6 +75,7 @@ const encoder = new TextEncoder();
 
 /** The text of a comment: identity first, so that a long name costs only the words behind it. nft allows 128 bytes. */
 export function comment(text: string): string {
+  if (text.length <= COMMENT_BYTES && /^[ -~]*$/.test(text)) return text;
   let clean = text.replaceAll(/[\u0000-\u001f\u007f]/g, "");
   while (encoder.encode(clean).length > COMMENT_BYTES) clean = clean.slice(0, -1);
   return clean;

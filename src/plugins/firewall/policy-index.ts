@@ -47,6 +47,8 @@ interface NamespaceState {
   readonly policies: Map<string, PolicyModel>;
   /** Compiled policies, while the namespace counts. */
   readonly compiled: Map<string, CompiledPolicy>;
+  /** The policies as a list, made when asked for. */
+  list: readonly PolicyModel[] | undefined;
 }
 
 const NO_PODS: readonly PodFacts[] = [];
@@ -155,7 +157,8 @@ export class PolicyIndex {
   namespace(name: string): (NamespaceModel & { readonly problem?: string }) | undefined {
     const state = this.#namespaces.get(name);
     if (state === undefined || state.local.size === 0) return undefined;
-    return { name, policies: [...state.policies.values()], ...state.isolation };
+    state.list ??= [...state.policies.values()];
+    return { name, policies: state.list, ...state.isolation };
   }
 
   *activePolicies(): Iterable<string> {
@@ -291,6 +294,7 @@ export class PolicyIndex {
     const state = this.#state(namespace);
     if (current === undefined) state.policies.delete(key);
     else state.policies.set(key, current);
+    state.list = undefined;
     if (state.local.size > 0) {
       waking.policies.add(key);
       if (!sameTarget(previous, current)) waking.namespaces.add(namespace);
@@ -312,6 +316,7 @@ export class PolicyIndex {
       local: new Set(),
       policies: new Map(),
       compiled: new Map(),
+      list: undefined,
     };
     this.#namespaces.set(name, made);
     return made;

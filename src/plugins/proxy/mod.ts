@@ -138,6 +138,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
     rank: (service) => rank(serviceKey(service)),
   });
   serviceMetrics(context, dsr.behind);
+  const { statistics } = context;
+  if (statistics !== undefined) {
+    context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
+  }
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);

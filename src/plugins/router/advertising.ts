@@ -11,11 +11,18 @@ export interface Vip {
   readonly local: boolean;
 }
 
+export interface Withheld {
+  readonly address: string;
+  readonly reason: string;
+  /** The Service, or the flag of its class, wants it announced by no node. */
+  readonly refused?: true;
+}
+
 export interface ServiceAdvertisement {
   /** Each address once, in the order cluster, external, load balancer. */
   readonly advertise: readonly Vip[];
   /** Addresses that are not announced from here, each with the reason. */
-  readonly withheld: readonly { readonly address: string; readonly reason: string }[];
+  readonly withheld: readonly Withheld[];
   readonly problems: readonly string[];
 }
 
@@ -55,7 +62,7 @@ export function serviceAdvertisement(
   const { spec, status } = service;
   const problems: string[] = [];
   const advertise = new Map<string, Vip>();
-  const withheld = new Map<string, string>();
+  const withheld = new Map<string, Withheld>();
   const clusterIps = spec.clusterIPs.filter((ip) => ip !== "" && ip.toLowerCase() !== "none");
   if (!TYPES.includes(spec.type) || clusterIps.length === 0) {
     return { advertise: [], withheld: [], problems };
@@ -104,15 +111,21 @@ export function serviceAdvertisement(
     for (const text of addresses) {
       const address = canonicalIp(text);
       if (address === undefined || advertise.has(address)) continue;
-      const reason = outOfRange(address, allowed, ranges.cluster, options) ??
-        (annotation === LOAD_BALANCER && skipsLb ? `annotation ${SKIP_LB} is there` : undefined) ??
-        (on ? undefined : `${annotation} or its flag is not set`) ??
+      const refusal = annotation === LOAD_BALANCER && skipsLb
+        ? `annotation ${SKIP_LB} is there`
+        : on
+        ? undefined
+        : `${annotation} or its flag is not set`;
+      const reason = outOfRange(address, allowed, ranges.cluster, options) ?? refusal ??
         (familyOn(address, options) ? undefined : `IPv${ipFamily(address)} is off`) ??
         (local && !hasEndpoint()
           ? "its traffic policy is Local, and no endpoint on this node is ready"
           : undefined);
       if (reason !== undefined) {
-        if (!withheld.has(address)) withheld.set(address, reason);
+        if (!withheld.has(address)) {
+          const refused = reason === refusal ? { refused: true } as const : {};
+          withheld.set(address, { address, reason, ...refused });
+        }
         continue;
       }
       withheld.delete(address);
@@ -121,7 +134,7 @@ export function serviceAdvertisement(
   }
   return {
     advertise: [...advertise.values()],
-    withheld: [...withheld].map(([address, reason]) => ({ address, reason })),
+    withheld: [...withheld.values()],
     problems,
   };
 }

@@ -37,6 +37,8 @@ export interface RibAnswer {
   readonly now: number;
   readonly which: RibName;
   readonly paths: readonly PathView[];
+  /** There are more than were asked for. */
+  readonly more: boolean;
 }
 
 export interface WhyAnswer extends WhyView {
@@ -73,14 +75,24 @@ export function neighborsAnswer(router: Answering, query: URLSearchParams): Neig
   };
 }
 
-/** @throws {RangeError} for another table or peer than there is */
+/**
+ * The paths of a table, as many as `most` of the query says.
+ *
+ * @throws {RangeError} for another table or peer than there is
+ */
 export function ribAnswer(router: Answering, query: URLSearchParams): RibAnswer {
   const which = RIBS.find((name) => name === (query.get("which") ?? "local"));
   if (which === undefined) {
     throw new RangeError(`There is no RIB "${query.get("which")}"; choose in, out or local`);
   }
   const peer = peerOf(router, query);
-  return { now: router.now(), which, paths: [...router.speaker()?.rib(which, peer) ?? []] };
+  const most = Number(query.get("most") ?? Infinity);
+  const paths: PathView[] = [];
+  for (const path of router.speaker()?.rib(which, peer) ?? []) {
+    if (paths.length >= most) return { now: router.now(), which, paths, more: true };
+    paths.push(path);
+  }
+  return { now: router.now(), which, paths, more: false };
 }
 
 function peerOf(router: Answering, query: URLSearchParams): string | undefined {

@@ -7,6 +7,8 @@ import type { VipSet } from "./vip-set.ts";
 export interface RouterMetrics {
   /** Best paths that changed, own ones and withdrawals included, as kube-router counts them. */
   received(count: number): void;
+  /** How long it took to find out with whom to peer and to tell the speaker. */
+  peersSynced(ms: number): void;
 }
 
 export interface MeasuredRouter {
@@ -31,6 +33,10 @@ export function routerMetrics(metrics: Metrics, router: MeasuredRouter): RouterM
   const received = metrics.counter(
     "controller_bgp_advertisements_received",
     "Changes of best paths that BGP brought",
+  );
+  const peers = metrics.histogram(
+    "controller_bgp_internal_peers_sync_time",
+    "Time it took for the sync of BGP peers to complete",
   );
   const neighbors = (): readonly NeighborView[] => router.speaker()?.neighbors() ?? [];
   const sampled = (
@@ -112,5 +118,8 @@ export function routerMetrics(metrics: Metrics, router: MeasuredRouter): RouterM
         }))
       ),
   );
-  return { received: (count) => received.inc(count) };
+  return {
+    received: (count) => received.inc(count),
+    peersSynced: (ms) => peers.observe(ms / 1000),
+  };
 }

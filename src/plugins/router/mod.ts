@@ -1,7 +1,7 @@
 /** The router: pod networking and BGP. Pure functions beside this file say what; this file says when. */
 
 import { readFileSync, statSync } from "node:fs";
-import type { Family } from "../../kernel/ip.ts";
+import { contains, type Family } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
   Input,
@@ -30,16 +30,22 @@ import {
 import { bestAddress, nodeAddresses } from "./node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
+import { announcedRanges } from "./ranges.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
-import { routeItems, routingContext } from "./routes.ts";
-import { localRoutes, peerConfigs, speakerOptions } from "./speaker-config.ts";
+import { MAIN_TABLE, routeItems, routingContext } from "./routes.ts";
+import { ownRoutes } from "./own-routes.ts";
+import { peerConfigs, speakerOptions } from "./speaker-config.ts";
 import { speakerControl } from "./speaker-control.ts";
+import { isTunnel, TUNNEL_TABLE } from "./tunnels.ts";
 import { vipSet } from "./vip-set.ts";
 
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "router service";
 /** Milliseconds between looks at the file of passwords. */
 const FILE_MS = 10_000;
+
+/** RTPROT_BOOT: what is made without a number. */
+const RTPROT_BOOT = 3;
 
 /** @param create makes the speaker; for tests */
 export function routerPlugin(
@@ -65,6 +71,12 @@ const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
     "jumps",
     "cniConfs",
   ],
+  // kube-router's routes have the number of mrouted, which makes none of these; what leads to tunnels has none of its own, but
+  // a table.
+  adopts: {
+    routes: [{ protocol: 17, table: MAIN_TABLE }, { protocol: RTPROT_BOOT, table: TUNNEL_TABLE }],
+    links: isTunnel,
+  },
   parse: parseOptions,
 };
 
@@ -88,13 +100,16 @@ function setup(
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
+  const ranges = announcedRanges(options);
+  // Before it is known that nothing is announced any more, nothing is taken away.
+  const aggregates = settable<readonly string[]>("announced ranges", [], ranges.length === 0);
   reconcile({
     name: "pod network",
-    inputs: [facts],
+    inputs: [facts, aggregates],
     units: () => [""],
     desired(_unit, { want, report }) {
       for (const problem of facts.value.problems) report(problem);
-      const items = networkingItems(facts.value, options, cniPath);
+      const items = networkingItems(facts.value, options, cniPath, aggregates.value);
       for (const item of items.bridges) want(tables.bridges, item);
       for (const item of items.cniConfs) want(tables.cniConfs, item);
       for (const item of items.sysctls) want(tables.sysctls, item);
@@ -156,10 +171,13 @@ function setup(
     : options.peerRouterPasswordsFile;
   const passwords = settable("passwords of peers", readPasswords(passwordFile));
   let found: Peering["externalPeers"] | undefined;
+  /** Spent on plans since the speaker was told of one. */
+  let planMs = 0;
   const peering = derive(
     "BGP peers",
     [nodesChanged, passwords],
     () => {
+      const begin = performance.now();
       const planned = planPeering({
         self,
         nodes: [...nodes.values()],
@@ -171,6 +189,7 @@ function setup(
         ...(found === undefined ? {} : { previous: found }),
       });
       found = planned.externalPeers;
+      planMs += performance.now() - begin;
       return planned;
     },
     textOfPeering,
@@ -205,8 +224,15 @@ function setup(
       for (const service of services.values()) yield serviceKey(service);
     },
     announced,
-    () => apply(),
+    (addresses) => {
+      if (!known) return;
+      const changed = own.moved(addresses);
+      aggregates.set(own.aggregates);
+      control.changeRoutes(changed);
+    },
+    (address) => ranges.some((range) => contains(range, address)),
   );
+  const own = ownRoutes(vips, ranges);
   reconcile({
     name: "service",
     inputs: [servicesChanged, slicesChanged, advertising],
@@ -223,14 +249,12 @@ function setup(
     speaker: () => control.speaker,
     vips,
     podCidrs: () => facts.value.podCidrs.length,
-    learned: () => [...rib.prefixes()].length,
+    learned: () => rib.size,
   });
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> =>
-      // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start.
-      (await context.owned(tables.sysctls)).length > 0 ? families.value : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
@@ -257,11 +281,27 @@ function setup(
   context.answer("neighbors", (query) => neighborsAnswer(answering, query));
   context.answer("rib", (query) => ribAnswer(answering, query));
   context.answer("why", (query) => whyAnswer(answering, query));
-  const sources: readonly Input[] = [peering, facts, advertising, servicesChanged, slicesChanged];
+  const objects: readonly Input[] = [servicesChanged, slicesChanged];
+  const sources: readonly Input[] = [peering, facts, advertising, ...objects];
   let running = false;
+  /** Our routes are known: from then on VIPs are looked at one by one. */
+  let known = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
-    if (!running || !sources.every(({ synced }) => synced)) return;
+    if (!sources.every(({ synced }) => synced)) return;
+    const node = nodes.get(self);
+    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
+    const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
+    own.renew({
+      podCidrs: facts.value.podCidrs,
+      nextHops: {
+        ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
+        ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
+      },
+    });
+    known = true;
+    aggregates.set(own.aggregates);
+    if (!running) return;
     const { plan } = peering.value;
     if (plan === undefined) {
       control.want(undefined);
@@ -269,21 +309,15 @@ function setup(
       settled[6].set(true);
       return;
     }
-    const own = nodes.get(self);
-    const addresses = own === undefined ? { all: [] } : nodeAddresses(own);
-    const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
-    const announcedVips = vips.addresses();
+    const begin = performance.now();
     control.want({
       options: speakerOptions(plan, self),
-      peers: peerConfigs(plan, {
-        vips: announcedVips,
-        advertisePodCidr: options.advertisePodCidr,
-      }),
-      routes: localRoutes(facts.value.podCidrs, announcedVips, {
-        ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
-        ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
-      }),
+      ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
+      peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
+      routes: own.all,
     });
+    metrics.peersSynced(planMs + performance.now() - begin);
+    planMs = 0;
   };
   let due = false;
   /**
@@ -298,8 +332,18 @@ function setup(
       applyNow();
     });
   };
-  for (const source of sources) source.subscribe(apply);
+  for (const source of sources) {
+    source.subscribe(() => {
+      // Once they are synced their changes come by the set of VIPs.
+      if (!known || !objects.includes(source)) apply();
+    });
+  }
+  let isRestart: Promise<boolean> | undefined;
   background(() => {
+    // Sysctls are noted before all else, and forgotten with the boot: with one of ours this is no first start. Nor is it one
+    // where kube-router ran until a moment ago. Asked before the first round makes some.
+    isRestart = Promise.all([context.owned(tables.sysctls), context.adoptable(tables.routes)])
+      .then((lists) => lists.some(({ length }) => length > 0), () => false);
     running = true;
     apply();
     const timer = setInterval(

@@ -48,7 +48,15 @@ export function networkingFacts(
   self: string,
   nodes: readonly Node[],
   host: readonly HostAddress[],
-  options: Pick<RouterOptions, "enableIpv4" | "enableIpv6" | "autoMtu">,
+  options: Pick<
+    RouterOptions,
+    | "enableIpv4"
+    | "enableIpv6"
+    | "autoMtu"
+    | "disableSourceDestCheck"
+    | "enableOverlay"
+    | "overlayType"
+  >,
 ): NetworkingFacts {
   const node = nodes.find(({ metadata }) => metadata.name === self);
   if (node === undefined) {
@@ -62,6 +70,15 @@ export function networkingFacts(
     problems.push(
       `Node "${self}" has no pod CIDR in spec.podCIDRs, nor in its annotation kube-router.io/pod-cidrs; its pods ` +
         "cannot be reached from other nodes",
+    );
+  }
+  // With tunnels everywhere all that leaves the instance has its own address.
+  const bare = !options.enableOverlay || options.overlayType !== "full";
+  if (options.disableSourceDestCheck && bare && node.spec.providerID?.startsWith("aws")) {
+    problems.push(
+      `Node "${self}" is on AWS ("${node.spec.providerID}"), which drops what pods send until the source and destination ` +
+        "check of the instance is off, and routelet calls no cloud: turn it off (aws ec2 modify-instance-attribute " +
+        "--no-source-dest-check), or use --overlay-type=full; --disable-source-dest-check=false takes this message away",
     );
   }
   const uplink = host.find(({ address }) => address === addresses.primary);
@@ -91,7 +108,11 @@ export interface NetworkingItems {
   readonly jumps: readonly Jump[];
 }
 
-/** All of this node but the sets, which depend on all nodes. */
+/**
+ * All of this node but the sets, which depend on all nodes.
+ *
+ * @param aggregates networks that are announced for the Services in them
+ */
 export function networkingItems(
   facts: NetworkingFacts,
   options: Pick<
@@ -104,6 +125,7 @@ export function networkingItems(
     | "enablePodEgress"
   >,
   cniPath: string,
+  aggregates: readonly string[] = [],
 ): NetworkingItems {
   const { families, mtu } = facts;
   const withMtu = mtu === undefined ? {} : { mtu };
@@ -119,7 +141,7 @@ export function networkingItems(
       ? fouPorts(families, options.overlayEncapPort)
       : [],
     chains: families.flatMap((family) => [
-      forwardChain(family, facts.link),
+      forwardChain(family, facts.link, ofFamily(aggregates, family)),
       ...(options.enablePodEgress ? [egressChain(family)] : []),
     ]),
     jumps: families.flatMap((family) => [
@@ -165,13 +187,26 @@ function podRules(cidrs: readonly string[]): readonly Rule[] {
   }));
 }
 
-function forwardChain(family: Family, link: string | undefined): Chain {
+/**
+ * What belongs to a Service is not forwarded under the Service's address: proxies take it in, or have translated it before. An
+ * address of an announced network that still has to be forwarded is nobody's, and would go back to the router that sent it here.
+ */
+function forwardChain(
+  family: Family,
+  link: string | undefined,
+  aggregates: readonly string[],
+): Chain {
   const accept = { kind: "accept" } as const;
   return {
     family,
     table: "filter",
     name: FORWARD_CHAIN,
     rules: [
+      ...aggregates.map((prefix) => ({
+        matches: [{ kind: "destination", prefix } as const],
+        target: { kind: "reject" } as const,
+        comment: "announced range: no service has this address",
+      })),
       {
         matches: [{ kind: "input", link: POD_BRIDGE }],
         target: accept,

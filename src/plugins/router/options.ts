@@ -17,6 +17,8 @@ export interface RouterOptions {
   /** UDP port of FOU tunnels. */
   readonly overlayEncapPort: number;
   readonly enablePodEgress: boolean;
+  /** Say on AWS that the source and destination check of the instance has to go. */
+  readonly disableSourceDestCheck: boolean;
 
   /** 0 stands for 64512. */
   readonly clusterAsn: number;
@@ -37,6 +39,8 @@ export interface RouterOptions {
   readonly advertiseExternalIp: boolean;
   readonly advertiseLoadbalancerIp: boolean;
   readonly advertisePodCidr: boolean;
+  /** One route for a service range, and for single VIPs only where nodes differ. */
+  readonly advertiseServiceRanges: boolean;
 
   /** Canonical addresses of routers that every node peers with; the lists below are parallel to it, or empty. */
   readonly peerRouterIps: readonly string[];
@@ -72,6 +76,7 @@ const FIELDS = [
   "overlayEncap",
   "overlayEncapPort",
   "enablePodEgress",
+  "disableSourceDestCheck",
   "clusterAsn",
   "routerId",
   "bgpPort",
@@ -86,6 +91,7 @@ const FIELDS = [
   "advertiseExternalIp",
   "advertiseLoadbalancerIp",
   "advertisePodCidr",
+  "advertiseServiceRanges",
   "peerRouterIps",
   "peerRouterAsns",
   "peerRouterPorts",

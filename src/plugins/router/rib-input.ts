@@ -2,12 +2,13 @@
 
 import type { Family } from "../../kernel/ip.ts";
 import type { Input } from "../../kernel/plugin.ts";
-import type { BestChange } from "./bgp/mod.ts";
+import type { BestChange, UsedPath } from "./bgp/mod.ts";
 import type { Learned, LearnedHop } from "./routes.ts";
 
 /** The learned routes, by prefix. Empty until a speaker says something. */
 export interface RibInput extends Input {
   prefixes(): Iterable<string>;
+  readonly size: number;
   /** What is to be used for a prefix; absent: nothing that was learned. */
   learned(prefix: string): Learned | undefined;
   take(changes: readonly BestChange[]): void;
@@ -31,14 +32,20 @@ export function ribInput(): RibInput {
       return receivedAt;
     },
     prefixes: () => routes.keys(),
+    get size() {
+      return routes.size;
+    },
     learned: (prefix) => routes.get(prefix),
     take(changes) {
+      const moved: string[] = [];
       for (const change of changes) {
         const learned = learnedOf(change);
-        if (learned === undefined) routes.delete(change.prefix);
-        else routes.set(change.prefix, learned);
+        if (learned !== undefined) routes.set(change.prefix, learned);
+        // Our own routes are of no concern to Linux.
+        else if (!routes.delete(change.prefix)) continue;
+        moved.push(change.prefix);
       }
-      tell(changes.map(({ prefix }) => prefix));
+      if (moved.length > 0) tell(moved);
     },
     clear() {
       const prefixes = [...routes.keys()];
@@ -55,13 +62,24 @@ export function ribInput(): RibInput {
 
 /** Where our own route is the best, or nothing is left, nothing was learned. */
 export function learnedOf({ prefix, paths }: BestChange): Learned | undefined {
-  if (paths[0]?.source === "local") return undefined;
-  const nextHops = paths.flatMap(({ source, nextHop, linkLocal }): readonly LearnedHop[] =>
-    source === "local" || nextHop === undefined
-      ? []
-      : [{ address: nextHop, ...(linkLocal === undefined ? {} : { linkLocal }) }]
-  );
+  const [best] = paths;
+  if (best === undefined || best.source === "local") return undefined;
+  const nextHops = paths.length === 1 ? hopsOf(best) : paths.flatMap(hopsOf);
   return nextHops.length === 0 ? undefined : { prefix, nextHops };
+}
+
+/** One list for all routes by one path, so that ways are found once for all of them. */
+const hops = new WeakMap<UsedPath, readonly LearnedHop[]>();
+
+function hopsOf(path: UsedPath): readonly LearnedHop[] {
+  const { source, nextHop, linkLocal } = path;
+  const known = hops.get(path);
+  if (known !== undefined) return known;
+  const found: readonly LearnedHop[] = source === "local" || nextHop === undefined
+    ? []
+    : [{ address: nextHop, ...(linkLocal === undefined ? {} : { linkLocal }) }];
+  hops.set(path, found);
+  return found;
 }
 
 /** Whether a family's first set of routes is known: until then what an earlier life left in Linux stays. */

@@ -63,7 +63,7 @@ export interface RouteItems {
 }
 
 /** RT_TABLE_MAIN. */
-const MAIN = 254;
+export const MAIN_TABLE = 254;
 
 /** Computes {@linkcode RoutingContext}. Addresses that the node claims and no link has count for no subnet. */
 export function routingContext(
@@ -155,27 +155,63 @@ export function routeItems({ prefix, nextHops }: Learned, context: RoutingContex
   if (family === undefined) {
     return { routes: [], links: [], problems: [`"${prefix}" is no CIDR`] };
   }
-  const ways = nextHops.map((hop) => wayTo(hop, family, context));
-  const problems = ways.flatMap((way) => way.kind === "none" ? [way.reason] : []);
-  const usable = ways.filter((way) => way.kind !== "none");
-  if (usable.length === 0) return { routes: [], links: [], problems };
-  const tunnels = usable.filter((way) => way.kind === "tunnel");
-  const source = context.local[family];
+  const { hops, source, tunnelRoutes, links, problems } = waysBy(nextHops, family, context);
+  if (hops.length === 0) return { routes: [], links, problems };
   const route: Route = {
     family,
-    table: MAIN,
+    table: MAIN_TABLE,
     type: "unicast",
     destination: prefix,
     // Linux makes 1024 of 0 for IPv6.
     metric: family === 4 ? 0 : 1024,
-    nextHops: distinct(usable.map(({ hop }) => hop)),
+    nextHops: hops,
+    ...(source === undefined ? {} : { source }),
+  };
+  return { routes: [route, ...tunnelRoutes], links, problems };
+}
+
+/** What the routes of all prefixes by the same next hops have in common. */
+interface Ways {
+  readonly hops: readonly NextHop[];
+  readonly source?: string;
+  /** The ways to the ends of tunnels. */
+  readonly tunnelRoutes: readonly Route[];
+  readonly links: readonly Link[];
+  readonly problems: readonly string[];
+}
+
+/** By list of next hops, which the routes of a feed share: one search for a way and one list of hops for all of them. */
+type KnownWays = WeakMap<readonly LearnedHop[], { 4?: Ways; 6?: Ways }>;
+const known = new WeakMap<RoutingContext, KnownWays>();
+
+function waysBy(
+  nextHops: readonly LearnedHop[],
+  family: Family,
+  context: RoutingContext,
+): Ways {
+  const byHops: KnownWays = known.get(context) ?? new WeakMap();
+  known.set(context, byHops);
+  const byFamily = byHops.get(nextHops) ?? {};
+  byHops.set(nextHops, byFamily);
+  return byFamily[family] ??= findWays(nextHops, family, context);
+}
+
+function findWays(
+  nextHops: readonly LearnedHop[],
+  family: Family,
+  context: RoutingContext,
+): Ways {
+  const ways = nextHops.map((hop) => wayTo(hop, family, context));
+  const usable = ways.filter((way) => way.kind !== "none");
+  const tunnels = usable.filter((way) => way.kind === "tunnel");
+  const source = context.local[family];
+  return {
+    hops: distinct(usable.map(({ hop }) => hop)),
     // A tunnel has no address of its own to take as the source. One route has one source, whatever its next hops.
     ...(tunnels.length > 0 && source !== undefined ? { source } : {}),
-  };
-  return {
-    routes: [route, ...tunnels.map(({ to }) => to)],
+    tunnelRoutes: tunnels.map(({ to }) => to),
     links: tunnels.map(({ link }) => link),
-    problems,
+    problems: ways.flatMap((way) => way.kind === "none" ? [way.reason] : []),
   };
 }
 

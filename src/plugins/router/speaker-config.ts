@@ -1,8 +1,7 @@
 /** From plans to what the speaker takes: pure, so that equal plans give equal configurations and no session is touched. */
 
-import { hostCidr, parseCidr } from "../../kernel/ip.ts";
+import { parseCidr } from "../../kernel/ip.ts";
 import type {
-  LocalRoute,
   Modification,
   PeerConfig,
   Policy,
@@ -26,7 +25,6 @@ export function speakerOptions(plan: PeeringPlan, hostname: string): SpeakerOpti
     asn: plan.asn,
     routerId: plan.routerId,
     listen: plan.listen.addresses.map((address) => ({ address, port: plan.listen.port })),
-    ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
     multipath: MULTIPATH,
     ...(gracefulRestart === undefined ? {} : {
       gracefulRestart: {
@@ -38,17 +36,14 @@ export function speakerOptions(plan: PeeringPlan, hostname: string): SpeakerOpti
   };
 }
 
-/** Which of our own routes are there to be refused from others, and what is announced to whom. */
+/** What is announced to whom. */
 export interface PolicyInput {
-  /** Own VIPs that are announced, canonical addresses. */
-  readonly vips: readonly string[];
   /** `--advertise-pod-cidr`: to routers outside. Nodes always get them. */
   readonly advertisePodCidr: boolean;
 }
 
 export function peerConfigs(plan: PeeringPlan, input: PolicyInput): readonly PeerConfig[] {
-  // One object for all peers: with thousands of VIPs a copy for each would cost more than all the rest.
-  const importPolicy = importOf(plan, input);
+  const importPolicy = importOf(plan);
   const internal = exportToNodes(plan);
   const external = exportOutside(plan, input);
   return plan.peers.map((peer) =>
@@ -87,13 +82,17 @@ function peerConfig(
   };
 }
 
-/** Takes everything but what would break this node: its own VIPs, default routes, and what an annotation names. */
-function importOf({ importReject }: PeeringPlan, { vips }: PolicyInput): Policy {
-  const statements: Statement[] = [];
+/**
+ * Takes everything but what would break this node: its own VIPs, default routes, and what an annotation names. VIPs go by their
+ * class and not by a list, so that one that comes or goes is judged alone.
+ */
+function importOf({ importReject }: PeeringPlan): Policy {
+  const statements: Statement[] = [
+    { name: "own VIPs", match: { classes: [VIP_CLASS] }, action: "reject" },
+  ];
   const reject = (name: string, prefixes: readonly PrefixMatch[]): void => {
     if (prefixes.length > 0) statements.push({ name, match: { prefixes }, action: "reject" });
   };
-  reject("own VIPs", vips.flatMap((vip) => ({ prefix: hostCidr(vip)?.text ?? vip })));
   reject("default routes", [{ prefix: "0.0.0.0/0" }, { prefix: "::/0" }]);
   reject(
     "kube-router.io/node.bgp.customimportreject",
@@ -162,23 +161,4 @@ function modification(
 
 function communityText(community: number): string {
   return `${Math.floor(community / 0x1_0000)}:${community % 0x1_0000}`;
-}
-
-/** Our own routes: pod CIDRs and VIPs, by the node's address of their family. One without such an address is left out. */
-export function localRoutes(
-  podCidrs: readonly string[],
-  vips: readonly string[],
-  nextHops: { readonly 4?: string; readonly 6?: string },
-): readonly LocalRoute[] {
-  const route = (prefix: string | undefined, className: string): readonly LocalRoute[] => {
-    const family = prefix === undefined ? undefined : parseCidr(prefix)?.family;
-    const nextHop = family === undefined ? undefined : nextHops[family];
-    return prefix === undefined || nextHop === undefined
-      ? []
-      : [{ prefix, nextHop, class: className, origin: "igp" }];
-  };
-  return [
-    ...podCidrs.flatMap((cidr) => route(cidr, POD_CLASS)),
-    ...vips.flatMap((vip) => route(hostCidr(vip)?.text, VIP_CLASS)),
-  ];
 }

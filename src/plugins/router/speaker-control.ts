@@ -17,8 +17,11 @@ import type {
 /** What the speaker should be; absent: none. */
 export interface SpeakerWish {
   readonly options: SpeakerOptions;
+  /** Of a reflector. */
+  readonly clusterId?: string;
   readonly peers: readonly PeerConfig[];
-  readonly routes: readonly LocalRoute[];
+  /** By prefix; a live view, of which changes are told by `changeRoutes`. */
+  readonly routes: ReadonlyMap<string, LocalRoute>;
 }
 
 export interface SpeakerControlOptions {
@@ -40,6 +43,8 @@ export interface SpeakerControlOptions {
 
 export interface SpeakerControl {
   want(wish: SpeakerWish | undefined): void;
+  /** The routes of these prefixes are others now. */
+  changeRoutes(prefixes: Iterable<string>): void;
   readonly speaker: Speaker | undefined;
   stop(graceful: boolean): Promise<void>;
 }
@@ -57,6 +62,9 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   const retryAfter = options.retryAfter ?? ((n: number) => Math.min(30_000, 1000 * 2 ** n));
   const settleAfter = options.settleAfter ?? SETTLE_MS;
   let wish: SpeakerWish | undefined;
+  let wishText = "";
+  /** Prefixes whose routes the speaker was not told of; undefined: it was told of none. */
+  let changed: Set<string> | undefined;
   let dirty = false;
   let stopped = false;
   let working: Promise<void> | undefined;
@@ -76,8 +84,18 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   };
 
   /** One peer or route that the speaker refuses must not cost the others. */
-  function configure(speaker: Speaker, { peers, routes }: SpeakerWish): void {
+  function configure(speaker: Speaker, { clusterId, options, peers, routes }: SpeakerWish): void {
     const found: string[] = [];
+    speaker.setClusterId(clusterId);
+    try {
+      speaker.listen(options.listen);
+    } catch (error) {
+      found.push(`BGP listens as before: ${error instanceof Error ? error.message : error}`);
+      retry = setTimeout(() => {
+        changed = undefined;
+        work();
+      }, retryAfter(attempts++));
+    }
     const without = <T>(
       list: readonly T[],
       name: (item: T) => string,
@@ -97,9 +115,24 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
         }
       }
     };
-    without(routes, ({ prefix }) => prefix, (list) => speaker.setLocalRoutes(list));
+    changed = new Set();
+    without([...routes.values()], ({ prefix }) => prefix, (list) => speaker.setLocalRoutes(list));
     without(peers, ({ address }) => address, (list) => speaker.setPeers(list));
     tell(found);
+  }
+
+  /** What changed, and all where that is refused: then it takes a look at each. */
+  function update(speaker: Speaker, next: SpeakerWish): void {
+    if (changed === undefined) return configure(speaker, next);
+    const prefixes = [...changed];
+    changed.clear();
+    if (prefixes.length === 0) return;
+    try {
+      speaker.changeLocalRoutes(prefixes.map((prefix) => [prefix, next.routes.get(prefix)]));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      configure(speaker, next);
+    }
   }
 
   async function begin(next: SpeakerWish, text: string): Promise<void> {
@@ -164,12 +197,12 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
 
   async function step(): Promise<void> {
     const next = wish;
-    const text = next === undefined ? "" : JSON.stringify(next.options);
+    const text = wishText;
     if (current !== undefined && current.text !== text) {
       await end({ graceful: false, reason: "configuration changed" });
       options.onGone();
       if (next !== undefined) {
-        log.info("BGP starts anew: its AS number, router id or addresses changed");
+        log.info("BGP starts anew: its AS number or router id changed");
       }
     }
     if (next === undefined) {
@@ -177,7 +210,7 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
       return;
     }
     if (current === undefined) await begin(next, text);
-    else configure(current.speaker, next);
+    else update(current.speaker, next);
   }
 
   function work(): void {
@@ -202,6 +235,13 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
   return {
     want(next) {
       wish = next;
+      // Where it listens is changed in place.
+      wishText = next === undefined ? "" : JSON.stringify({ ...next.options, listen: [] });
+      changed = undefined;
+      work();
+    },
+    changeRoutes(prefixes) {
+      if (changed !== undefined) { for (const prefix of prefixes) changed.add(prefix); }
       work();
     },
     get speaker() {

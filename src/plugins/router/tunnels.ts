@@ -18,6 +18,11 @@ export function tunnelName(nextHop: string): string {
   return `tun-${digest.slice(0, 11)}`;
 }
 
+/** Whether a link is a tunnel as kube-router makes them. A name that is the hash of its other end is no accident. */
+export function isTunnel({ name, tunnel }: Link): boolean {
+  return tunnel !== undefined && name === tunnelName(tunnel.remote);
+}
+
 export interface TunnelOptions {
   readonly encap: OverlayEncap;
   /** UDP port of FOU. */

@@ -45,7 +45,8 @@ $LAB agent restart node1
 $LAB wait >/dev/null
 metrics=$($LAB exec node-node1 curl -s http://127.0.0.1:20241/metrics)
 for name in controller_iptables_sync_time_count controller_policy_chains_sync_time_count controller_iptables_v4_save_time_count \
-  controller_iptables_v6_save_time_count controller_iptables_v4_restore_time_count controller_iptables_v6_restore_time_count controller_policy_chains controller_policy_ipsets; do
+  controller_iptables_v6_save_time_count controller_iptables_v4_restore_time_count controller_iptables_v6_restore_time_count \
+  controller_policy_ipset_v4_restore_time_count controller_policy_ipset_v6_restore_time_count controller_policy_chains controller_policy_ipsets; do
   printf '%s\n' "$metrics" | grep -q "^kube_router_$name " || fail "metric $name" "$(printf '%s\n' "$metrics" | grep -E 'policy|iptables')"
 done
 pass "kube-router's metrics are there by name"

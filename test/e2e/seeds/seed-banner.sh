@@ -17,6 +17,13 @@ expect_line "where it listens" "$banner" "Listening Port: 179, Addresses: 10.129
 for title in "BGP Server Configuration" "BGP Neighbors" "BGP Route Info"; do
   expect_line "it has the section \"$title\"" "$banner" "--- $title ---"
 done
+expect_line "the IPVS table" "$banner" "--- IPVS Services ---"
+table=$($LAB exec node-node01 ipvsadm -Ln)
+case "$banner" in
+  *"TCP  10.110.133.162:80 sh"*) pass "the IPVS table has the Service as ipvsadm prints it" ;;
+  *) fail "the banner lacks the Service of the IPVS table:" "$banner
+$table" ;;
+esac
 establ() { bgp neighbors | tr -s ' ' | grep -qE "^$1 $2 [0-9:]+ Establ \| ?[0-9]+ [0-9]+"; }
 eventually "a router outside is a neighbour" establ 10.129.6.91 64513
 eventually "so is the other node" establ 10.129.6.213 64512

@@ -63,6 +63,13 @@ every() { # every RESULT FROM… -- ADDRESS…: the lines of `results` when all 
   done | sort
 }
 
-members() { # members SET: the members of a set on node one, sorted
-  on ipset list "$1" | sed '1,/^Members:/d' | sed 's/ timeout 0$//' | sort
+members() { # members SET: the members of a set on node one, sorted, as ipset prints them
+  local family=ip
+  if [ "${NETFILTER-}" != nftables ]; then
+    on ipset list "$1" | sed '1,/^Members:/d' | sed 's/ timeout 0$//' | sort
+    return
+  fi
+  [ "${1#inet6:}" = "$1" ] || family=ip6
+  on nft list set $family routelet "${1#inet6:}" | tr -d '\n\t' | sed -n 's/.*elements = {\([^}]*\)}.*/\1/p' | tr ',' '\n' |
+    sed 's/^ *//; s/ *$//; s/ \. \(tcp\|udp\|sctp\) \. \([0-9]*\)/,\1:\2/; s/ \. /,/' | sort
 }

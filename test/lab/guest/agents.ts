@@ -26,6 +26,8 @@ export interface Agents {
   readonly stop: (node: string) => Promise<void>;
   readonly kill: (node: string) => Promise<void>;
   readonly setFlags: (node: string, flags: readonly string[]) => void;
+  /** What the next start runs. */
+  readonly setExecutable: (node: string, path: string) => void;
   readonly log: (node: string) => string;
   /** `/status` of the agent; undefined while it does not answer. Rejects where it died by itself. */
   readonly status: (node: string) => Promise<unknown>;
@@ -36,6 +38,7 @@ export interface Agents {
 interface Agent {
   readonly node: NodeSpec;
   flags: readonly string[];
+  executable: string;
   process: Bun.Subprocess | undefined;
   /** True between start and stop. */
   meant: boolean;
@@ -46,7 +49,14 @@ export function createAgents(topology: Topology, hands: Hands, settings: AgentSe
   const agents = new Map<string, Agent>(
     topology.nodes.map((node) => [
       node.name,
-      { node, flags: node.flags, process: undefined, meant: false, ended: undefined },
+      {
+        node,
+        flags: node.flags,
+        executable: settings.executable,
+        process: undefined,
+        meant: false,
+        ended: undefined,
+      },
     ]),
   );
 
@@ -71,7 +81,7 @@ export function createAgents(topology: Topology, hands: Hands, settings: AgentSe
     const { name } = agent.node;
     const log = openSync(logOf(name), "a");
     const child = Bun.spawn(
-      [settings.lab, "exec", `node-${name}`, settings.executable, ...argumentsOf(agent)],
+      [settings.lab, "exec", `node-${name}`, agent.executable, ...argumentsOf(agent)],
       {
         cwd: "/",
         env: { ...settings.environment, NODE_NAME: name },
@@ -164,6 +174,9 @@ export function createAgents(topology: Topology, hands: Hands, settings: AgentSe
     kill: (name) => end(name, "SIGKILL"),
     setFlags: (name, flags) => {
       find(name).flags = flags;
+    },
+    setExecutable: (name, path) => {
+      find(name).executable = path;
     },
     log,
     status: async (name) => {

@@ -181,6 +181,12 @@ async function agentCommand(room: Room, words: readonly string[], console: Conso
     agents.setFlags(names[0] ?? "", names.slice(names[1] === "--" ? 2 : 1));
     return 0;
   }
+  if (action === "executable") {
+    const [node = "", path = ""] = names;
+    if (!path.startsWith("/")) throw new Error("usage: agent executable NODE /PATH");
+    agents.setExecutable(node, path);
+    return 0;
+  }
   const actions: Readonly<Record<string, (name: string) => Promise<void>>> = {
     start: agents.start,
     stop: agents.stop,
@@ -193,7 +199,7 @@ async function agentCommand(room: Room, words: readonly string[], console: Conso
   const act = actions[action];
   if (act === undefined || names.length === 0) {
     throw new Error(
-      "usage: agent stop|start|kill|restart NODE… · logs NODE · flags NODE -- FLAGS…",
+      "usage: agent stop|start|kill|restart NODE… · logs NODE · flags NODE -- FLAGS… · executable NODE /PATH",
     );
   }
   const results = await Promise.allSettled(names.map(async (name) => await act(name)));

@@ -21,6 +21,7 @@ const KUBE_ROUTER = (await Bun.file(join(import.meta.dir, "kube-router-flags.txt
 const DROPPED = ["cluster-cidr", "config-sync-period"];
 
 const OURS = [
+  "advertise-service-ranges",
   "log-format",
   "manifests",
   "netfilter",

@@ -206,6 +206,7 @@ describe("flags that do not fit together are refused", () => {
     [["--service-cluster-ip-range=10.0.0.0/16,10.1.0.0/16"], "one IPv4 and one IPv6"],
     [["--manifests=/x", "--kubeconfig=/y"], "--manifests and --kubeconfig"],
     [["--manifests=/x", "--master=http://y"], "--manifests and --master"],
+    [["--netfilter=iptables", "--use-nftables-for-netpol"], "contradict each other"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-time=4096s"], "up to 1h8m15s"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-deferral-time=0s"], "above 0"],
     [[peer], "--peer-router-asns has 0 values for 2"],
@@ -258,10 +259,19 @@ describe("startWarnings()", () => {
     expect(warnings[1]).toContain("--ipvs-sync-period");
   });
 
+  test("says where a flag does less than with kube-router, unless it is off", () => {
+    const [warning, ...more] = startWarnings(flags("--disable-source-dest-check", ...ALONE));
+    expect(more).toEqual([]);
+    expect(warning).toStartWith(
+      "Flag --disable-source-dest-check does not do all of it: it calls no cloud",
+    );
+    expect(startWarnings(flags("--disable-source-dest-check=false", ...ALONE))).toEqual([]);
+  });
+
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--netfilter=nftables", "--run-loadbalancer=false", ...ALONE);
+    const given = flags("--loadbalancer-sync-period=5m", "--run-loadbalancer=false", ...ALONE);
     expect(startWarnings(given)).toEqual([
-      "Flags without effect in this version: --netfilter",
+      "Flags without effect in this version: --loadbalancer-sync-period",
     ]);
   });
 
@@ -270,10 +280,10 @@ describe("startWarnings()", () => {
   });
 
   test("names functions that are on by default alone, in the same warning as the flags", () => {
-    expect(startWarnings(flags("--netfilter=nftables"))).toEqual([
+    expect(startWarnings(flags("--loadbalancer-sync-period=5m"))).toEqual([
       "Without --run-router and --run-firewall this version runs no router and no firewall: the routes of pods and " +
       "NetworkPolicies are left to others (--run-router=false --run-firewall=false takes this warning away). " +
-      "Flags without effect in this version: --netfilter",
+      "Flags without effect in this version: --loadbalancer-sync-period",
     ]);
   });
 

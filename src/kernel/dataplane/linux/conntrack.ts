@@ -19,10 +19,14 @@ import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.t
 
 /** A dump is repeated where the table moved meanwhile; a busy one never stands still, and most of it is good enough. */
 const TRIES = 3;
+/** Milliseconds of reading before the event loop gets a turn. */
+const TURN_MS = 2;
 
 export class Conntrack implements Flows {
   readonly #options: SocketOptions;
   #socket: NetlinkSocket | undefined;
+  /** For lists that are read bit by bit. */
+  #scanning: NetlinkSocket | undefined;
   #loaded: Promise<unknown> | undefined;
 
   constructor(options: Pick<SocketOptions, "namespace"> = {}) {
@@ -31,7 +35,8 @@ export class Conntrack implements Flows {
 
   close(): void {
     this.#socket?.close();
-    this.#socket = undefined;
+    this.#scanning?.close();
+    this.#socket = this.#scanning = undefined;
   }
 
   /**
@@ -48,14 +53,38 @@ export class Conntrack implements Flows {
     );
   }
 
+  /** Read bit by bit: there may be 100,000, and changes wait for nobody. One call at a time. */
   async all(family: Family, wanted: (address: string) => boolean): Promise<readonly Flow[]> {
-    return await this.#known(() =>
-      this.#dump(
-        (w) => writeAllQuery(w, family),
-        (message) => readAnyFlow(message, wanted),
-        ({ protocol, source, destination, zone }) =>
-          `${protocol} ${source.address} ${source.port} ${destination.address} ${destination.port} ${zone}`,
-      )
+    return await this.#known(async () => {
+      const lists: Flow[][] = [];
+      for (let whole = false; !whole && lists.length < TRIES;) {
+        const list: Flow[] = [];
+        lists.push(list);
+        whole = await this.#scan(family, wanted, list);
+        if (whole && lists.length === 1) return list;
+      }
+      return [...new Map(lists.flat().map((flow) => [identity(flow), flow])).values()];
+    });
+  }
+
+  async #scan(
+    family: Family,
+    wanted: (address: string) => boolean,
+    into: Flow[],
+  ): Promise<boolean> {
+    this.#scanning ??= new NetlinkSocket(NETLINK_NETFILTER, this.#options);
+    let since = performance.now();
+    return await this.#scanning.dumpInParts(
+      "list conntrack",
+      (w) => writeAllQuery(w, family),
+      (message) => readAnyFlow(message, wanted),
+      async (flows) => {
+        for (const flow of flows) into.push(flow);
+        if (performance.now() - since < TURN_MS) return true;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        since = performance.now();
+        return true;
+      },
     );
   }
 
@@ -74,16 +103,16 @@ export class Conntrack implements Flows {
   }
 
   /** Loads what Linux lacks, once. */
-  async #known<R>(dump: () => R): Promise<R> {
+  async #known<R>(dump: () => R | Promise<R>): Promise<R> {
     try {
-      return dump();
+      return await dump();
     } catch (error) {
       if (!(error instanceof KernelError) || !UNKNOWN.has(error.code)) throw error;
       // nfnetlink loads the module itself where it can; a container cannot, but has modprobe.
       this.#loaded ??= loadModule("nf_conntrack_netlink");
       await this.#loaded;
       try {
-        return dump();
+        return await dump();
       } catch (again) {
         if (!(again instanceof KernelError) || !UNKNOWN.has(again.code)) throw again;
         throw new KernelError("list conntrack", "ENOSUPPORT", {
@@ -132,6 +161,10 @@ export class Conntrack implements Flows {
     }
     return [...found.values()];
   }
+}
+
+function identity({ protocol, source, destination, zone }: Flow): string {
+  return `${protocol} ${source.address} ${source.port} ${destination.address} ${destination.port} ${zone}`;
 }
 
 /** What nfnetlink answers for a subsystem that it does not have. */

@@ -30,6 +30,7 @@ export const errno = {
   ENODEV: 19,
   EINVAL: 22,
   EBADMSG: 74,
+  ERESTART: 85,
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,

@@ -17,6 +17,8 @@ export interface EventHandlers {
   onLost(reason: string): void;
   /** The socket could not be opened again; the next try follows. */
   onError?(error: KernelError): void;
+  /** A socket was opened, and nothing was read from it yet. */
+  onOpen?(fd: number): void;
 }
 
 // The types of Bun.connect leave out what it takes: a descriptor.
@@ -59,6 +61,7 @@ export async function listenEvents(
       nonblocking: true,
       receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
     });
+    handlers.onOpen?.(fd);
     current = await connectFd({
       fd,
       socket: {

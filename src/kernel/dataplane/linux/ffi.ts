@@ -15,6 +15,7 @@ const SYMBOLS = {
   bind: { args: ["i32", "buffer", "u32"], returns: "i32" },
   send: { args: ["i32", "buffer", "usize", "i32"], returns: "i32" },
   recv: { args: ["i32", "buffer", "usize", "i32"], returns: "i32" },
+  recvmmsg: { args: ["i32", "buffer", "u32", "i32", "ptr"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
   getsockname: { args: ["i32", "buffer", "buffer"], returns: "i32" },

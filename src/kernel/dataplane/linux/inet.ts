@@ -1,6 +1,7 @@
 /** IP addresses as text and as bytes in network order: what inet_pton and inet_ntop do, without a call. */
 
 import ipaddr from "ipaddr.js";
+import { ipv6Into, ipv6Text } from "../../ipv6.ts";
 
 /**
  * Writes `text` at `offset`: 4 bytes for IPv4, 16 for IPv6.
@@ -34,6 +35,7 @@ function writeIpv4(bytes: Uint8Array, offset: number, text: string): 0 | 4 {
 }
 
 function writeIpv6(bytes: Uint8Array, offset: number, text: string): 0 | 16 {
+  if (offset + 16 <= bytes.length && ipv6Into(text, bytes, offset)) return 16;
   // A zone ("%eth0") is no part of an address in a netlink attribute.
   if (offset + 16 > bytes.length || text.includes("%") || !ipaddr.IPv6.isValid(text)) return 0;
   bytes.set(ipaddr.IPv6.parse(text).toByteArray(), offset);
@@ -47,5 +49,5 @@ export function readAddress(bytes: Uint8Array, offset: number, length: number): 
     return `${bytes[offset]}.${bytes[offset + 1]}.${bytes[offset + 2]}.${bytes[offset + 3]}`;
   }
   if (length !== 16) return "";
-  return new ipaddr.IPv6([...bytes.subarray(offset, offset + 16)]).toString();
+  return ipv6Text(bytes, offset);
 }

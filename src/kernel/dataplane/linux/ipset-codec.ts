@@ -47,7 +47,7 @@ const IPSET_ATTR_IPADDR_IPV6 = 2;
 export const IPSET_FLAG_LIST_HEADER = 1 << 2;
 const IPSET_FLAG_NOMATCH = 1 << 2;
 
-const PROTOCOLS: Readonly<Record<string, number>> = {
+export const PROTOCOLS: Readonly<Record<string, number>> = {
   icmp: 1,
   tcp: 6,
   udp: 17,
@@ -55,7 +55,9 @@ const PROTOCOLS: Readonly<Record<string, number>> = {
   sctp: 132,
   udplite: 136,
 };
-const PROTOCOL_NAMES = new Map(Object.entries(PROTOCOLS).map(([name, n]) => [n, name]));
+export const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(PROTOCOLS).map(([name, n]) => [n, name]),
+);
 
 /** Starts a message; the caller ends it. */
 export function beginIpset(

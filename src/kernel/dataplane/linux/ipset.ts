@@ -9,6 +9,7 @@ import {
   type IpSetMember,
   ipsetMember as memberResource,
 } from "../resources/ipset.ts";
+import { DumpSnapshot } from "./dump-snapshot.ts";
 import { errno, type Refusal } from "./errno.ts";
 import { loadModule } from "./genl.ts";
 import {
@@ -27,7 +28,7 @@ import {
 } from "./ipset-codec.ts";
 import type { IpsetDrift } from "./ipset-drift.ts";
 import { ownsSet, setPattern } from "./ipset-names.ts";
-import { NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
+import { MessageReader, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { GONE, guarded, outcomes, type Request, send } from "./rtnl.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
 
@@ -36,6 +37,22 @@ const MEMBERS = 750;
 /** Names of sets whose owner is remembered. */
 const REMEMBERED = 64;
 
+/** Told of each write of sets or their members: by whom, how long it took, and of which families they were. */
+export type OnIpsetWrite = (
+  write: {
+    readonly owner: string;
+    readonly ms: number;
+    readonly four: boolean;
+    readonly six: boolean;
+  },
+) => void;
+
+/**
+ * What our own change did to sets, by name: by how much the number of members went up or down, as far as Linux had what we
+ * believed; or that a set is new and empty, gone, or has members that were not counted.
+ */
+export type SetEffects = ReadonlyMap<string, number | "new" | "gone" | "unknown">;
+
 /** What both tables share: the socket and the revisions of the set types. */
 export class IpsetState {
   readonly #options: SocketOptions;
@@ -43,17 +60,20 @@ export class IpsetState {
   #socket: NetlinkSocket | undefined;
   /** For lists that are read bit by bit. */
   #scanning: NetlinkSocket | undefined;
+  #heads: DumpSnapshot | undefined;
   #loaded: Promise<unknown> | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
   /** Counts our own changes: what was read before one of them is old after it. */
   generation = 0;
-  /** Called after our own changes, with the names of the sets that they concern. */
-  onApplied: ((sets: ReadonlySet<string>) => Promise<void>) | undefined;
+  /** Called after our own changes. */
+  onApplied: ((effects: SetEffects) => void) | undefined;
+  readonly #onWrite: OnIpsetWrite | undefined;
   #applying = 0;
 
-  constructor(options: Pick<SocketOptions, "namespace"> = {}) {
+  constructor(options: Pick<SocketOptions, "namespace"> = {}, onWrite?: OnIpsetWrite) {
     this.#options = options;
+    this.#onWrite = onWrite;
   }
 
   /** @throws {KernelError} when it cannot be opened */
@@ -65,7 +85,8 @@ export class IpsetState {
   close(): void {
     this.#socket?.close();
     this.#scanning?.close();
-    this.#socket = this.#scanning = undefined;
+    this.#heads?.close();
+    this.#socket = this.#scanning = this.#heads = undefined;
   }
 
   /** Whether ops are being carried out now. */
@@ -73,17 +94,45 @@ export class IpsetState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes these sets. */
-  async applying<R>(sets: () => Iterable<string>, work: () => R | Promise<R>): Promise<R> {
+  /** Runs `work`, which changes sets of an owner. */
+  async applying<R>(
+    owner: Owner,
+    work: () => R | Promise<R>,
+    effectsOf: (result: R) => SetEffects,
+  ): Promise<R> {
     this.#applying++;
     this.generation++;
     try {
+      const start = performance.now();
       const result = await work();
-      await this.onApplied?.(new Set(sets()));
+      const ms = performance.now() - start;
+      const effects = effectsOf(result);
+      if (this.#onWrite !== undefined) {
+        const six = [...effects.keys()].filter((name) => name.startsWith("inet6:")).length;
+        this.#onWrite({
+          owner: owner.name,
+          ms,
+          four: six < effects.size,
+          six: six > 0,
+        });
+      }
+      this.onApplied?.(effects);
       return result;
     } finally {
       this.#applying--;
     }
+  }
+
+  /** Sets without members whose heads are not what they were at the last call; undefined where it may be all. @throws {KernelError} */
+  movedHeads(): readonly SetPart[] | undefined {
+    this.#heads ??= new DumpSnapshot(NETLINK_NETFILTER, (w) => writeList(w), this.#options);
+    return this.#heads.moved()?.flatMap((bytes) => {
+      const message = new MessageReader(bytes);
+      message.load(bytes.length);
+      const parts: SetPart[] = [];
+      while (message.next()) parts.push(...[readList(message) ?? []].flat());
+      return parts;
+    });
   }
 
   /** Sets by name, without members, or one set with them. @throws {KernelError} */
@@ -235,10 +284,10 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
       );
     },
     apply: (ops) =>
-      state.applying(() => ops.map(({ item }) => item.name), async () => {
+      state.applying(owner, async () => {
         const copied = await copies(ops);
         return guarded(ops, () => carryOut(ops, copied));
-      }),
+      }, setEffects),
     watch: (context) => drift.watchSets(owner, context),
     refuse: (item) =>
       !ownsSet(owner, item.name)
@@ -279,8 +328,9 @@ export function ipsetMemberTable(
     },
     apply: (ops) =>
       state.applying(
-        () => ops.map(({ item }) => item.set),
+        owner,
         () => guarded(ops, () => applyMembers(state.socket, ops)),
+        memberEffects,
       ),
     watch(context) {
       const tell = () => context.drift("unknown");
@@ -293,6 +343,24 @@ export function ipsetMemberTable(
     },
     refuse,
   };
+}
+
+function setEffects(outcomes: readonly Outcome<IpSet>[]): SetEffects {
+  const verbs = { create: "new", delete: "gone", update: "unknown" } as const;
+  return new Map(
+    outcomes.map((
+      { op, error },
+    ) => [op.item.name, error === undefined ? verbs[op.verb] : "unknown"]),
+  );
+}
+
+function memberEffects(outcomes: readonly Outcome<IpSetMember>[]): SetEffects {
+  const effects = new Map<string, number>();
+  for (const { op: { verb, item: { set } }, error } of outcomes) {
+    const change = error !== undefined || verb === "update" ? 0 : verb === "create" ? 1 : -1;
+    effects.set(set, (effects.get(set) ?? 0) + change);
+  }
+  return effects;
 }
 
 function chunks<T>(items: readonly T[]): readonly (readonly T[])[] {

@@ -141,7 +141,12 @@ function isInTheWay({ mark }: SavedRule, owner: Owner): boolean {
   return mark === undefined || rank(mark.owner) > rank(owner.name);
 }
 
-function rank(owner: string): number {
+/** Whether jumps of an owner that must be first are the first of all, whatever stands there. */
+export function leads(owner: Owner): boolean {
+  return rank(owner.name) === 0;
+}
+
+export function rank(owner: string): number {
   return owner === "firewall" ? 0 : 1;
 }
 

@@ -37,6 +37,8 @@ export class IptablesTool {
   #variant: Variant | undefined;
   /** Processes that changed rules for us lately: nf_tables events carry the sender's port id, which is its pid. */
   readonly #pids: number[] = [];
+  /** Called with them when one is about to begin. */
+  onStart: ((pids: readonly number[]) => void) | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -50,6 +52,11 @@ export class IptablesTool {
   /** The variant that this host uses, once it was looked for. */
   get variant(): Variant | undefined {
     return this.#variant;
+  }
+
+  /** Netlink port ids of the tools that ran for us lately. */
+  get pids(): readonly number[] {
+    return this.#pids;
   }
 
   /** Whether a netlink port id is that of a tool that ran for us. */
@@ -120,6 +127,8 @@ export class IptablesTool {
       throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
     }
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
+    // It waits for its input before it writes anything.
+    this.onStart?.(this.#pids);
     child.stdin.write(input);
     await child.stdin.end();
     const [stdout, stderr, status] = await Promise.all([
@@ -131,7 +140,7 @@ export class IptablesTool {
   }
 
   async #find(): Promise<Iptables> {
-    const variants = (["nft", "legacy", ""] as const).filter(installed);
+    const variants = VARIANTS.filter(installed);
     if (variants.length === 0) {
       throw new KernelError("find iptables", "ENOSUPPORT", {
         detail: 'there is no "iptables-restore"',
@@ -196,6 +205,13 @@ export class IptablesTool {
 }
 
 const NO_RULES = { count: 0, hint: false };
+
+const VARIANTS = ["nft", "legacy", ""] as const;
+
+/** Whether iptables is on this host, in any variant. */
+export function isInstalled(): boolean {
+  return VARIANTS.some(installed);
+}
 
 function installed(variant: Variant): boolean {
   return Bun.which(command(4, variant, "restore"), { PATH: searchPath() }) !== null;

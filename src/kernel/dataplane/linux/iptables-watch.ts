@@ -1,7 +1,7 @@
 /**
  * Drift of chains and jumps. nf_tables tells of every change by netlink; ip_tables tells nothing, so the size of each
- * of its tables is asked for once a second, which costs a system call. Either way what changed is found by reading the rules
- * again and comparing, at most once a second.
+ * of its tables is asked for four times a second, which costs a system call. Either way what changed is found by reading
+ * the rules of that family again and comparing: at once after a quiet time, once a second where others write all the time.
  */
 
 import type { Owner } from "../dataplane.ts";
@@ -12,7 +12,9 @@ import { closeFile, libc } from "./ffi.ts";
 import { ownsChain } from "./iptables-names.ts";
 import type { IptablesState } from "./iptables.ts";
 import type { MessageReader } from "./message.ts";
+import { muteSenders } from "./mute.ts";
 import { inNetworkNamespace } from "./netns.ts";
+import { Pace } from "./pace.ts";
 import { NETLINK_NETFILTER } from "./socket.ts";
 
 const NFNLGRP_NFTABLES = 7;
@@ -37,16 +39,22 @@ const SOL_IPV6 = 41;
 const GET_INFO = 64;
 /** Bytes of struct ipt_getinfo: name[32], hooks, entries by hook, underflows, number of entries, size. */
 const GETINFO = 84;
+/** Of them the table's name. */
+const NAME = 32;
 
-const PERIOD_MS = 1000;
+const FAMILIES: readonly Family[] = [4, 6];
+const POLL_MS = 250;
 /** From a change to the look at it: tools write in bursts, and the runtime takes note of our own. */
-const SETTLE_MS = 100;
+const SETTLE_MS = 25;
+/** Looks that may follow one another at once after a quiet time, and the time after which there is one more: each costs processes. */
+const LOOKS = 4;
+const REFILL_MS = 1000;
 
 /** One table that watches, as far as the check needs it. */
 interface Watcher {
   readonly owner: Owner;
-  /** Compares Linux with what the runtime believes, and tells it. @throws {KernelError} */
-  compare(): Promise<readonly Drift<unknown>[]>;
+  /** Compares what Linux holds of a family with what the runtime believes. @throws {KernelError} */
+  compare(family: Family): Promise<readonly Drift<unknown>[]>;
   report(changes: readonly Drift<unknown>[]): void;
 }
 
@@ -59,11 +67,15 @@ export class IptablesWatch {
   readonly #state: IptablesState;
   readonly #options: IptablesWatchOptions;
   readonly #watchers = new Set<Watcher>();
-  readonly #sizes = new Map<string, string>();
+  readonly #sizes = new Map<string, number>();
   readonly #sockets = new Map<Family, number>();
   #poll: ReturnType<typeof setInterval> | undefined;
   #check: ReturnType<typeof setTimeout> | undefined;
-  #checked = -Infinity;
+  readonly #pace = new Pace(LOOKS, REFILL_MS);
+  /** Families to look at. */
+  readonly #moved = new Set<Family>();
+  readonly #info = new Uint8Array(new ArrayBuffer(GETINFO));
+  readonly #infoView = new DataView(this.#info.buffer);
   #stopEvents: (() => void) | undefined;
   #listening = false;
   #closed = false;
@@ -79,15 +91,23 @@ export class IptablesWatch {
     resource: Resource<T>,
     owner: Owner,
     context: WatchContext<T>,
-    list: () => Promise<readonly Actual<T>[]>,
+    list: (families: readonly Family[]) => Promise<readonly Actual<T>[]>,
   ): () => void {
     const watcher: Watcher = {
       owner,
-      compare: async () => compared(resource, context.actual, await list()),
+      compare: async (family) =>
+        compared(
+          resource,
+          context.actual,
+          await list([family]),
+          ({ item }) => item.family === family,
+        ),
       report: (changes) => context.drift(changes as readonly Drift<T>[]),
     };
     this.#watchers.add(watcher);
-    this.#poll ??= setInterval(() => void this.#tick(), PERIOD_MS).unref();
+    if (!this.#listening) {
+      this.#poll ??= setInterval(() => void this.#tick(), POLL_MS).unref();
+    }
     return () => this.#watchers.delete(watcher);
   }
 
@@ -95,6 +115,7 @@ export class IptablesWatch {
     this.#closed = true;
     clearInterval(this.#poll);
     clearTimeout(this.#check);
+    this.#state.tool.onStart = undefined;
     this.#stopEvents?.();
     for (const fd of this.#sockets.values()) closeFile(fd);
     this.#sockets.clear();
@@ -105,9 +126,11 @@ export class IptablesWatch {
     const variant = this.#state.tool.variant;
     if (this.#watchers.size === 0 || variant === undefined || this.#closed) return;
     if (variant === "legacy") {
-      if (!this.#state.busy && this.#readSizes()) this.#schedule();
+      if (!this.#state.busy) this.#schedule(this.#readSizes());
     } else if (!this.#listening) {
       this.#listening = true;
+      clearInterval(this.#poll);
+      this.#poll = undefined;
       await this.#listen();
     }
   }
@@ -117,15 +140,19 @@ export class IptablesWatch {
     try {
       const stop = await listenEvents(NETLINK_NETFILTER, [NFNLGRP_NFTABLES], {
         onMessage: (message) => {
-          if (this.#concerns(message)) this.#schedule();
+          if (this.#concerns(message)) this.#schedule(familyOf(message));
         },
-        onLost: () => this.#schedule(),
+        onLost: () => this.#schedule(FAMILIES),
+        onOpen: (fd) => {
+          muteSenders(fd, this.#state.tool.pids);
+          this.#state.tool.onStart = (pids) => muteSenders(fd, pids);
+        },
         ...(onError === undefined ? {} : { onError }),
       }, namespace === undefined ? {} : { namespace });
       if (this.#closed) stop();
       else this.#stopEvents = stop;
       // What moved before the socket was open.
-      this.#schedule();
+      this.#schedule(FAMILIES);
     } catch (error) {
       onError?.(error);
     }
@@ -153,23 +180,27 @@ export class IptablesWatch {
     return false;
   }
 
-  #schedule(): void {
-    if (this.#check !== undefined || this.#closed) return;
-    const wait = Math.max(SETTLE_MS, this.#checked + PERIOD_MS - performance.now());
+  #schedule(families: readonly Family[]): void {
+    for (const family of families) this.#moved.add(family);
+    if (this.#moved.size === 0 || this.#check !== undefined || this.#closed) return;
+    const wait = Math.max(SETTLE_MS, this.#pace.wait());
     this.#check = setTimeout(() => void this.#look(), wait).unref();
   }
 
   async #look(): Promise<void> {
     this.#check = undefined;
-    this.#checked = performance.now();
     const before = this.#state.generation;
-    if (this.#state.busy) return this.#schedule();
+    if (this.#state.busy) return this.#schedule([]);
+    this.#pace.spend();
     this.#state.forget();
+    const families = [...this.#moved];
+    this.#moved.clear();
     try {
       for (const watcher of this.#watchers) {
-        const changes = await watcher.compare();
+        const changes = [];
+        for (const family of families) changes.push(...await watcher.compare(family));
         // We wrote meanwhile: what was read is old.
-        if (this.#state.busy || this.#state.generation !== before) return this.#schedule();
+        if (this.#state.busy || this.#state.generation !== before) return this.#schedule(families);
         if (changes.length > 0) watcher.report(changes);
       }
     } catch (error) {
@@ -178,30 +209,30 @@ export class IptablesWatch {
     }
   }
 
-  /** Reads the sizes of the tables that we have something in; true where one differs from the last look. */
-  #readSizes(): boolean {
-    if (this.#state.tool.variant !== "legacy" || this.#closed) return false;
-    let moved = false;
+  /** Reads the sizes of the tables that we have something in; the families of those that differ from the last look. */
+  #readSizes(): readonly Family[] {
+    if (this.#state.tool.variant !== "legacy" || this.#closed) return [];
+    const moved = new Set<Family>();
     for (const place of this.#state.places) {
-      const [family, table = ""] = place.split(" ");
-      const size = this.#size(family === "6" ? 6 : 4, table);
+      const family = place.startsWith("6") ? 6 : 4;
+      const size = this.#size(family, place.slice(2));
       const before = this.#sizes.get(place);
-      moved ||= before !== undefined && before !== size;
+      if (before === size) continue;
+      if (before !== undefined) moved.add(family);
       this.#sizes.set(place, size);
     }
-    return moved;
+    return [...moved];
   }
 
-  /** Number of entries and size of a table, as text; empty where Linux does not say. */
-  #size(family: Family, table: string): string {
+  /** Number of entries and size of a table, as one number; 0 where Linux does not say. */
+  #size(family: Family, table: string): number {
     const fd = this.#socket(family);
-    const info = new Uint8Array(new ArrayBuffer(GETINFO));
-    info.set(new TextEncoder().encode(table));
+    this.#info.fill(0, 0, NAME);
+    new TextEncoder().encodeInto(table, this.#info);
     const length = new Uint8Array([GETINFO, 0, 0, 0]);
     const level = family === 4 ? SOL_IP : SOL_IPV6;
-    if (fd < 0 || libc().getsockopt(fd, level, GET_INFO, info, length) !== 0) return "";
-    const view = new DataView(info.buffer);
-    return `${view.getUint32(76, true)} ${view.getUint32(80, true)}`;
+    if (fd < 0 || libc().getsockopt(fd, level, GET_INFO, this.#info, length) !== 0) return 0;
+    return this.#infoView.getUint32(76, true) * 2 ** 32 + this.#infoView.getUint32(80, true);
   }
 
   #socket(family: Family): number {
@@ -216,11 +247,18 @@ export class IptablesWatch {
   }
 }
 
-/** What differs between Linux and the runtime's belief. */
+/** The families that an nf_tables event is about: inet tables are of both. */
+function familyOf(message: MessageReader): readonly Family[] {
+  const family = message.u8(0);
+  return family === AF_INET ? [4] : family === AF_INET6 ? [6] : FAMILIES;
+}
+
+/** What differs between Linux and the runtime's belief, of what `concerns` says was listed. */
 export function compared<T>(
   resource: Resource<T>,
   believed: ReadonlyMap<string, Actual<T>>,
   listed: readonly Actual<T>[],
+  concerns: (believed: Actual<T>) => boolean = () => true,
 ): readonly Drift<T>[] {
   const changes: Drift<T>[] = [];
   const seen = new Set<string>();
@@ -232,6 +270,8 @@ export function compared<T>(
       resource.equal(known.item, actual.item);
     if (!same) changes.push({ key, actual });
   }
-  for (const key of believed.keys()) if (!seen.has(key)) changes.push({ key });
+  for (const [key, actual] of believed) {
+    if (!seen.has(key) && concerns(actual)) changes.push({ key });
+  }
   return changes;
 }

@@ -16,13 +16,14 @@ import {
 import { chainPattern, ownsChain } from "./iptables-names.ts";
 import {
   firstPlace,
+  leads,
   parseSave,
   savedChains,
   savedJumps,
   type SavedTable,
 } from "./iptables-parse.ts";
 import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
-import { type IptablesTool, toolError } from "./iptables-tool.ts";
+import { type IptablesTool, toolError, type ToolResult } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
@@ -49,6 +50,7 @@ export class IptablesState {
   /** Called after each of our own changes. */
   onApplied: (() => void) | undefined;
   #applying = 0;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(tool: IptablesTool) {
     this.tool = tool;
@@ -83,12 +85,17 @@ export class IptablesState {
     return this.#applying > 0;
   }
 
-  /** Runs `work`, which changes rules. */
+  /**
+   * Runs `work`, which changes rules, after that of others has ended: where a jump goes is read before it is written, and
+   * another owner's jump must not come in between.
+   */
   async applying<R>(work: () => Promise<R>): Promise<R> {
     this.#applying++;
     this.generation++;
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
     try {
-      return await work();
+      return await turn;
     } finally {
       this.#applying--;
       this.forget();
@@ -109,7 +116,8 @@ interface Lines<T> {
 
 /**
  * Carries out ops of one family and table as one transaction. Where it fails, the op that the tool's message names is left
- * out and the rest tried again; in the end each goes alone.
+ * out and the rest tried again; in the end each goes alone. A new chain that is left out is made all the same, without rules:
+ * others jump to it, and would fail in its place, and those that jump to them.
  */
 async function transact<T extends { readonly family: Family; readonly table: FilterTable }>(
   state: IptablesState,
@@ -117,27 +125,48 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   parts: readonly Lines<T>[],
 ): Promise<ReadonlyMap<Op<T>, KernelError>> {
   const errors = new Map<Op<T>, KernelError>();
+  const bare: Lines<T>[] = [];
+  const write = async (some: readonly Lines<T>[]) => {
+    const [first] = [...some, ...bare];
+    if (first === undefined) return undefined;
+    const { family, table } = first.op.item;
+    const { text, owners } = compose(table, [...bare, ...some]);
+    const result = await state.tool.restore(family, text);
+    return result.status === 0 ? undefined : { ...result, owners };
+  };
+  const leaveOut = (part: Lines<T>, result: ToolResult): void => {
+    errors.set(part.op, failure(resource, part.op, result));
+    if (isNew(part.op)) bare.push({ ...part, rules: [] });
+  };
   let left = [...parts];
   for (let attempt = 0; left.length > 0; attempt++) {
-    const first = left[0];
-    if (first === undefined) break;
-    const { text, owners } = compose(first.op.item.table, left);
-    const result = await state.tool.restore(first.op.item.family, text);
-    if (result.status === 0) return errors;
+    const result = await write(left);
+    if (result === undefined) return errors;
     if (left.length > 1 && attempt >= SUSPECTS) break;
     const line = Number(/line:? (\d+)/.exec(result.stderr)?.[1] ?? 0);
     // The nft variant counts one more for a chain that does not exist.
-    const suspect = left.length === 1 ? first : owners.get(line) ?? owners.get(line - 1);
-    if (suspect === undefined) break;
-    errors.set(suspect.op, failure(resource, suspect.op, result));
+    const suspect = left.length === 1
+      ? left[0]
+      : result.owners.get(line) ?? result.owners.get(line - 1);
+    if (suspect === undefined || !left.includes(suspect)) break;
+    leaveOut(suspect, result);
     left = left.filter((part) => part !== suspect);
   }
+  const known = bare.length;
+  for (const part of left) if (isNew(part.op)) bare.push({ ...part, rules: [] });
+  if (bare.length > 0) await write([]);
+  bare.length = known;
   for (const part of left) {
     const { text } = compose(part.op.item.table, [part]);
     const result = await state.tool.restore(part.op.item.family, text);
     if (result.status !== 0) errors.set(part.op, failure(resource, part.op, result));
   }
   return errors;
+}
+
+/** Whether it makes something, which stands in nobody's way while it is empty. */
+function isNew<T>({ verb }: Op<T>): boolean {
+  return verb === "create";
 }
 
 function failure<T>(
@@ -184,9 +213,12 @@ async function applyByTable<
     places.set(place, [...(places.get(place) ?? []), op]);
   }
   /** What is to be said to the tool for some ops of one family. */
-  async function linesOf(group: readonly Op<T>[]): Promise<readonly Lines<T>[]> {
+  async function linesOf(
+    group: readonly Op<T>[],
+    again: boolean,
+  ): Promise<readonly Lines<T>[]> {
     const { modern } = await state.tool.found();
-    const read = group.some(needsSave);
+    const read = again || group.some(needsSave);
     if (read) state.forget();
     const saved = read ? await state.read(group[0]?.item.family ?? 4) : undefined;
     return group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
@@ -196,7 +228,7 @@ async function applyByTable<
   async function allAtOnce(groups: readonly (readonly Op<T>[])[]): Promise<boolean> {
     const family = groups[0]?.[0]?.item.family ?? 4;
     try {
-      const parts = await linesOf(groups.flat());
+      const parts = await linesOf(groups.flat(), false);
       const tables = new Set(parts.map(({ op }) => op.item.table));
       const texts = [...tables].map((table) =>
         compose(table, parts.filter(({ op }) => op.item.table === table)).text
@@ -209,17 +241,18 @@ async function applyByTable<
     }
   }
   const done = new Set<Op<T>>();
+  const tried = new Set<Family>();
   for (const family of FAMILIES) {
     const groups = [...places.values()].filter((group) => group[0]?.item.family === family);
-    // Where it fails, some tables are written and others are not; writing a table twice does no harm.
-    if (groups.length > 1 && await allAtOnce(groups)) {
-      for (const op of groups.flat()) done.add(op);
-    }
+    if (groups.length < 2) continue;
+    if (await allAtOnce(groups)) { for (const op of groups.flat()) done.add(op); }
+    // Some tables may be written and others not.
+    else tried.add(family);
   }
   for (const group of places.values()) {
     if (group.some((op) => done.has(op))) continue;
     try {
-      const parts = await linesOf(group);
+      const parts = await linesOf(group, tried.has(group[0]?.item.family ?? 4));
       for (const [op, error] of await transact(state, resource, parts)) errors.set(op, error);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
@@ -239,9 +272,9 @@ export function chainTable(
   watch: IptablesWatch,
   owner: Owner,
 ): Table<Chain> {
-  async function list(): Promise<readonly Actual<Chain>[]> {
+  async function list(families = FAMILIES): Promise<readonly Actual<Chain>[]> {
     const found = [];
-    for (const family of FAMILIES) {
+    for (const family of families) {
       found.push(...savedChains(family, await state.read(family), owner));
     }
     for (const { family, table } of found) state.places.add(`${family} ${table}`);
@@ -249,14 +282,14 @@ export function chainTable(
   }
   return {
     resource: chainResource,
-    list,
+    list: () => list(),
     watch(context) {
       // Finding the tool takes several of its runs: while the cluster is listed, not afterwards. The first list tells of errors.
       state.tool.found().catch(() => {});
       return watch.add(chainResource, owner, context, list);
     },
-    apply: (ops) =>
-      state.applying(() =>
+    apply: async (ops) => {
+      const outcomes = await state.applying(() =>
         applyByTable(state, chainResource, ops, (op, saved, features) => {
           const { name, table } = op.item;
           if (op.verb !== "delete") {
@@ -267,7 +300,13 @@ export function chainTable(
           // Emptied with the rules of others, removed last: chains of ours may name each other.
           return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
         }, (op) => op.verb === "delete")
-      ),
+      );
+      return outcomes.map(({ op, error }): Outcome<Chain> =>
+        error === undefined || !isNew(op)
+          ? { op, ...(error === undefined ? {} : { error }) }
+          : { op, error, made: { ...op.item, rules: [] } }
+      );
+    },
     refuse(item) {
       if (!ownsChain(owner, item.name)) {
         return `chains of "${owner.name}" are called ${chainPattern(owner)}`;
@@ -283,9 +322,9 @@ export function jumpTable(
   watch: IptablesWatch,
   owner: Owner,
 ): Table<Jump> {
-  async function list(): Promise<readonly Actual<Jump>[]> {
+  async function list(families = FAMILIES): Promise<readonly Actual<Jump>[]> {
     const found = [];
-    for (const family of FAMILIES) {
+    for (const family of families) {
       found.push(...savedJumps(family, await state.read(family), owner));
     }
     return found.map(({ jump }) => ({ item: jump, owned: true }));
@@ -293,7 +332,7 @@ export function jumpTable(
   const keyOf = (jump: Jump) => jumpResource.key(jump);
   return {
     resource: jumpResource,
-    list,
+    list: () => list(),
     watch: (context) => watch.add(jumpResource, owner, context, list),
     apply: (ops) =>
       state.applying(() =>
@@ -307,7 +346,7 @@ export function jumpTable(
           const place = firstPlace(saved?.get(op.item.table), op.item.from, owner);
           const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner, place)];
           return { declare: [], rules, remove: [] };
-        }, () => true)
+        }, ({ item, verb }) => verb !== "create" || (item.first === true && !leads(owner)))
       ),
     refuse: (item) =>
       ownsChain(owner, item.to)

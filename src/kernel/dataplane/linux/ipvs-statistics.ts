@@ -15,6 +15,7 @@ import {
   type IpvsHandle,
   listServices,
 } from "./ipvs-connection.ts";
+import { compareServices, ipvsTableText, type IpvsTextEntry } from "./ipvs-text.ts";
 
 const IPVS_INFO_ATTR_VERSION = 1;
 const IPVS_INFO_ATTR_CONN_TAB_SIZE = 2;
@@ -66,6 +67,30 @@ export function readIpvsStatistics(
       result.push({ ...service, destinations: dumpDestinations(handle, service.item.id, true) });
     }
     return result;
+  });
+}
+
+/**
+ * The table as `ipvsadm -Ln` prints it, cut off after `most` services; `left` of them are missing.
+ *
+ * @throws {KernelError}
+ */
+export function readIpvsTable(
+  connection: IpvsConnection,
+  most: number,
+): Promise<{ readonly text: string; readonly left: number }> {
+  return connection.exclusive(async () => {
+    const handle = await connection.ready();
+    const services = (await listServices(handle, true)).toSorted(compareServices);
+    const entries: IpvsTextEntry[] = [];
+    for (const { item } of services.slice(0, most)) {
+      if (entries.length % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+      entries.push({ item, destinations: dumpDestinations(handle, item.id, true) });
+    }
+    return {
+      text: ipvsTableText(readIpvsInfo(handle), entries),
+      left: services.length - entries.length,
+    };
   });
 }
 

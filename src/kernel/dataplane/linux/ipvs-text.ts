@@ -64,7 +64,11 @@ function hostPort(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-function compareServices(a: IpvsTextEntry, b: IpvsTextEntry): number {
+/** The order of ipvsadm. */
+export function compareServices(
+  a: Pick<IpvsTextEntry, "item">,
+  b: Pick<IpvsTextEntry, "item">,
+): number {
   const x: IpvsServiceId = a.item.id;
   const y: IpvsServiceId = b.item.id;
   return x.fwmark - y.fwmark || x.family - y.family ||

@@ -26,16 +26,19 @@ import {
 
 /** What the runtime sees of a link. */
 export function linkItem(info: LinkInfo, owner: Owner): Actual<Link> {
+  // A foreign link may be of any type; it is only ever printed.
+  const item: Link = {
+    name: info.name,
+    type: info.type as Link["type"],
+    up: info.up,
+    mtu: info.mtu,
+    ...(info.tunnel === undefined ? {} : { tunnel: info.tunnel }),
+  };
+  const adoptable = info.alias === "" && owner.adopts?.links?.(item) === true;
   return {
-    // A foreign link may be of any type; it is only ever printed.
-    item: {
-      name: info.name,
-      type: info.type as Link["type"],
-      up: info.up,
-      mtu: info.mtu,
-      ...(info.tunnel === undefined ? {} : { tunnel: info.tunnel }),
-    },
+    item,
     owned: info.alias === aliasOf(owner),
+    ...(adoptable ? { adoptable } : {}),
   };
 }
 
@@ -45,7 +48,10 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
   function requests(op: Op<Link>, i: number, refused: Map<number, Refusal>): readonly Request[] {
     const { name, type } = op.item;
     const there = op.verb === "create" ? undefined : rtnl.link(name);
-    if (op.verb !== "create" && there !== undefined && there.alias !== alias) {
+    const adopts = op.verb === "update" && there !== undefined &&
+      linkItem(there, owner).adoptable === true &&
+      resource.equal(op.item, linkItem(there, owner).item);
+    if (op.verb !== "create" && there !== undefined && there.alias !== alias && !adopts) {
       refused.set(i, {
         errno: errno.EPERM,
         text: `its alias is "${there.alias}", not "${alias}": it is not ours`,
@@ -59,7 +65,10 @@ export function linkTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Lin
     const same = there?.type === type &&
       (op.item.tunnel === undefined || sameTunnel(op.item, linkItem(there, owner).item));
     if (op.verb === "update" && same) {
-      return [{ op: i, write: (w) => writeSet(w, op.item) }];
+      return [
+        ...(adopts ? [{ op: i, write: (w: MessageWriter) => writeAlias(w, name, alias) }] : []),
+        { op: i, write: (w) => writeSet(w, op.item) },
+      ];
     }
     if (op.verb === "update" && there === undefined) {
       refused.set(i, { errno: errno.ENODEV });

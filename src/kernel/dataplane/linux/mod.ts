@@ -11,21 +11,18 @@ import { bridgeTable } from "./bridge.ts";
 import { cniConfTable } from "./cni.ts";
 import { openFou } from "./fou.ts";
 import { hairpinTable } from "./hairpin.ts";
-import { IpsetDrift } from "./ipset-drift.ts";
 import { Conntrack } from "./conntrack.ts";
 import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
-import { ipsetMemberTable, IpsetState, ipsetTable } from "./ipset.ts";
-import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
-import { IptablesTool } from "./iptables-tool.ts";
-import { IptablesWatch } from "./iptables-watch.ts";
+import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
 import { Modules } from "./modules.ts";
 import { Monitor } from "./monitor.ts";
+import { type NetfilterBackend, openIptables, openNftables } from "./netfilter.ts";
 import { podAddressTable, podLinkTable } from "./pod.ts";
 import { PodNamespaces } from "./pod-namespaces.ts";
 import { routeTable } from "./route.ts";
@@ -42,6 +39,10 @@ export interface LinuxOptions {
   readonly proxyHealthy?: () => boolean;
   /** Told of each run of iptables-save and iptables-restore. */
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
+  /** Told of each write of ipsets. */
+  readonly onIpsets?: OnIpsetWrite;
+  /** What programs packet rules and their sets. Default: iptables. */
+  readonly netfilter?: NetfilterBackend;
   /** Path of the network namespace to program. Default: that of this thread. */
   readonly namespace?: string;
   /** Socket of the container runtime ("unix:///run/containerd/containerd.sock"), to ask for pods' namespaces. */
@@ -64,11 +65,14 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     });
   const rtnl = new Rtnl(inNamespace);
   const monitor = new Monitor(rtnl, { onError: warn });
-  const iptables = new IptablesState(new IptablesTool(namespace, options.onIptables));
-  const filterWatch = new IptablesWatch(iptables, { ...inNamespace, onError: warn });
+  const openNetfilter = options.netfilter === "nftables" ? openNftables : openIptables;
+  const netfilter = openNetfilter({
+    ...inNamespace,
+    onError: warn,
+    ...(options.onIptables === undefined ? {} : { onIptables: options.onIptables }),
+    ...(options.onIpsets === undefined ? {} : { onIpsets: options.onIpsets }),
+  });
   const fou = openFou(inNamespace);
-  const ipsets = new IpsetState(inNamespace);
-  const ipsetDrift = new IpsetDrift(ipsets);
   const warnOfLedger = (message: string, fields: object): void =>
     options.log?.warn(message, fields);
   const ipvs = openIpvs({
@@ -111,12 +115,9 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "route": (owner) => routeTable(rtnl, monitor, owner),
     "rule": (owner) => ruleTable(rtnl, monitor, owner),
     "bridge.hairpin": (owner) => hairpinTable(rtnl, () => ledgerOf(owner, "hairpin")),
-    "ipset": (owner) => ipsetTable(ipsets, ipsetDrift, owner),
-    "ipset.member": (owner) => ipsetMemberTable(ipsets, ipsetDrift, owner),
+    ...netfilter.tables,
     "pod.link": (owner) => podLinkTable(pods, owner),
     "pod.address": (owner) => podAddressTable(pods, owner),
-    "chain": (owner) => chainTable(iptables, filterWatch, owner),
-    "jump": (owner) => jumpTable(iptables, filterWatch, owner),
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
     "health.check": () => checks.table,
@@ -126,7 +127,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
 
   return {
     ipvs,
-    statistics: { ipvsServices: () => serviceStatistics(ipvs.connection) },
+    statistics: {
+      ipvsServices: () => serviceStatistics(ipvs.connection),
+      ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+    },
     flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
@@ -137,10 +141,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     },
     close() {
       monitor.close();
-      filterWatch.close();
+      netfilter.close();
       rtnl.close();
-      ipsetDrift.close();
-      ipsets.close();
       ipvs.close();
       fou.close();
       checks.close();

@@ -346,7 +346,11 @@ export class Monitor {
     const concerned = protocol === RTPROT_KERNEL || replaced ||
       // Another's local route that was in our way.
       (gone && message.u8(7) === RTN_LOCAL) ||
-      [...this.#watches.routes].some((watch) => watch.owner.protocol === protocol);
+      [...this.#watches.routes].some(({ owner }) =>
+        owner.protocol === protocol ||
+        // What stood there and was not what we want makes room.
+        (gone && owner.adopts?.routes?.some((each) => each.protocol === protocol) === true)
+      );
     if (!concerned) return;
     const info = decodeRoute(message, (index) => this.#links.get(index)?.name ?? `#${index}`);
     if (info === undefined) return;

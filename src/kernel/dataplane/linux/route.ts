@@ -114,11 +114,29 @@ export function routeTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Ro
         }
       }
     }
+    for (const item of await left(linkName)) {
+      const key = resource.key(item);
+      if (!items.has(key)) items.set(key, { item, owned: false, adoptable: true });
+    }
     for (const { item } of await others(links, linkName)) {
       const key = resource.key(item);
       if (!items.has(key)) items.set(key, { item, owned: false });
     }
     return [...items.values()];
+  }
+
+  /** What another program left that is ours to take where we want it. */
+  async function left(linkName: (index: number) => string): Promise<readonly Route[]> {
+    const found: Route[] = [];
+    for (const { protocol, table } of owner.adopts?.routes ?? []) {
+      for (const family of [4, 6] as const satisfies readonly Family[]) {
+        // Linux refuses to list a table that does not exist, so it is asked for the protocol alone.
+        for (const { route } of await dump({ family, protocol }, linkName)) {
+          if (route.table === table) found.push(route);
+        }
+      }
+    }
+    return found;
   }
 
   /**

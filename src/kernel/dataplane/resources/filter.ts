@@ -1,6 +1,6 @@
 /**
  * Packet filter and NAT rules in one compiled form, that every backend renders. The words are netfilter's.
- * The iptables backend renders them for `iptables-restore`; an nftables one follows.
+ * One renders them for `iptables-restore`, the other as expressions of nf_tables.
  */
 
 import type { Family, Resource } from "../resource.ts";
@@ -95,6 +95,8 @@ export interface Chain {
   /** At most 28 characters. */
   readonly name: string;
   readonly rules: readonly FilterRule[];
+  /** Set where the rest works without its rules: where Linux refuses them, an empty chain does in its stead. */
+  readonly dispensable?: boolean;
 }
 
 /** A jump from a base chain of Linux to a chain of ours. Mark: a comment that names the owner. */
@@ -159,6 +161,7 @@ function sorted(value: object): readonly (readonly [string, unknown])[] {
 export const chain: Resource<Chain> = {
   kind: "chain",
   foundation: true,
+  isDispensable: (c) => c.dispensable === true,
   key: (c) => `ipv${c.family} ${c.table} ${c.name}`,
   equal: (want, have) =>
     want.rules.length === have.rules.length &&

@@ -16,7 +16,6 @@ const BGP_PORT = 179;
 export function checkOptions(options: SpeakerOptions): void {
   check(isAsn(options.asn), `AS number "${options.asn}" must be from 1 to 4294967294, not 23456`);
   routerIdNumber(options.routerId, "Router id");
-  if (options.clusterId !== undefined) routerIdNumber(options.clusterId, "Cluster id");
   for (const { address, port } of options.listen) {
     check(ipBytes(address) !== undefined, `Listen address "${address}" is no IP address`);
     check(isPort(port), `Listen port "${port}" must be from 1 to 65535`);

@@ -15,10 +15,11 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
-import { announce, reimport, withdraw } from "./received.ts";
+import { ISSUES, reimport, take } from "./received.ts";
+import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
-import type { BfdState, CoreOutput } from "./output.ts";
+import type { BfdState, CoreOutput, Refusal } from "./output.ts";
 import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
@@ -28,23 +29,23 @@ import {
   importPolicy,
   type Peer,
   type Self,
+  setEnds,
 } from "./peer.ts";
 import { AttributeTable } from "./rib/attributes.ts";
 import type { Origin } from "./rib/decision.ts";
 import { Rib } from "./rib/rib.ts";
 import type { Negotiated, RestartState } from "./session/negotiate.ts";
 import { type Endpoints, Session, type SessionOutput } from "./session/session.ts";
+import { report, tellFailure } from "./tell.ts";
 import type { LocalRoute, PeerConfig, SpeakerEvent, SpeakerOptions } from "./types.ts";
 import { CeaseCode } from "./wire/constants.ts";
 import type { Frame } from "./wire/framer.ts";
 import { decodeRefresh, RefreshSubtype } from "./wire/messages.ts";
 import { UpdateDecoder } from "./wire/update.ts";
 
-const REPORT_EVERY_MS = 60_000;
-
 export class Core {
   readonly options: SpeakerOptions;
-  readonly self: Self;
+  self: Self;
   readonly attributes = new AttributeTable();
   readonly ribs: { readonly 4: Rib; readonly 6: Rib };
   readonly peers = new Map<string, Peer>();
@@ -71,13 +72,7 @@ export class Core {
     this.options = options;
     this.#out = out;
     const routerId = routerIdNumber(options.routerId, "Router id");
-    this.self = {
-      asn: options.asn,
-      routerId,
-      clusterId: options.clusterId === undefined
-        ? routerId
-        : routerIdNumber(options.clusterId, "Cluster id"),
-    };
+    this.self = { asn: options.asn, routerId, clusterId: routerId };
     this.#local = { source: "local", routerId, rank: "" };
     const origin = (peer: number) => this.#byIndex[peer]?.origin ?? this.#local;
     const most = Math.max(1, options.multipath ?? 1);
@@ -152,6 +147,20 @@ export class Core {
     this.#retime();
   }
 
+  /** Some of them. @throws {RangeError} that names the route; then nothing has changed */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+    now: number,
+  ): void {
+    this.#now = now;
+    this.#routes.change(this, changes, Math.floor(now / 1000));
+  }
+
+  setClusterId(text: string | undefined, now: number): void {
+    this.#now = now;
+    if (changeClusterId(this, text)) this.#work = true;
+  }
+
   connected(connection: number, ends: Endpoints, now: number): void {
     this.#now = now;
     const peer = this.#byConnection.get(connection);
@@ -161,13 +170,14 @@ export class Core {
   }
 
   /** A connection from the address of a peer; its number, or why it is not taken. */
-  accepted(from: string, ends: Endpoints, now: number): number | string {
+  accepted(from: string, ends: Endpoints, now: number): number | Refusal {
     this.#now = now;
     const peer = this.peers.get(peerKey(from));
-    if (peer === undefined) return "no such peer is configured";
+    if (peer === undefined) return { reason: "no such peer is configured", expected: false };
     const local = peer.config.localAddress;
     if (local !== undefined && peerKey(local) !== peerKey(ends.localAddress)) {
-      return `it came to ${ends.localAddress}, not to the local address ${local}`;
+      const reason = `it came to ${ends.localAddress}, not to the local address ${local}`;
+      return { reason, expected: false };
     }
     const connection = this.#nextConnection(peer);
     if (peer.session.accepted(connection, ends, now)) {
@@ -175,7 +185,8 @@ export class Core {
       return connection;
     }
     this.#byConnection.delete(connection);
-    return peer.config.shutdown ? "the peer is shut down" : "the session is Idle";
+    const reason = peer.config.shutdown ? "the peer is shut down" : "the session is Idle";
+    return { reason, expected: true };
   }
 
   closed(connection: number, reason: string, now: number): void {
@@ -372,6 +383,7 @@ export class Core {
       const external = config.asn !== this.self.asn;
       peer.origin = { ...peer.origin, source: external ? "ebgp" : "ibgp", routerId: 0 };
       peer.bfdLocal = undefined;
+      peer.failures.clear();
     }
     if (config.shutdown && !old.shutdown && !restart) {
       const text = typeof config.shutdown === "string" ? config.shutdown : undefined;
@@ -411,7 +423,7 @@ export class Core {
       down: (reason, lost, now) => this.#down(peer(), reason, lost, now),
       update: (frame) => this.#update(peer(), frame),
       refresh: (frame) => this.#refresh(peer(), frame),
-      failed: (reason) => this.#event("debug", peer(), "A connection failed or ended", { reason }),
+      failed: (reason, level) => tellFailure(this.#out, peer(), reason, level),
       restart: () => this.#restartState(),
       random: () => this.#out.random(),
       nextConnection: () => this.#nextConnection(peer()),
@@ -437,9 +449,10 @@ export class Core {
     now: number,
   ): void {
     peer.negotiated = negotiated;
-    peer.ends = ends;
+    setEnds(peer, ends);
     peer.connection = connection;
     peer.blocked = false;
+    peer.failures.clear();
     peer.origin = {
       source: negotiated.external ? "ebgp" : "ibgp",
       routerId: negotiated.routerId,
@@ -479,7 +492,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
-    peer.ends = undefined;
+    setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;
     this.#event("warn", peer, "The session went down", {
@@ -494,20 +507,10 @@ export class Core {
     const update = peer.decoder?.decode(frame);
     if (update === undefined) return;
     for (const { cost, message } of update.issues) {
-      this.#report(peer, `${cost} ${message}`, {
-        level: "warn",
-        message: cost === "withdraw"
-          ? "Routes of a malformed UPDATE are treated as withdrawn (RFC 7606)"
-          : "A malformed attribute is ignored (RFC 7606)",
-        fields: { reason: message },
-      });
+      const event = { level: "warn", message: ISSUES[cost], fields: { reason: message } } as const;
+      report(this.#out, peer, `${cost} ${message}`, event, this.#now);
     }
-    for (const batch of update.withdrawn) withdraw(this, peer, batch);
-    for (const batch of update.rejected) withdraw(this, peer, batch);
-    for (const { batch, attributes } of update.announced) {
-      announce(this, peer, batch, attributes, Math.floor(this.#now / 1000));
-      this.attributes.drop(attributes);
-    }
+    take(this, peer, update, Math.floor(this.#now / 1000));
     if (update.endOfRib !== undefined) this.#endOfRib(peer, update.endOfRib);
   }
 
@@ -578,15 +581,6 @@ export class Core {
       at = Math.min(at, this.#settling.deadline(this.#startedAt, this.#now));
     }
     this.#nextTick = at;
-  }
-
-  /** Once a minute for each peer and sort: what a peer sends must not fill a log. */
-  #report(peer: Peer, sort: string, event: Omit<SpeakerEvent, "peer">): void {
-    const last = peer.reported.get(sort);
-    if (last !== undefined && this.#now < last + REPORT_EVERY_MS) return;
-    if (peer.reported.size >= 100) peer.reported.clear();
-    peer.reported.set(sort, this.#now);
-    this.#out.event({ ...event, peer: peer.address });
   }
 
   #event(

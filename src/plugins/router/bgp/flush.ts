@@ -194,6 +194,7 @@ function targetKey(target: ExportTarget): string {
       policy,
       target.external,
       target.client,
+      target.clusterId,
       target.extendedNextHop,
       target.self[4]?.join("."),
       target.self[6]?.join("."),

@@ -17,4 +17,10 @@ export interface CoreOutput {
   random(): number;
 }
 
+/** Why a connection is not taken. Expected: the session rests, or is shut down, and that was told. */
+export interface Refusal {
+  readonly reason: string;
+  readonly expected: boolean;
+}
+
 export type BfdState = "down" | "init" | "up" | "admin-down";

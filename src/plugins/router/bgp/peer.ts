@@ -73,6 +73,8 @@ export interface Peer {
   target: ExportTarget | undefined;
   negotiated: Negotiated | undefined;
   ends: Endpoints | undefined;
+  /** Our end, as it would stand in a next hop. */
+  ownHop: Uint8Array | undefined;
   decoder: UpdateDecoder<AttributeSet> | undefined;
   readonly out: { readonly 4: PeerOut; readonly 6: PeerOut };
   /** Paths in the Adj-RIB-In. */
@@ -91,6 +93,8 @@ export interface Peer {
   bfdLocal: string | undefined;
   /** When something of a sort was last reported. */
   readonly reported: Map<string, number>;
+  /** Why there was no session, since it was last Established: what is told already. */
+  readonly failures: Set<string>;
 }
 
 /** A neighbour that has told nothing yet. @throws {RangeError} that names a policy's value */
@@ -114,6 +118,7 @@ export function createPeer(
     target: undefined,
     negotiated: undefined,
     ends: undefined,
+    ownHop: undefined,
     decoder: undefined,
     out: { 4: new PeerOut(), 6: new PeerOut() },
     held: { 4: 0, 6: 0 },
@@ -127,6 +132,7 @@ export function createPeer(
     bfd: undefined,
     bfdLocal: undefined,
     reported: new Map(),
+    failures: new Set(),
   };
 }
 
@@ -191,24 +197,21 @@ export function refuseSet(peer: Peer, set: AttributeSet, self: Self): string | u
   }
   if (set.originatorId === self.routerId) return "we are its originator";
   if (set.clusterList.includes(self.clusterId)) return "our cluster is in its CLUSTER_LIST";
-  const own = peer.ends === undefined ? undefined : ownAddress(peer.ends.localAddress);
+  const own = peer.ownHop;
   if (own !== undefined && startsWith(set.nextHop, own)) return "its next hop is our own address";
   return undefined;
 }
 
-const ownAddresses = new Map<string, Uint8Array | undefined>();
-
-function ownAddress(text: string): Uint8Array | undefined {
-  if (!ownAddresses.has(text)) {
-    if (ownAddresses.size > 1000) ownAddresses.clear();
-    ownAddresses.set(text, ipBytes(text.replace(/%.*$/, "")));
-  }
-  return ownAddresses.get(text);
+/** The ends of a session that stands now, or that there is none. */
+export function setEnds(peer: Peer, ends: Endpoints | undefined): void {
+  peer.ends = ends;
+  peer.ownHop = ends === undefined ? undefined : ipBytes(ends.localAddress.replace(/%.*$/, ""));
 }
 
 function startsWith(hop: Uint8Array, address: Uint8Array): boolean {
-  return (hop.length === address.length || hop.length === 2 * address.length) &&
-    address.every((byte, i) => hop[i] === byte);
+  if (hop.length !== address.length && hop.length !== 2 * address.length) return false;
+  for (let i = 0; i < address.length; i++) if (hop[i] !== address[i]) return false;
+  return true;
 }
 
 /** What import makes of a route that `refuseSet` let pass: the set to use, or why it is rejected. */

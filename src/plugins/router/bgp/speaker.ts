@@ -25,6 +25,18 @@ export interface Speaker {
   setPeers(peers: readonly PeerConfig[]): void;
   /** All routes of our own. @throws {RangeError} that names the route; then nothing changes */
   setLocalRoutes(routes: readonly LocalRoute[]): void;
+  /** Where connections are taken, in place of what was given at first. @throws {Error} as `start`; then nothing changes */
+  listen(addresses: SpeakerOptions["listen"]): void;
+  /**
+   * Some of them, by prefix, once all were said; those without a route go. Costs what changes.
+   *
+   * @throws {RangeError} that names the route; then nothing changes
+   */
+  changeLocalRoutes(
+    changes: Iterable<readonly [prefix: string, route: LocalRoute | undefined]>,
+  ): void;
+  /** Cluster of a route reflector, a dotted quad; undefined: the router id (RFC 4456 section 7). No session is touched. */
+  setClusterId(clusterId: string | undefined): void;
   /** Called with the prefixes whose use changed, coalesced; at once with all that are used. Returns the end of it. */
   onBest(listener: (changes: readonly BestChange[]) => void): () => void;
   onEvent(listener: (event: SpeakerEvent) => void): () => void;
@@ -75,10 +87,13 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     bfd: () => queueMicrotask(() => bfd.set(bfdSessions(core))),
   };
   const core = new Core(options, output);
+  let { listen } = options;
+  let started = false;
   return {
     // deno-lint-ignore require-await -- a refusal is a rejection, as with every other start
     async start() {
-      driver.listen(options.listen);
+      driver.listen(listen);
+      started = true;
       core.start(driver.now());
       driver.wake();
     },
@@ -89,6 +104,18 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     },
     setLocalRoutes(routes) {
       core.setLocalRoutes(routes, driver.now());
+      driver.wake();
+    },
+    listen(addresses) {
+      if (started) driver.listen(addresses);
+      listen = addresses;
+    },
+    changeLocalRoutes(changes) {
+      core.changeLocalRoutes(changes, driver.now());
+      driver.wake();
+    },
+    setClusterId(clusterId) {
+      core.setClusterId(clusterId, driver.now());
       driver.wake();
     },
     onBest(listener) {

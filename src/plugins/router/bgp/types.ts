@@ -10,8 +10,6 @@ export interface SpeakerOptions {
   readonly routerId: string;
   /** Where connections are taken. None: the speaker only dials. */
   readonly listen: readonly { readonly address: string; readonly port: number }[];
-  /** Cluster of a route reflector, a dotted quad. Default: the router id (RFC 4456 section 7). */
-  readonly clusterId?: string;
   /** How many paths of one prefix may be used side by side. Default 1. */
   readonly multipath?: number;
   /** Offered to every peer that does not say otherwise. Absent: not offered. */
@@ -103,7 +101,10 @@ export interface Match {
   readonly family?: Family;
   /** Any of these. An empty list matches nothing. */
   readonly prefixes?: readonly PrefixMatch[];
-  /** The class that the local route was given, any of these. A learned route has none. */
+  /**
+   * The class that our own route to the prefix was given, any of these: on export that route itself, on import one that we have
+   * beside what is learned.
+   */
   readonly classes?: readonly string[];
   readonly source?: readonly RouteSource[];
   /** Any of these, as `65000:1`, `65000:1:2` or a well-known name. */
@@ -189,11 +190,14 @@ export interface PathView {
   readonly rejected: string | undefined;
 }
 
+/** What a route of Linux needs of a path: with a full feed there are half a million of them. */
+export type UsedPath = Pick<PathView, "nextHop" | "linkLocal" | "source">;
+
 /** A prefix whose use changed: `paths` are all to be used now, best first; none: it is gone. */
 export interface BestChange {
   readonly prefix: string;
   readonly family: Family;
-  readonly paths: readonly PathView[];
+  readonly paths: readonly UsedPath[];
 }
 
 export interface FamilyCounters {

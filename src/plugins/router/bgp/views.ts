@@ -14,9 +14,11 @@ import type {
   NeighborView,
   Origin,
   PathView,
+  RouteSource,
+  UsedPath,
   WhyView,
 } from "./types.ts";
-import { type Attributes, pathText } from "./wire/attributes.ts";
+import { type Attributes, NO_BYTES, pathText } from "./wire/attributes.ts";
 import { communityText, largeCommunityTexts } from "./wire/communities.ts";
 import { capabilityName } from "./wire/constants.ts";
 import { parsePrefix, prefixText } from "./wire/prefix.ts";
@@ -42,8 +44,7 @@ type AttributeView = Pick<
 function attributeView(attributes: Attributes): AttributeView {
   const { nextHop, aggregator } = attributes;
   return {
-    nextHop: nextHop.length === 0 ? undefined : formatIp(nextHop.subarray(0, 16)),
-    linkLocal: nextHop.length === 32 ? formatIp(nextHop.subarray(16)) : undefined,
+    ...hopView(nextHop),
     asPath: pathText(attributes.asPath),
     origin: ORIGINS[attributes.origin] ?? "incomplete",
     med: attributes.med,
@@ -102,7 +103,7 @@ function whyRejected(
       at: id * (family === 4 ? 1 : 4),
       length: prefixes.lengths[id] ?? 0,
       source: peer.origin.source,
-      class: undefined,
+      class: core.classes[family].get(id),
       attributes: set,
     },
     set,
@@ -116,7 +117,28 @@ export function bestChange(core: Core, family: Family, id: number): BestChange {
   return {
     prefix: rib.prefixes.text(id),
     family,
-    paths: rib.inUse(id).map((row) => pathView(core, family, row, true)),
+    paths: rib.inUse(id).map((row) => usedPath(core, family, row)),
+  };
+}
+
+/** Equal ones are one object: next hops are few. */
+const usedPaths = new WeakMap<Uint8Array, Map<RouteSource, UsedPath>>();
+
+function usedPath(core: Core, family: Family, row: number): UsedPath {
+  const rib = core.ribs[family];
+  const hop = rib.usedOf(row)?.nextHop ?? NO_BYTES;
+  const source = core.peerAt(rib.peerOf(row))?.origin.source ?? "local";
+  const bySource = usedPaths.get(hop) ?? new Map<RouteSource, UsedPath>();
+  usedPaths.set(hop, bySource);
+  const path = bySource.get(source) ?? { ...hopView(hop), source };
+  bySource.set(source, path);
+  return path;
+}
+
+function hopView(hop: Uint8Array): Pick<PathView, "nextHop" | "linkLocal"> {
+  return {
+    nextHop: hop.length === 0 ? undefined : formatIp(hop.subarray(0, 16)),
+    linkLocal: hop.length === 32 ? formatIp(hop.subarray(16)) : undefined,
   };
 }
 

@@ -32,6 +32,13 @@ describe("decide", () => {
     test(name, () => expect(decide(routeKind, wanted, have)).toEqual(expected));
   }
 
+  test("takes over what another left where it is the same, and leaves what nobody wants", () => {
+    const left = { item: other, owned: false, adoptable: true } as const;
+    expect(decide(routeKind, other, left)).toEqual({ verb: "update", item: other, have: other });
+    expect(decide(routeKind, want, left)).toMatchObject({ verb: "conflict" });
+    expect(decide(routeKind, undefined, left)).toBeUndefined();
+  });
+
   test("reports what is wanted and foreign, even if it is the same, and says what is there", () => {
     for (const wanted of [want, other]) {
       expect(decide(routeKind, wanted, foreign)).toEqual({

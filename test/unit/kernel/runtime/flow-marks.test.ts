@@ -31,7 +31,7 @@ function made(flows: () => readonly Flow[]) {
     },
     mark: (list, mark, mask) =>
       void marked.push({ sources: list.map(({ source }) => source.address), mark, mask }),
-  }, { info: (text) => void log.push(text), warn: (text) => void log.push(text) });
+  }, { info: (text) => void log.push(text), warn: (text) => void log.push(text), debug() {} });
   return { marks, marked, log, looks: () => looks };
 }
 

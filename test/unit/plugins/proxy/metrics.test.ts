@@ -27,6 +27,7 @@ async function scrape(ids: readonly IpvsServiceId[]): Promise<readonly string[]>
   const context = {
     metrics,
     statistics: {
+      ipvsTable: () => Promise.reject(new Error("nobody asks")),
       ipvsServices: () => Promise.resolve(ids.map((id) => ({ id, counters: COUNTERS }))),
     },
     holder: (_table: unknown, key: string) => key.includes("10.9.9.9") ? undefined : "default/web",

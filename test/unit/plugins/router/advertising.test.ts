@@ -218,3 +218,17 @@ describe("ranges of flags", () => {
     ]);
   });
 });
+
+test("what nobody is to announce is told from what this node cannot", () => {
+  const context = {
+    node: "node-1",
+    addresses: [],
+    options: routerOptions({ ...OPEN, ...ALL_ON }),
+  };
+  const made = balanced({ ...annotated({ [EXTERNAL]: "false" }), internalTrafficPolicy: "Local" });
+  const { withheld } = serviceAdvertisement(made, [], context);
+  expect(withheld.map(({ address, refused }) => [address, refused === true])).toEqual([
+    ["10.0.0.1", false],
+    ["1.1.1.1", true],
+  ]);
+});

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { fakeDataplane } from "../../../../src/kernel/dataplane/fake.ts";
 import { tables } from "../../../../src/kernel/dataplane/resources/mod.ts";
-import type { Plugin } from "../../../../src/kernel/plugin.ts";
+import type { NextHop, Plugin, Route } from "../../../../src/kernel/plugin.ts";
 import { routerPlugin } from "../../../../src/plugins/router/mod.ts";
 import type { RouterOptions } from "../../../../src/plugins/router/options.ts";
 import { tunnelName } from "../../../../src/plugins/router/tunnels.ts";
@@ -197,6 +197,59 @@ describe("learned routes", () => {
     expect(linesOf(again, "route", "link")).toEqual(before);
   });
 
+  test("that kube-router left are taken over in place where they are what is wanted, and no others", async () => {
+    const linux = fakeDataplane();
+    const tunnel = tunnelName("10.9.0.3");
+    const link = { name: tunnel, type: "ipip", up: true } as const;
+    const ends = { local: "10.0.0.1", remote: "10.9.0.3", ttl: 0 };
+    linux.seed("link", { ...link, mtu: 1480, tunnel: ends });
+    const route = (destination: string, nextHop: NextHop, more: Partial<Route> = {}) => ({
+      family: 4,
+      table: 254,
+      type: "unicast",
+      destination,
+      metric: 0,
+      nextHops: [nextHop],
+      ...more,
+    });
+    const near = { gateway: "10.0.0.2", link: "eth0" };
+    const far = { link: tunnel };
+    linux.seed("route", route("10.244.2.0/24", near), { protocol: 17 });
+    linux.seed("route", route("10.244.3.0/24", far, { source: "10.0.0.1" }), { protocol: 17 });
+    linux.seed("route", route("10.9.0.3/32", far, { table: 77 }), { protocol: 3 });
+    // Nobody wants this one, another program made that one, and the last one is not what we want.
+    linux.seed("route", route("10.244.9.0/24", near), { protocol: 17 });
+    linux.seed("route", route("10.244.4.0/24", near), { protocol: 4 });
+    const elsewhere = { gateway: "10.0.0.77", link: "eth0" };
+    linux.seed("route", route("10.244.5.0/24", elsewhere), { protocol: 17 });
+    const made = await start({}, { linux });
+    linux.resetCounts();
+    // Where forwarding goes on, peers keep what kube-router told them.
+    expect(made.speakers.now().options.restarting).toEqual([4, 6]);
+    for (const n of [2, 4, 5]) made.speakers.now().learn(`10.244.${n}.0/24`, "10.0.0.2");
+    made.speakers.now().learn("10.244.3.0/24", "10.9.0.3");
+    await passed(made);
+    expect([linux.count("link"), linux.count("route"), linux.count("route", "update")])
+      .toEqual([1, 3, 3]);
+    expect(linux.dump().split("\n").filter((line) => /^(link tun|route)/.test(line))).toEqual([
+      `link ${tunnel} type ipip local 10.0.0.1 remote 10.9.0.3 ttl inherit up`,
+      "route unicast 10.244.2.0/24 via 10.0.0.2 dev eth0 table 254",
+      `route unicast 10.244.3.0/24 dev ${tunnel} table 254 src 10.0.0.1`,
+      "route unicast 10.244.4.0/24 via 10.0.0.2 dev eth0 table 254 (foreign)",
+      "route unicast 10.244.5.0/24 via 10.0.0.77 dev eth0 table 254 (foreign)",
+      "route unicast 10.244.9.0/24 via 10.0.0.2 dev eth0 table 254 (foreign)",
+      `route unicast 10.9.0.3/32 dev ${tunnel} table 77`,
+    ]);
+    expect(made.status().problems.map(({ type, subject }) => `${type} ${subject}`)).toEqual([
+      "conflict route 10.244.4.0/24 table 254 metric 0",
+      "conflict route 10.244.5.0/24 table 254 metric 0",
+    ]);
+    // What is ours now goes when nobody wants it any more.
+    made.speakers.now().learn("10.244.2.0/24");
+    await passed(made);
+    expect(linux.dump()).not.toContain("route unicast 10.244.2.0/24");
+  });
+
   test("that somebody deletes come back", async () => {
     const made = await start();
     made.speakers.now().learn("10.244.2.0/24", "10.0.0.2");
@@ -249,6 +302,39 @@ describe("the speaker", () => {
     expect(speaker.routes.map(({ prefix }) => prefix)).not.toContain("10.96.0.2/32");
   });
 
+  test("becomes a reflector of a cluster, and stops being one, without a new start", async () => {
+    const made = await start();
+    const node = (annotations: Record<string, string>) =>
+      routerNode("node1", ["10.0.0.1", "fd00::1"], annotations, ["10.244.1.0/24"]);
+    made.cluster.put("nodes", node({ "kube-router.io/rr.server": "7" }));
+    await passed(made);
+    expect(made.speakers.now().clusterId).toBe("0.0.0.7");
+    made.cluster.put("nodes", node({}));
+    await passed(made);
+    expect(made.speakers.now().clusterId).toBeUndefined();
+    expect(made.speakers.all.map(({ told }) => told)).toEqual([["start"]]);
+  });
+
+  test("listens elsewhere without a new start, and as before where that is refused", async () => {
+    const made = await start();
+    const node = (addresses: string) =>
+      routerNode("node1", ["10.0.0.1", "fd00::1"], {
+        "kube-router.io/bgp-local-addresses": addresses,
+      }, ["10.244.1.0/24"]);
+    made.cluster.put("nodes", node("10.0.0.9"));
+    await passed(made);
+    expect(made.speakers.now().listening).toEqual(["10.0.0.9"]);
+    made.speakers.refuse("10.0.0.8");
+    made.cluster.put("nodes", node("10.0.0.8"));
+    await passed(made);
+    expect(made.speakers.now().listening).toEqual(["10.0.0.9"]);
+    expect(made.status().problems.map(({ reason }) => reason)).toEqual([
+      'BGP listens as before: Peer "10.0.0.8" cannot be: it was refused',
+    ]);
+    expect(made.speakers.all.map(({ told }) => told)).toEqual([["start"]]);
+    await made.runtime.stop();
+  });
+
   test("announces a VIP of two Services until both let it go", async () => {
     const made = await start({ strictExternalIpValidation: false, advertiseExternalIp: true });
     const shared = (name: string) =>
@@ -266,6 +352,27 @@ describe("the speaker", () => {
     expect(announced()).toBe(false);
   });
 
+  test("announces a service range, and what is not forwarded for it, while that stands for VIPs", async () => {
+    const made = await start({ advertiseServiceRanges: true });
+    const prefixes = () => made.speakers.now().routes.map(({ prefix }) => prefix).toSorted();
+    const rules = () =>
+      made.linux.dump().split("\n").filter((line) => line.includes("KUBE-ROUTER-RT-FORWARD with"));
+    expect(prefixes()).toEqual(["10.244.1.0/24", "10.96.0.0/12", "fd01::/64"]);
+    expect(rules()).toEqual([
+      "chain ipv4 filter KUBE-ROUTER-RT-FORWARD with 4 rules",
+      "chain ipv6 filter KUBE-ROUTER-RT-FORWARD with 3 rules",
+    ]);
+    const local = { clusterIPs: ["10.96.0.1"], internalTrafficPolicy: "Local" } as const;
+    made.cluster.put("services", service("default/web", local));
+    made.cluster.put(
+      "endpointslices",
+      slice("default/web-1", [{ addresses: ["10.244.1.7"], nodeName: "node1" }]),
+    );
+    await passed(made);
+    expect(prefixes()).toEqual(["10.244.1.0/24", "10.96.0.1/32", "fd01::/64"]);
+    expect(rules()[0]).toEndWith("with 3 rules");
+  });
+
   test("is another where its AS number is, and what it learned goes", async () => {
     const made = await start({ nodesFullMesh: false });
     expect(made.speakers.all).toEqual([]);
@@ -274,6 +381,8 @@ describe("the speaker", () => {
       routerNode("node1", ["10.0.0.1"], { "kube-router.io/node.asn": asn }, ["10.244.1.0/24"]);
     made.cluster.put("nodes", withAsn("64600"));
     await passed(made);
+    // It comes late, when there are sysctls of this life: that is no restart.
+    expect(made.speakers.now().options.restarting).toBeUndefined();
     made.speakers.now().learn("10.244.2.0/24", "10.0.0.2");
     await passed(made);
     expect(linesOf(made, "route")).toHaveLength(1);

@@ -44,6 +44,19 @@ describe("pod CIDRs", () => {
 });
 
 describe("facts", () => {
+  test("name the source and destination check of AWS, where it drops what pods send", () => {
+    const { spec } = DUAL;
+    const onCloud = { ...DUAL, spec: { ...spec, providerID: "aws:///eu-west-1a/i-0123" } };
+    const problems = (changes: Partial<RouterOptions>, node: typeof DUAL = onCloud) =>
+      items(changes, node).facts.problems;
+    expect(problems({})).toHaveLength(1);
+    expect(problems({})[0]).toContain("--no-source-dest-check");
+    expect(problems({ disableSourceDestCheck: false })).toEqual([]);
+    expect(problems({ overlayType: "full" })).toEqual([]);
+    expect(problems({ overlayType: "full", enableOverlay: false })).toHaveLength(1);
+    expect(problems({}, DUAL)).toEqual([]);
+  });
+
   test("are the link of the primary address with its MTU, and the families that are on", () => {
     expect(items().facts).toEqual({
       families: [4, 6],
@@ -101,6 +114,20 @@ describe("items", () => {
       "net/ipv4/ip_forward=1",
       "net/bridge/bridge-nf-call-iptables=1",
     ]);
+  });
+
+  test("an address of an announced range that no service has is not forwarded", () => {
+    const options = routerOptions({ enableIpv6: true });
+    const facts = networkingFacts("n1", [DUAL], HOST, options);
+    const { chains } = networkingItems(facts, options, "", ["10.96.0.0/12", "fd96::/108"]);
+    expect(chains.filter(({ table }) => table === "filter").map(({ rules }) => rules[0])).toEqual([
+      ["10.96.0.0/12"],
+      ["fd96::/108"],
+    ].map(([prefix = ""]) => ({
+      matches: [{ kind: "destination", prefix }],
+      target: { kind: "reject" },
+      comment: "announced range: no service has this address",
+    })));
   });
 
   test("rules to table 77 and FOU ports are there for the overlay alone", () => {

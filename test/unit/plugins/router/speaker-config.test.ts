@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import type { Policy } from "../../../../src/plugins/router/bgp/mod.ts";
 import type { PeeringPlan, PeerPlan } from "../../../../src/plugins/router/peering.ts";
 import {
-  localRoutes,
   peerConfigs,
   type PolicyInput,
   speakerOptions,
@@ -37,7 +36,7 @@ const PLAN: PeeringPlan = {
   importReject: [],
   peers: [NODE, ROUTER],
 };
-const INPUT: PolicyInput = { vips: [], advertisePodCidr: true };
+const INPUT: PolicyInput = { advertisePodCidr: true };
 
 function configs(changes: Partial<PeeringPlan> = {}, input: Partial<PolicyInput> = {}) {
   const [node, router] = peerConfigs({ ...PLAN, ...changes }, { ...INPUT, ...input });
@@ -61,11 +60,9 @@ test("a speaker is what flags and the node say", () => {
   });
   const more = {
     ...PLAN,
-    clusterId: "0.0.0.42",
     gracefulRestart: { restartTime: 120, deferralTime: 300 },
   };
   expect(speakerOptions(more, "n1")).toMatchObject({
-    clusterId: "0.0.0.42",
     gracefulRestart: { restartSeconds: 120, deferralSeconds: 300 },
   });
 });
@@ -93,17 +90,14 @@ test("a peer has what its plan says, with BFD in microseconds", () => {
 
 describe("what is taken in", () => {
   test("is all but own VIPs, default routes and refused networks, from everybody", () => {
-    const { node, router } = configs(
-      { importReject: ["10.5.0.0/16", "fd00::/8"] },
-      { vips: ["10.96.0.1", "fd96::1"] },
-    );
+    const { node, router } = configs({ importReject: ["10.5.0.0/16", "fd00::/8"] });
     expect(node.import).toBe(router.import as Policy);
     expect(node.import).toEqual({
       default: "accept",
       statements: [
         {
           name: "own VIPs",
-          match: { prefixes: [{ prefix: "10.96.0.1/32" }, { prefix: "fd96::1/128" }] },
+          match: { classes: ["vip"] },
           action: "reject",
         },
         {
@@ -126,7 +120,8 @@ describe("what is taken in", () => {
   });
 
   test("has no empty statement, which others take for one that matches all", () => {
-    expect(words(configs().node.import)).toEqual(["default routes: reject", "else: accept"]);
+    expect(words(configs().node.import))
+      .toEqual(["own VIPs: reject", "default routes: reject", "else: accept"]);
   });
 });
 
@@ -167,14 +162,4 @@ describe("what is told", () => {
     expect(words(router.export).at(-2)).toBe("reflected: accept");
     expect(node.export?.statements[1]?.match).toEqual({ source: ["ibgp", "ebgp"] });
   });
-});
-
-test("own routes have the node's address of their family; without one they are left out", () => {
-  const vips = ["10.96.0.1", "fd96::1"];
-  expect(localRoutes(["10.244.1.0/24", "fd01::/64"], vips, { 4: "10.0.0.1" })).toEqual([
-    { prefix: "10.244.1.0/24", nextHop: "10.0.0.1", class: "pod", origin: "igp" },
-    { prefix: "10.96.0.1/32", nextHop: "10.0.0.1", class: "vip", origin: "igp" },
-  ]);
-  expect(localRoutes(["fd01::/64"], vips, { 6: "fd00::1" }).map(({ prefix }) => prefix))
-    .toEqual(["fd01::/64", "fd96::1/128"]);
 });

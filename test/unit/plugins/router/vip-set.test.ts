@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { ServiceAdvertisement, Vip } from "../../../../src/plugins/router/advertising.ts";
 import { settable } from "../../../../src/plugins/router/inputs.ts";
 import { vipSet } from "../../../../src/plugins/router/vip-set.ts";
 import { random } from "../../kernel/dataplane/linux/random.ts";
@@ -9,6 +10,7 @@ function world() {
   const listeners = new Set<(units: Iterable<string> | "all") => void>();
   let computed = 0;
   let changes = 0;
+  const told: string[] = [];
   const input = {
     ...settable("services", 0),
     subscribe(wake: (units: Iterable<string> | "all") => void) {
@@ -24,7 +26,10 @@ function world() {
       withheld: [],
       problems: [],
     };
-  }, () => changes++);
+  }, (addresses) => {
+    changes++;
+    told.push(...addresses);
+  });
   return {
     set,
     services,
@@ -41,8 +46,36 @@ function world() {
       return now;
     },
     changes: () => changes,
+    takeTold: () => told.splice(0),
   };
 }
+
+describe("the state of a VIP", () => {
+  test("is everywhere, here or nowhere, as its Services say together", () => {
+    const of = (vip: Partial<Vip> | undefined, refused = false): ServiceAdvertisement => ({
+      advertise: vip === undefined ? [] : [{ address: "10.0.0.1", local: false, ...vip }],
+      withheld: refused ? [{ address: "10.0.0.1", reason: "no", refused: true }] : [],
+      problems: [],
+    });
+    const state = (...services: readonly ServiceAdvertisement[]) => {
+      const own = vipSet(
+        [],
+        () => services.keys().map(String),
+        (unit) => services[Number(unit)],
+        () => {},
+        () => true,
+      );
+      own.addresses();
+      return own.state("10.0.0.1");
+    };
+    expect(state(of({}))).toBe("everywhere");
+    expect(state(of({ local: true }))).toBe("here");
+    expect(state(of({ local: true }), of({}))).toBe("everywhere");
+    expect(state(of(undefined, true))).toBe("nowhere");
+    expect(state(of(undefined, true), of({ local: true }))).toBe("here");
+    expect(state(of(undefined))).toBeUndefined();
+  });
+});
 
 describe("the set of VIPs", () => {
   test("has an address as long as any Service has it", () => {
@@ -55,6 +88,15 @@ describe("the set of VIPs", () => {
     change({ a: [] });
     expect(set.addresses()).toEqual([]);
     expect(set.holders("10.0.0.1")).toEqual([]);
+  });
+
+  test("tells of what moved while somebody looked at it", async () => {
+    const { set, change, takeTold } = world();
+    change({ a: ["10.0.0.1"] });
+    expect(set.state("10.0.0.1")).toBeUndefined();
+    expect(set.addresses()).toEqual(["10.0.0.1"]);
+    await Bun.sleep(1);
+    expect(takeTold()).toEqual(["10.0.0.1"]);
   });
 
   test("moves an address from one Service to another without letting it go", () => {
@@ -74,10 +116,12 @@ describe("the set of VIPs", () => {
     );
     await Bun.sleep(1);
     expect([made.takeComputed(), made.changes()]).toEqual([50, 1]);
+    expect(made.takeTold()).toHaveLength(50);
     made.change({ s7: ["10.0.1.7"] });
     made.change({ s7: ["10.0.1.7"], s8: [] });
     await Bun.sleep(1);
     expect([made.takeComputed(), made.changes()]).toEqual([2, 2]);
+    expect(made.takeTold().toSorted()).toEqual(["10.0.0.7", "10.0.0.8", "10.0.1.7"]);
     // The same again is no change.
     made.change({ s7: ["10.0.1.7"] });
     await Bun.sleep(1);

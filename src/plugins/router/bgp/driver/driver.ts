@@ -18,19 +18,22 @@ import {
 import { passwordBytes, peerFamily, peerKey } from "../config.ts";
 import type { Core } from "../core.ts";
 import type { CoreOutput } from "../output.ts";
-import type { PeerConfig } from "../types.ts";
+import type { PeerConfig, SpeakerOptions } from "../types.ts";
 import { Connection } from "./connection.ts";
 
 const BGP_PORT = 179;
 /** For what was sent last to get out. */
 const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
+/** Addresses whose refusal is remembered. */
+const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
 const LISTEN_TTL = 255;
 const DEFAULT_TTL = 64;
 
 interface Listener {
   readonly address: string;
+  readonly port: number;
   readonly v6: boolean;
   readonly socket: Bun.TCPSocketListener<undefined> & { readonly fd: number };
 }
@@ -42,6 +45,8 @@ export class Driver {
   readonly #bySocket = new Map<Bun.Socket<undefined>, Connection>();
   #listeners: Listener[] = [];
   #keys = new Map<string, Uint8Array>();
+  /** Why an address was refused last. */
+  readonly #refused = new Map<string, string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #flushing = false;
@@ -61,16 +66,29 @@ export class Driver {
     return performance.timeOrigin + performance.now();
   }
 
-  /** @throws {Error} with the address where listening is refused; then nothing is open */
-  listen(addresses: readonly { readonly address: string; readonly port: number }[]): void {
-    this.#stopped = false;
+  /**
+   * Takes connections there from now on, and nowhere else; those that were taken stay.
+   *
+   * @throws {Error} with the address where listening is refused; then nothing has changed
+   */
+  listen(addresses: SpeakerOptions["listen"]): void {
+    const kept = this.#listeners.filter((listener) => addresses.some(isAt(listener)));
+    const opened: Listener[] = [];
     try {
-      for (const { address, port } of addresses) this.#listeners.push(this.#open(address, port));
+      for (const each of addresses) {
+        if (kept.some((listener) => isAt(listener)(each))) continue;
+        opened.push(this.#open(each.address, each.port));
+      }
     } catch (error) {
-      this.#shut();
+      for (const { socket } of opened) socket.stop();
       throw error;
     }
-    for (const [peer, key] of this.#keys) this.#setKey(peer, key);
+    this.#stopped = false;
+    for (const listener of this.#listeners) {
+      if (!kept.includes(listener)) listener.socket.stop();
+    }
+    this.#listeners = [...kept, ...opened];
+    for (const [peer, key] of this.#keys) this.#setKey(peer, key, opened);
   }
 
   /** The passwords of the peers; changed ones take effect on the next connection. */
@@ -175,12 +193,12 @@ export class Driver {
     }
     const listener = socket as Listener["socket"];
     setTtl(listener.fd, v6, LISTEN_TTL);
-    return { address, v6, socket: listener };
+    return { address, port, v6, socket: listener };
   }
 
-  #setKey(address: string, key: Uint8Array): void {
+  #setKey(address: string, key: Uint8Array, listeners = this.#listeners): void {
     const v6 = peerFamily(address) === 6;
-    for (const listener of this.#listeners) {
+    for (const listener of listeners) {
       if (listener.v6 !== v6) continue;
       try {
         setMd5(listener.socket.fd, address, key);
@@ -273,7 +291,10 @@ export class Driver {
 
   #accept(socket: Bun.Socket<undefined>): void {
     const { fd } = socket as unknown as { fd: number };
-    let from = peerKey(socket.remoteAddress);
+    const remote: string | undefined = socket.remoteAddress;
+    // It was reset while it waited to be taken: Linux no longer knows its other end.
+    if (remote === undefined) return void socket.terminate();
+    let from = peerKey(remote);
     if (/^fe[89ab]/.test(from)) {
       const zone = peerZone(fd);
       if (zone !== undefined) from = `${from}%${zone}`;
@@ -295,13 +316,21 @@ export class Driver {
     this.#connections.set(connection.id, connection);
     this.#bySocket.set(socket, connection);
     const taken = core.accepted(from, ends(socket), this.now());
-    if (typeof taken === "string") {
+    if (typeof taken !== "number") {
       this.#connections.delete(connection.id);
       this.#bySocket.delete(socket);
-      this.#report("A connection was not taken", { from, reason: taken });
+      if (!taken.expected) this.#tellRefused(from, taken.reason);
       socket.terminate();
-    }
+    } else this.#refused.delete(from);
     this.wake();
+  }
+
+  /** Once for each address: who is not configured tries again every second. */
+  #tellRefused(from: string, reason: string): void {
+    if (this.#refused.get(from) === reason) return;
+    if (this.#refused.size >= MOST_REFUSED) this.#refused.clear();
+    this.#refused.set(from, reason);
+    this.#report("A connection was not taken", { from, reason });
   }
 
   #closed(connection: Connection, error: unknown): void {
@@ -315,6 +344,11 @@ export class Driver {
     this.#core().closed(connection.id, reason, this.now());
     this.wake();
   }
+}
+
+function isAt(listener: Listener) {
+  return ({ address, port }: SpeakerOptions["listen"][number]): boolean =>
+    address === listener.address && port === listener.port;
 }
 
 function ends(socket: Bun.Socket<undefined>) {

@@ -2,7 +2,15 @@
 
 import type { Family } from "../../../../kernel/ip.ts";
 import type { PrefixSource } from "../wire/encode.ts";
+import { CeaseCode, ErrorCode } from "../wire/constants.ts";
+import { BgpError } from "../wire/error.ts";
 import { covers, type Prefix, prefixText, wordsOf } from "../wire/prefix.ts";
+
+/** The bits of a slot that hold a number: 16 million prefixes, many times the internet. */
+const NUMBER = 0xff_ffff;
+const MOST = NUMBER;
+/** A length that no prefix has: the number is free. */
+const FREE = 255;
 
 /** Open addressing with linear probing; at most half full. Numbers are used again after `remove`. */
 export class PrefixTable implements PrefixSource {
@@ -13,7 +21,7 @@ export class PrefixTable implements PrefixSource {
   limit = 0;
   readonly #size: 1 | 4;
   readonly #free: number[] = [];
-  /** Number + 1, or 0. */
+  /** Number + 1 in the low bits and a part of the hash in the high ones, or 0: what is another prefix is rarely looked at. */
   #slots: Int32Array;
 
   constructor(family: Family, room = 64) {
@@ -36,27 +44,34 @@ export class PrefixTable implements PrefixSource {
 
   /** The number of the prefix whose words are at `at`, or -1. */
   find(words: ArrayLike<number>, at: number, length: number): number {
-    const mask = this.#slots.length - 1;
-    for (let slot = this.#hash(words, at, length) & mask;; slot = (slot + 1) & mask) {
-      const id = (this.#slots[slot] ?? 0) - 1;
-      if (id < 0 || this.#is(id, words, at, length)) return id;
-    }
+    const hash = this.#hash(words, at, length);
+    const slot = this.#search(hash, words, at, length);
+    return ((this.#slots[slot] ?? 0) & NUMBER) - 1;
   }
 
-  /** The number of the prefix, a new one if need be. */
+  /**
+   * The number of the prefix, a new one if need be.
+   *
+   * @throws {BgpError} 6/8 when there are too many
+   */
   add(words: ArrayLike<number>, at: number, length: number): number {
-    const mask = this.#slots.length - 1;
-    let slot = this.#hash(words, at, length) & mask;
-    for (;; slot = (slot + 1) & mask) {
-      const id = (this.#slots[slot] ?? 0) - 1;
-      if (id < 0) break;
-      if (this.#is(id, words, at, length)) return id;
+    const hash = this.#hash(words, at, length);
+    const slot = this.#search(hash, words, at, length);
+    const there = (this.#slots[slot] ?? 0) & NUMBER;
+    if (there !== 0) return there - 1;
+    if (this.count >= MOST) {
+      throw new BgpError(
+        `There are ${MOST} prefixes, and no room for more`,
+        ErrorCode.Cease,
+        CeaseCode.OutOfResources,
+      );
     }
-    const id = this.#free.pop() ?? this.limit++;
-    this.#slots[slot] = id + 1;
+    const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.limit++;
+    this.#slots[slot] = (hash & ~NUMBER) | (id + 1);
     if (id >= this.lengths.length) this.#grow();
     this.lengths[id] = length;
-    for (let i = 0; i < this.#size; i++) this.words[id * this.#size + i] = words[at + i] ?? 0;
+    if (this.#size === 1) this.words[id] = words[at] ?? 0;
+    else for (let i = 0; i < 4; i++) this.words[id * 4 + i] = words[at + i] ?? 0;
     if (this.count * 2 > this.#slots.length) this.#rehash();
     return id;
   }
@@ -65,20 +80,27 @@ export class PrefixTable implements PrefixSource {
   remove(id: number): void {
     const mask = this.#slots.length - 1;
     let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
-    while (this.#slots[slot] !== id + 1) {
+    while (((this.#slots[slot] ?? 0) & NUMBER) !== id + 1) {
       if (this.#slots[slot] === 0) return;
       slot = (slot + 1) & mask;
     }
     // Later entries of the same run move up, so that no hole ends a search too early.
     for (let next = (slot + 1) & mask; this.#slots[next] !== 0; next = (next + 1) & mask) {
-      const other = (this.#slots[next] ?? 0) - 1;
+      const entry = this.#slots[next] ?? 0;
+      const other = (entry & NUMBER) - 1;
       const home = this.#hash(this.words, other * this.#size, this.lengths[other] ?? 0) & mask;
       if (((next - home) & mask) < ((next - slot) & mask)) continue;
-      this.#slots[slot] = other + 1;
+      this.#slots[slot] = entry;
       slot = next;
     }
     this.#slots[slot] = 0;
+    this.lengths[id] = FREE;
     this.#free.push(id);
+  }
+
+  /** Whether a number stands for a prefix now. */
+  has(id: number): boolean {
+    return id < this.limit && this.lengths[id] !== FREE;
   }
 
   text(id: number): string {
@@ -95,22 +117,30 @@ export class PrefixTable implements PrefixSource {
     return covers(outer, this.words, id * this.#size, this.lengths[id] ?? 0);
   }
 
+  /** The slot of the prefix, or the empty one where it belongs. */
+  #search(hash: number, words: ArrayLike<number>, at: number, length: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = hash & mask;; slot = (slot + 1) & mask) {
+      const entry = slots[slot] ?? 0;
+      if (entry === 0) return slot;
+      if (((entry ^ hash) & ~NUMBER) !== 0) continue;
+      if (this.#is((entry & NUMBER) - 1, words, at, length)) return slot;
+    }
+  }
+
   #is(id: number, words: ArrayLike<number>, at: number, length: number): boolean {
     if (this.lengths[id] !== length) return false;
+    if (this.#size === 1) return this.words[id] === words[at];
     const mine = id * this.#size;
     for (let i = 0; i < this.#size; i++) if (this.words[mine + i] !== words[at + i]) return false;
     return true;
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    // MurmurHash3's mixing, by Austin Appleby; prefixes differ in high bits, slots in low ones.
+    if (this.#size === 1) return mix(length ^ (words[at] ?? 0)) >>> 0;
     let h = length;
-    for (let i = 0; i < this.#size; i++) {
-      h ^= words[at + i] ?? 0;
-      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-      h ^= h >>> 16;
-    }
+    for (let i = 0; i < 4; i++) h = mix(h ^ (words[at + i] ?? 0));
     return h >>> 0;
   }
 
@@ -125,19 +155,25 @@ export class PrefixTable implements PrefixSource {
   }
 
   #rehash(): void {
-    const old = this.#slots;
-    const slots = new Int32Array(moreRoom(old.length));
+    const slots = new Int32Array(moreRoom(this.#slots.length));
     const mask = slots.length - 1;
-    for (let i = 0; i < old.length; i++) {
-      const entry = old[i] ?? 0;
-      if (entry === 0) continue;
-      const id = entry - 1;
-      let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
+    // By number and not by slot: what is read lies side by side.
+    for (let id = 0; id < this.limit; id++) {
+      if (this.lengths[id] === FREE) continue;
+      const hash = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0);
+      let slot = hash & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = entry;
+      slots[slot] = (hash & ~NUMBER) | (id + 1);
     }
     this.#slots = slots;
   }
+}
+
+/** MurmurHash3's mixing, by Austin Appleby: prefixes differ in high bits, slots in low ones. */
+function mix(value: number): number {
+  let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
 }
 
 /** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */

@@ -12,6 +12,7 @@ import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
 const NONE = -1;
+const NO_CANDIDATES: readonly Candidate[] = [];
 const STALE = 1;
 
 export class Rib {
@@ -168,15 +169,22 @@ export class Rib {
     judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
   ): void {
     for (let row = 0; row < this.#rows; row++) {
-      const id = this.#prefix[row] ?? NONE;
-      if (id === NONE || this.#peer[row] !== peer) continue;
-      const received = this.#attributes.at(this.#received[row] ?? 0);
-      if (received === undefined) continue;
-      const used = judge(id, received);
-      if (this.#used[row] === (used?.id ?? 0)) continue;
-      this.#hold(row, received.id, used?.id ?? 0);
-      this.touch(id);
+      if (this.#prefix[row] !== NONE && this.#peer[row] === peer) this.rejudge(row, judge);
     }
+  }
+
+  /** Judges one path anew. */
+  rejudge(
+    row: number,
+    judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
+  ): void {
+    const id = this.#prefix[row] ?? NONE;
+    const received = this.#attributes.at(this.#received[row] ?? 0);
+    if (received === undefined) return;
+    const used = judge(id, received);
+    if (this.#used[row] === (used?.id ?? 0)) return;
+    this.#hold(row, received.id, used?.id ?? 0);
+    this.touch(id);
   }
 
   /** What import accepted, what is stale, all: of each peer, in one pass. */
@@ -219,15 +227,13 @@ export class Rib {
 
   #decide(id: number): boolean {
     const first = this.#first[id] ?? NONE;
-    let winner: Candidate | undefined;
     let winnerRow = NONE;
-    let rows: readonly Candidate[] = [];
+    let rows: readonly Candidate[] = NO_CANDIDATES;
     if (first !== NONE && this.#next[first] === NONE) {
       if (this.#used[first] !== 0) winnerRow = first;
     } else if (first !== NONE) {
       rows = decide(this.candidates(id), this.#most);
-      winner = rows[0];
-      winnerRow = winner?.row ?? NONE;
+      winnerRow = rows[0]?.row ?? NONE;
     }
     const set = winnerRow === NONE ? 0 : this.#used[winnerRow] ?? 0;
     const peer = winnerRow === NONE ? 0 : this.#peer[winnerRow] ?? 0;
@@ -246,7 +252,7 @@ export class Rib {
       const sign = rows.map((path) => `${this.#peer[path.row]} ${path.set.key}`).join("\n");
       changed = changed || this.#several.get(id)?.sign !== sign;
       this.#several.set(id, { rows: rows.map((path) => path.row), sign });
-    } else if (this.#several.delete(id)) changed = true;
+    } else if (this.#several.size > 0 && this.#several.delete(id)) changed = true;
     return changed;
   }
 
@@ -263,11 +269,8 @@ export class Rib {
   /** Frees the prefixes that have no path. Nobody may refer to their numbers any more. */
   sweep(): void {
     for (const id of this.#empty) {
-      if (this.#first[id] !== NONE || this.#isDirty.has(id) || this.prefixes.lengths[id] === FREE) {
-        continue;
-      }
-      this.prefixes.remove(id);
-      this.prefixes.lengths[id] = FREE;
+      if (this.#first[id] !== NONE || this.#isDirty.has(id)) continue;
+      if (this.prefixes.has(id)) this.prefixes.remove(id);
     }
     this.#empty = [];
   }
@@ -363,9 +366,6 @@ export class Rib {
     this.#since = grown(this.#since, new Uint32Array(room));
   }
 }
-
-/** A length that no prefix has: the number is free. */
-const FREE = 255;
 
 function grown<T extends Int32Array | Uint32Array | Uint8Array>(old: T, larger: T): T {
   larger.set(old);

@@ -45,8 +45,8 @@ export interface SessionOutput {
   update(frame: Frame): void;
   /** As `update`. */
   refresh(frame: Frame): void;
-  /** A connection, or an attempt, failed or ended. */
-  failed(reason: string): void;
+  /** A connection, or an attempt, failed or ended. "info": the network or the peer ended it without a word. */
+  failed(reason: string, level: "warn" | "info"): void;
   /** Our state for the next OPEN. */
   restart(): RestartState;
   /** From 0 up to 1. */
@@ -200,7 +200,7 @@ export class Session {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     this.#connections.delete(id);
-    this.#fail(reason, now);
+    this.#fail(reason, now, "info");
     if (connection.phase === "Established") this.#fell(now, reason, true);
     if (this.#started && now >= this.#idleUntil) {
       this.#scheduleDial(
@@ -503,10 +503,10 @@ export class Session {
     this.#dialAt = Math.min(this.#dialAt, at);
   }
 
-  #fail(reason: string, now: number): void {
+  #fail(reason: string, now: number, level: "warn" | "info" = "warn"): void {
     this.lastError = reason;
     this.lastErrorAt = now;
-    this.#out.failed(reason);
+    this.#out.failed(reason, level);
   }
 
   #established(): Connection | undefined {

@@ -318,9 +318,16 @@ export function sharedHop(bytes: Uint8Array, from: number, to: number): Uint8Arr
   return lastHop;
 }
 
-/** Without doubles; the order stays, most lists have one or two. */
+/** Up to here looking through a list beats a set of it. */
+const FEW = 16;
+
+/** Without doubles; the order stays, and nearly always there are none. */
 function unique(values: number[]): number[] {
-  return values.length < 2 ? values : [...new Set(values)];
+  if (values.length > FEW) return [...new Set(values)];
+  for (let i = 1; i < values.length; i++) {
+    if (values.indexOf(values[i] ?? 0) < i) return [...new Set(values)];
+  }
+  return values;
 }
 
 function uniqueTriples(values: number[]): number[] {
@@ -390,7 +397,8 @@ export function firstAs(path: readonly Segment[]): number {
 }
 
 export function pathHas(path: readonly Segment[], asn: number): boolean {
-  return path.some(({ asns }) => asns.includes(asn));
+  for (const { asns } of path) if (asns.includes(asn)) return true;
+  return false;
 }
 
 /** RFC 4271 section 5.1.2: into the leading sequence while it has room. */

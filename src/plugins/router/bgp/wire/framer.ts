@@ -1,6 +1,6 @@
 /** Cuts a stream into messages (RFC 4271 section 4.1) and frames those that go out. */
 
-import { copy, putU16, u16, u8 } from "./bytes.ts";
+import { copy, putU16, u16, u32, u8 } from "./bytes.ts";
 import { ErrorCode, HEADER_LENGTH, MAX_LENGTH, MessageType } from "./constants.ts";
 import { BgpError } from "./error.ts";
 
@@ -49,10 +49,8 @@ export class Framer {
   }
 
   #check(bytes: Uint8Array, at: number): number {
-    for (let i = 0; i < 16; i++) {
-      if (bytes[at + i] !== 0xff) {
-        throw new BgpError("The marker is not all ones", ErrorCode.MessageHeader, 1);
-      }
+    if ((u32(bytes, at) & u32(bytes, at + 4) & u32(bytes, at + 8) & u32(bytes, at + 12)) !== -1) {
+      throw new BgpError("The marker is not all ones", ErrorCode.MessageHeader, 1);
     }
     const length = u16(bytes, at + 16);
     const type = u8(bytes, at + 18);

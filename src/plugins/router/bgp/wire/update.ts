@@ -82,8 +82,9 @@ export class UpdateDecoder<T extends Attributes> {
       };
     }
     // The common case, by the bytes as they are: sets with a multiprotocol attribute are never kept under these.
+    const key = this.#flavour + latin1(bytes, first, nlri);
     if (nlri4.count > 0) {
-      const known = this.#cache.get(this.#flavour + latin1(bytes, first, nlri));
+      const known = this.#cache.get(key);
       if (known !== undefined) {
         return {
           withdrawn,
@@ -94,7 +95,7 @@ export class UpdateDecoder<T extends Attributes> {
         };
       }
     }
-    return this.#walk(bytes, first, nlri, withdrawn, nlri4);
+    return this.#walk(bytes, first, nlri, withdrawn, nlri4, key);
   }
 
   #prefixes(bytes: Uint8Array, start: number, end: number, batch: PrefixBatch): PrefixBatch {
@@ -112,10 +113,13 @@ export class UpdateDecoder<T extends Attributes> {
     last: number,
     withdrawn: PrefixBatch[],
     nlri4: PrefixBatch,
+    whole: string,
   ): Update<T> {
     const reader = new AttributeReader(this.#context);
     const issues: Issue[] = [];
-    let key = this.#flavour;
+    // All attributes but the multiprotocol ones.
+    let key = whole;
+    let isWhole = true;
     let reach: Reach | undefined;
     let unreach: { family: Family | undefined; batch: PrefixBatch } | undefined;
     let attributeCount = 0;
@@ -132,6 +136,12 @@ export class UpdateDecoder<T extends Attributes> {
       }
       attributeCount++;
       const to = from + length;
+      const multiprotocol = type === AttributeType.MpReachNlri ||
+        type === AttributeType.MpUnreachNlri;
+      if (multiprotocol && isWhole) {
+        isWhole = false;
+        key = this.#flavour + latin1(bytes, first, at);
+      }
       if (type === AttributeType.MpReachNlri) {
         if (reach !== undefined) throw malformedList("MP_REACH_NLRI is there twice");
         reach = this.#reach(bytes, from, to);
@@ -149,7 +159,7 @@ export class UpdateDecoder<T extends Attributes> {
             copy(bytes, at, to),
           );
         }
-        key += latin1(bytes, at, to);
+        if (!isWhole) key += latin1(bytes, at, to);
         const issue = reader.take(type, flags, bytes, from, to);
         if (issue !== undefined) issues.push(issue);
       }

@@ -69,4 +69,7 @@ test("drift is what Linux holds and the runtime does not believe, and the revers
     { key: "ipv4 nat new", actual: owned(of("new")) },
     { key: "ipv4 nat gone" },
   ]);
+  expect(compared(chain, believed, [], ({ item }) => item.name === "same")).toEqual([
+    { key: "ipv4 nat same" },
+  ]);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { PeerConfig } from "../../../../../src/plugins/router/bgp/mod.ts";
+import type { LocalRoute, PeerConfig } from "../../../../../src/plugins/router/bgp/mod.ts";
 import { neighborViews, whyView } from "../../../../../src/plugins/router/bgp/views.ts";
 import {
   mesh,
@@ -88,6 +88,13 @@ describe("sessions (RFC 4271 section 8)", () => {
       "2/2 (OPEN message error: bad peer AS)",
     );
     expect(a.core.peers.get(B)?.session.sent.notification).toBeLessThan(40);
+    // Both say it where an operator looks, and say it once.
+    const told = (node: Node) =>
+      node.events.filter(({ level }) => level === "warn").map(({ fields }) => fields?.["reason"]);
+    expect(told(a)).toEqual([
+      "The peer is in AS 65002, not in 65009: sent 2/2 (OPEN message error: bad peer AS)",
+    ]);
+    expect(told(b)).toEqual(["The peer sent 2/2 (OPEN message error: bad peer AS)"]);
     a.core.setPeers([peer(B, 65002)], network.now);
     network.run(120_000);
     expect(state(a, B)).toBe("Established");
@@ -282,6 +289,45 @@ describe("routes", () => {
     expect(updates()).toBe(before + 2);
   });
 
+  test("changeLocalRoutes tells of what it names alone, and refuses a wrong route whole", () => {
+    const { network, a, b } = pair(65001, 65002);
+    network.run(10_000);
+    const change = (changes: Readonly<Record<string, LocalRoute | undefined>>) => {
+      a.core.changeLocalRoutes(Object.entries(changes), network.now);
+      network.run(10);
+      return prefixes(b, "in", A);
+    };
+    expect(change({ "10.9.0.0/16": { prefix: "10.9.0.0/16" }, "10.1.1.0/24": undefined }))
+      .toEqual(["10.9.0.0/16"]);
+    expect(change({ "10.8.0.0/16": undefined })).toEqual(["10.9.0.0/16"]);
+    expect(() => change({ "10.9.0.0/16": undefined, nonsense: { prefix: "nonsense" } }))
+      .toThrow("nonsense");
+    network.run(10);
+    expect(prefixes(b, "in", A)).toEqual(["10.9.0.0/16"]);
+  });
+
+  test("import may look at our own route to a prefix, and judges again when it comes or goes", () => {
+    const { network, a, b } = pair(65000, 65000);
+    const own = { name: "own VIPs", match: { classes: ["vip"] }, action: "reject" } as const;
+    const policy = { statements: [own], default: "accept" } as const;
+    a.core.setPeers([peer(B, 65000, { import: policy })], network.now);
+    const shared = { prefix: "10.96.0.1/32", localPref: 500 };
+    b.core.setLocalRoutes([shared], network.now);
+    network.run(10_000);
+    const used = () => rib(a).map(({ prefix, peer }) => `${prefix} ${peer ?? "own"}`);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 10.0.0.2"]);
+    a.core.changeLocalRoutes(
+      [[shared.prefix, { prefix: shared.prefix, class: "vip" }]],
+      network.now,
+    );
+    network.run(10);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 own"]);
+    expect(rib(a, "in")[0]?.rejected).toBe('rejected by import statement "own VIPs"');
+    a.core.changeLocalRoutes([[shared.prefix, undefined]], network.now);
+    network.run(10);
+    expect(used()).toEqual(["10.1.1.0/24 own", "10.96.0.1/32 10.0.0.2"]);
+  });
+
   test("between external peers our AS is prepended and the next hop is ours; LOCAL_PREF stays inside", () => {
     const { network, b } = pair(65001, 4_200_000_002);
     network.run(10_000);
@@ -327,6 +373,22 @@ describe("routes", () => {
       clusterList: [A],
     });
     expect(rib(b, "in").find(({ prefix }) => prefix === "10.1.2.0/24")).toBeUndefined();
+
+    // Another cluster touches no session; clients are told, and what went through it before is a loop.
+    const sent = network.wire.length;
+    a.core.setClusterId("0.0.0.7", network.now);
+    network.run(1000);
+    expect(rib(c, "in").find(({ prefix }) => prefix === "10.1.2.0/24")?.clusterList).toEqual([
+      "0.0.0.7",
+    ]);
+    expect([b, c, d].map((node) => node.core.peers.get(A)?.flaps)).toEqual([0, 0, 0]);
+    expect(network.wire.length).toBeGreaterThan(sent);
+    d.core.setPeers([peer(A, 65000, { routeReflectorClient: true })], network.now);
+    d.core.setClusterId("0.0.0.7", network.now);
+    network.run(20_000);
+    expect(rib(d, "in").find(({ prefix }) => prefix === "10.1.2.0/24")?.rejected).toContain(
+      "CLUSTER_LIST",
+    );
   });
 
   test("own AS in the path is a loop: kept for people, not used", () => {

@@ -1,0 +1,171 @@
+/**
+ * Drift in the table `routelet`. nf_tables tells of every change by netlink; what changed is found by reading again and comparing.
+ * Of sets those alone are read whose elements an event names.
+ */
+
+import type { Owner } from "../../dataplane.ts";
+import { KernelError } from "../../errors.ts";
+import type { Actual, Drift, Resource, WatchContext } from "../../resource.ts";
+import { type IpSetMember, ipsetMember } from "../../resources/ipset.ts";
+import { listenEvents } from "../events.ts";
+import { ownsSet } from "../ipset-names.ts";
+import { compared } from "../iptables-watch.ts";
+import { NETLINK_NETFILTER } from "../socket.ts";
+import { concernsUs, eventSet } from "./listing.ts";
+import { isBook } from "./names.ts";
+import type { NftState } from "./state.ts";
+
+const NFNLGRP_NFTABLES = 7;
+/** From a change to the look at it: tools write in bursts, and the runtime takes note of our own. */
+const SETTLE_MS = 50;
+/** Between two looks. */
+const PERIOD_MS = 500;
+/** Until a socket that could not be opened is tried again. */
+const RETRY_MS = 5000;
+
+/** One table that watches. */
+interface Watcher {
+  /** Compares Linux with what the runtime believes, and tells it. @throws {KernelError} */
+  compare(sets: ReadonlySet<string> | "all"): Promise<readonly Drift<unknown>[]>;
+  report(changes: readonly Drift<unknown>[]): void;
+}
+
+export interface NftWatchOptions {
+  readonly namespace?: string;
+  readonly onError?: (error: unknown) => void;
+}
+
+export class NftWatch {
+  readonly #state: NftState;
+  readonly #options: NftWatchOptions;
+  readonly #watchers = new Set<Watcher>();
+  /** Sets whose elements moved, as nf_tables calls them. */
+  #moved: Set<string> | "all" = new Set();
+  #check: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #checked = -Infinity;
+  #listening = false;
+  #stopEvents: (() => void) | undefined;
+  #closed = false;
+
+  constructor(state: NftState, options: NftWatchOptions = {}) {
+    this.#state = state;
+    this.#options = options;
+  }
+
+  add<T>(
+    resource: Resource<T>,
+    _owner: Owner,
+    context: WatchContext<T>,
+    list: () => Promise<readonly Actual<T>[]>,
+  ): () => void {
+    return this.#watch({
+      compare: async () => compared(resource, context.actual, await list()),
+      report: (changes) => context.drift(changes as readonly Drift<T>[]),
+    });
+  }
+
+  /** @param list of some sets, by their names in the compiled form, or of all */
+  addMembers(
+    owner: Owner,
+    context: WatchContext<IpSetMember>,
+    list: (only?: ReadonlySet<string>) => Promise<readonly Actual<IpSetMember>[]>,
+  ): () => void {
+    return this.#watch({
+      async compare(sets) {
+        if (sets === "all") return compared(ipsetMember, context.actual, await list());
+        const names = new Set(
+          [...sets].flatMap((name) => [name, `inet6:${name}`]).filter((name) =>
+            ownsSet(owner, name)
+          ),
+        );
+        if (names.size === 0) return [];
+        const believed = new Map(
+          [...context.actual].filter(([, { item }]) => names.has(item.set)),
+        );
+        return compared(ipsetMember, believed, await list(names));
+      },
+      report: (changes) => context.drift(changes as readonly Drift<IpSetMember>[]),
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#check);
+    clearTimeout(this.#retry);
+    this.#stopEvents?.();
+  }
+
+  #watch(watcher: Watcher): () => void {
+    this.#watchers.add(watcher);
+    if (!this.#listening) {
+      this.#listening = true;
+      void this.#listen(false);
+    }
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** @param late whether something may have moved before the socket was open; the first time it opens at once */
+  async #listen(late: boolean): Promise<void> {
+    const { namespace, onError } = this.#options;
+    try {
+      const stop = await listenEvents(NETLINK_NETFILTER, [NFNLGRP_NFTABLES], {
+        onMessage: (message) => {
+          if (!concernsUs(message) || this.#state.isOurs(message.portId)) return;
+          const set = eventSet(message);
+          if (set !== undefined && this.#moved !== "all") {
+            this.#moved.add(isBook(set) ? set.slice(0, set.lastIndexOf(".")) : set);
+          }
+          this.#schedule();
+        },
+        onLost: () => {
+          this.#moved = "all";
+          this.#schedule();
+        },
+        ...(onError === undefined ? {} : { onError }),
+      }, namespace === undefined ? {} : { namespace });
+      if (this.#closed) stop();
+      else this.#stopEvents = stop;
+      if (!late) return;
+      this.#moved = "all";
+      this.#schedule();
+    } catch (error) {
+      onError?.(error);
+      if (!this.#closed) this.#retry = setTimeout(() => void this.#listen(true), RETRY_MS).unref();
+    }
+  }
+
+  #schedule(): void {
+    if (this.#check !== undefined || this.#closed) return;
+    const wait = Math.max(SETTLE_MS, this.#checked + PERIOD_MS - performance.now());
+    this.#check = setTimeout(() => void this.#look(), wait).unref();
+  }
+
+  async #look(): Promise<void> {
+    this.#check = undefined;
+    this.#checked = performance.now();
+    const before = this.#state.generation;
+    if (this.#state.busy) return this.#schedule();
+    const sets = this.#moved;
+    this.#moved = new Set();
+    const again = (): void => {
+      if (sets === "all" || this.#moved === "all") this.#moved = "all";
+      else for (const set of sets) this.#moved.add(set);
+      this.#schedule();
+    };
+    try {
+      for (const watcher of this.#watchers) {
+        const changes = await watcher.compare(sets);
+        if (this.#closed) return;
+        // We wrote meanwhile: what was read is old.
+        if (this.#state.busy || this.#state.generation !== before) return again();
+        if (changes.length > 0) watcher.report(changes);
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      if (this.#closed) return;
+      this.#options.onError?.(error);
+      again();
+    }
+  }
+}

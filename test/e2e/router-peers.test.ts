@@ -1,0 +1,29 @@
+/** The router among routers: BIRD and FRR as peers, real packets through them, changes while all runs. */
+
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { passLab } from "./lab.ts";
+
+const FOLDER = join(import.meta.dir, "router/peers");
+
+const SCRIPTS: Readonly<Record<string, readonly [topology: string, sentence: string]>> = {
+  "live": [
+    "topology",
+    "peers, passwords, attributes and nodes change; each change is one session's",
+  ],
+  "roles": ["topology", "flags, a file of passwords, metrics, reflection and AS numbers of nodes"],
+  "vips": ["topology", "VIPs follow policies and endpoints, and no request is lost over kill -9"],
+  "six": ["six", "proxy, router and firewall together where there is IPv6 alone"],
+};
+
+for (const [name, [topology, sentence]] of Object.entries(SCRIPTS)) {
+  test(`${name}: ${sentence}`, async () => {
+    const lab = await passLab({
+      topology: join(FOLDER, `${topology}.yaml`),
+      script: join(FOLDER, `${name}.sh`),
+      timeout: 280,
+    });
+    expect(lab.stdout).toContain("ok   ");
+    expect(lab.stdout).not.toContain("FAIL");
+  }, 300_000);
+}
