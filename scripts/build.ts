@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { version } from "../package.json";
+import { pluginTypes } from "./types.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const DIST = join(ROOT, "dist");
@@ -67,10 +68,12 @@ async function build(architecture: Architecture): Promise<void> {
       "--no-compile-autoload-tsconfig",
       "--no-compile-autoload-package-json",
       `--define=ROUTELET_COMMIT=${JSON.stringify(await commit())}`,
+      `--define=ROUTELET_TYPES=${JSON.stringify(await pluginTypes())}`,
       `--outfile=${fresh}`,
       join(ROOT, "src/main.ts"),
       // A thread is an entry point of its own; left out here, it is missed at run time only.
       join(ROOT, "src/plugins/router/bfd/worker.ts"),
+      join(ROOT, "src/kernel/guest/worker.ts"),
     ]);
     chmodSync(fresh, 0o755);
     // In one step: an agent that runs from the old file keeps it, and nobody sees half of the new one.

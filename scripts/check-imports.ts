@@ -39,6 +39,8 @@ function refusal(file: string, target: string): string | undefined {
   if (plugin !== undefined) {
     const allowed = target.startsWith(plugin) || target.startsWith("node:") ||
       ["src/kernel/plugin.ts", "src/kernel/ip.ts"].includes(target) ||
+      // Its types alone: they are gone when it is loaded.
+      (target === "src/kernel/third-party.ts" && plugin === "plugins.d/") ||
       (target === "bun:ffi" && file === "src/plugins/router/net/libc.ts");
     return allowed
       ? undefined

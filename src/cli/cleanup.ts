@@ -3,6 +3,7 @@
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import { createLogger } from "../kernel/observe/log.ts";
+import { openProtocols } from "../kernel/guest/protocols.ts";
 import { agentAnswers } from "../kernel/observe/socket.ts";
 import { cleanup as removeAll } from "../kernel/runtime/cleanup.ts";
 import { errorText, OWNERS } from "./agent.ts";
@@ -33,12 +34,16 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   // Another start may have used the other one.
   const other = openOther(flags);
   try {
+    // Those of third parties too, whether their files are still there or not.
+    const thirdParties = openProtocols(flags.runtimeDir);
+    const owners = [...OWNERS, ...thirdParties.owners()];
     const results = [
-      await removeAll(dataplane, OWNERS),
-      ...(other === undefined ? [] : [await removeAll(other, OWNERS, NETFILTER_KINDS)]),
+      await removeAll(dataplane, owners),
+      ...(other === undefined ? [] : [await removeAll(other, owners, NETFILTER_KINDS)]),
     ];
     const removed = results.flatMap((result) => result.removed);
     const failed = results.flatMap((result) => result.failed);
+    if (failed.length === 0) thirdParties.forgetAll();
     if (flags.output === "json") {
       io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
     } else {

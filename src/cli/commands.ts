@@ -70,6 +70,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: "[list|why] …",
     run: async (flags, io, words) => (await import("./policy.ts")).policy(flags, io, words),
   },
+  plugin: {
+    summary: "List third parties' plugins, and help to write one",
+    details: "routelet plugin list        plugins of the running agent, or of the folders\n" +
+      "routelet plugin new NAME    writes NAME.ts, its types and a test of it into this folder\n" +
+      "routelet plugin test FILE   its plan on a Linux in memory, for the manifests in NAME.test or --manifests\n" +
+      "routelet plugin types       the contract as one .d.ts file\n\n" +
+      "With a file plan.txt in NAME.test, test exits with 1 unless just that comes of it.",
+    needsRoot: false,
+    words: "[list|new|test|types] …",
+    run: async (flags, io, words) => (await import("./plugin.ts")).plugin(flags, io, words),
+  },
   cleanup: {
     summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
     details:

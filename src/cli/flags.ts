@@ -161,11 +161,10 @@ const TABLE = {
     text,
     "/etc/routelet/plugins.d",
     "routelet",
-    "Folder of third-party plugins, read when it exists; files must belong to root and be writable by root alone",
+    "Folder of third-party plugins, besides plugins.d beside the executable; files must belong to root and be writable by root alone; empty for none",
     {
-      ...LATER,
-      check: (value) => value === "" || value.startsWith("/") ? undefined : "an absolute path",
-      holds: (value) => value === "",
+      check: (value) =>
+        value === "" || value.startsWith("/") ? undefined : "an absolute path, or nothing for none",
     },
   ),
   "plugin": flag(
@@ -173,7 +172,6 @@ const TABLE = {
     {},
     "routelet",
     "Option of a plugin, for example hostport.range=1-1024; repeat for more",
-    LATER,
   ),
 
   // Kubernetes API

@@ -24,7 +24,7 @@ import { leftByOther, netfilterOf, openOther } from "./netfilter.ts";
 const CHANGES = 2;
 
 /** One change, as `--output json` prints it. */
-interface Change {
+export interface Change {
   readonly plugin: string;
   readonly verb: Op<unknown>["verb"];
   readonly kind: string;
@@ -121,7 +121,8 @@ function changeOf(plugin: string, resource: Resource<unknown>, op: Op<unknown>):
   };
 }
 
-function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
+/** The changes of a plugin's kinds, in the order in which a round would make them. */
+export function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
   const of = ({ resource }: TablePlan, ops: readonly Op<unknown>[]): readonly Change[] =>
     ops.map((op) => changeOf(plugin, resource, op));
   // In the order in which a round would make them.

@@ -40,6 +40,7 @@ import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
+import { runThirdParties } from "./third-parties.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
 import { VERSION } from "./version.ts";
 
@@ -104,6 +105,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     const host = hostAddresses();
     closers.push(() => host.stop());
     const metrics = registry ?? noMetrics;
+    const builtIn = new Set(hostedPlugins(flags).map(({ plugin: { name } }) => name));
     const runtime = new Runtime({
       plugins: hostedPlugins(flags),
       source,
@@ -116,8 +118,11 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       observer: (plugin) =>
         combined([
           {
-            // Not before: to wait for an API server is no fault of ours, and a restart would not help.
-            begin: () => beats.expect(plugin, fullInterval(plugin, flags)),
+            // Not before: to wait for an API server is no fault of ours, and a restart would not help. And not of third
+            // parties: they come and go, and no restart mends them.
+            begin: () => {
+              if (builtIn.has(plugin)) beats.expect(plugin, fullInterval(plugin, flags));
+            },
             round: () => beats.beat(plugin),
           },
           keptMemory(),
@@ -128,12 +133,27 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         ]),
     });
     agent.runtime = runtime;
+    metrics.sampled(
+      "gauge",
+      "plugin_ready",
+      "Whether a plugin works: 1 if it does, 0 while it waits or is degraded",
+      ["plugin"],
+      () =>
+        runtime.status().plugins.map(({ name, phase }) => ({
+          labels: { plugin: name },
+          value: phase === "ready" ? 1 : 0,
+        })),
+    );
     closers.push(() => runtime.stop());
     await runtime.start();
+    const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });
+    closers.push(() => thirdParties.stop());
     const other = openOther(flags);
     for (const text of await leftoverTexts(flags, dataplane, other)) log.warn(text);
     await other?.close();
-    closers.push(removeOther(flags, ownersOf(flags), () => runtime.ready, log));
+    closers.push(
+      removeOther(flags, [...ownersOf(flags), ...thirdParties.owners], () => runtime.ready, log),
+    );
     if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
     log.info("Started", { listening: health.addresses.join(", "), netfilter });
   };

@@ -169,6 +169,10 @@ export interface ContainerPort {
   readonly name: string;
   readonly protocol: string;
   readonly containerPort: number;
+  /** Port of the host that leads to this one; absent: none. */
+  readonly hostPort?: number;
+  /** The address of the host that has it; absent: all. */
+  readonly hostIP?: string;
 }
 
 export interface Pod extends KubeObject {

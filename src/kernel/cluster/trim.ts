@@ -318,6 +318,9 @@ function containerPorts(container: Fields): readonly ContainerPort[] {
       name: shareText(text(port, "name") ?? ""),
       protocol: shareText(text(port, "protocol") || "TCP"),
       containerPort,
+      // The API has 0 for none as well.
+      ...optional("hostPort", integer(port, "hostPort") || undefined),
+      ...optional("hostIP", text(port, "hostIP") || undefined),
     };
   });
 }

@@ -325,8 +325,28 @@ export class Engine {
         if (this.#options.heldElsewhere(kind, key) !== undefined) continue;
         units.mark([unit.name]);
         this.#doubt(open);
+        // What was wanted below a key that was refused.
+        this.#doubtBelow(open);
       }
     }
+    this.#wake();
+  }
+
+  /** Another plugin that goes before this one wants a key that is held here: its unit is asked again, and refused. */
+  yieldKey(kind: string, key: string): void {
+    for (const { tracker } of this.#tables) {
+      if (tracker.resource.kind !== kind) continue;
+      const holder = tracker.holder(key) as UnitState | undefined;
+      for (const units of this.#units) {
+        if (holder !== undefined && [...units.values()].includes(holder)) units.mark([holder.name]);
+      }
+    }
+    this.#wake();
+  }
+
+  /** Linux is not as this engine believes: another plugin has let go of something. */
+  reread(kind: string): void {
+    for (const open of this.#tables) if (open.tracker.resource.kind === kind) this.#doubt(open);
     this.#wake();
   }
 

@@ -10,15 +10,11 @@ import { type Tables, tables } from "../dataplane/resources/mod.ts";
 import {
   type BackgroundEnd,
   type HostAddresses,
-  type Input,
   type Logger,
   type Plugin,
   PLUGIN_API,
   type PluginContext,
   type RetirementRule,
-  type StoreLike,
-  type Stores,
-  type Watch,
 } from "../plugin.ts";
 import { combined } from "../observe/rounds.ts";
 import { type Metrics, noMetrics } from "../observe/metrics.ts";
@@ -27,6 +23,7 @@ import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
 import { FlowMarks } from "./flow-marks.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
+import { onlyWatched, storeInput } from "./store-input.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
 export interface Hosted {
@@ -78,23 +75,47 @@ export interface Preview {
   readonly problems: readonly Problem[];
 }
 
-/** One plugin; with neither engine nor failure while it is being set up. */
 /** Put on a node by the cluster autoscaler before it removes it. */
 const LEAVING_TAINT = "ToBeDeletedByClusterAutoscaler";
 
 type Task = () => BackgroundEnd | Promise<BackgroundEnd>;
 
+/** A third party's plugin as its loader knows it; read whenever somebody asks, so it may change. */
+export interface Guest {
+  readonly name: string;
+  /** The file or folder that it came from. */
+  readonly file: string;
+  /** What is wrong with it as a whole, whatever its engine says; undefined while all is well. */
+  readonly fault: string | undefined;
+  /** Whether it has answered to all that it was told. */
+  readonly settled: boolean;
+}
+
+/** One plugin; with neither engine nor failure while it is being set up. */
 interface Host {
   readonly name: string;
+  /** Set for a third party's plugin: the agent's readiness and health do not depend on it. */
+  readonly guest?: Guest;
+  /** Aborted when it must stop. */
+  readonly abort: AbortController;
   engine: Engine | undefined;
   failure: string | undefined;
 }
 
+interface Yield {
+  readonly from: Host;
+  readonly to: Host;
+  readonly kind: string;
+}
+
 export class Runtime {
   readonly #options: RuntimeOptions;
-  readonly #abort = new AbortController();
-  readonly #hosts: readonly Host[];
+  #hosts: readonly Host[];
   readonly #watched = new Set<KindName>();
+  /** Kinds that third parties' plugins watch: the agent's readiness does not depend on their lists. */
+  readonly #watchedByGuests = new Set<KindName>();
+  /** Kinds of which a third party's plugin lets go for a built-in one. */
+  #yields: Yield[] = [];
   /** Ends of what plugins run beside their rounds. */
   readonly #tasks: (() => Promise<void>)[] = [];
   /** What plugins answer, by "plugin/topic". */
@@ -105,11 +126,7 @@ export class Runtime {
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
-    this.#hosts = options.plugins.map(({ plugin: { name } }) => ({
-      name,
-      engine: undefined,
-      failure: undefined,
-    }));
+    this.#hosts = options.plugins.map(({ plugin: { name } }) => newHost(name));
   }
 
   /**
@@ -157,11 +174,41 @@ export class Runtime {
 
   /** Stops the plugins; Linux stays as it is. */
   async stop(): Promise<void> {
-    this.#abort.abort();
+    for (const { abort } of this.#hosts) abort.abort();
     await Promise.all([
       ...this.#hosts.map(({ engine }) => engine?.stop()),
       ...this.#tasks.map((end) => end()),
     ]);
+  }
+
+  /** Takes in a third party's plugin that is not running yet: from now on the status shows it. */
+  admit(guest: Guest): void {
+    this.#hosts = [...this.#hosts, newHost(guest.name, guest)];
+  }
+
+  /** Runs an admitted plugin. Returns what is wrong, where it could not be set up. */
+  async runGuest(hosted: Hosted): Promise<string | undefined> {
+    const { name } = hosted.plugin;
+    const host = this.#guest(name);
+    if (host === undefined) return `no plugin "${name}" was admitted`;
+    const all = [...this.#options.plugins, hosted];
+    host.failure = faultOf(hosted, all.length - 1, all);
+    if (host.failure === undefined) await this.#host(hosted, host);
+    return host.failure;
+  }
+
+  /** Stops an admitted plugin and forgets it; Linux stays as it is. What it held is free for others. */
+  async dismiss(name: string): Promise<void> {
+    const host = this.#guest(name);
+    if (host === undefined) return;
+    host.abort.abort();
+    await host.engine?.stop();
+    this.#hosts = this.#hosts.filter((each) => each !== host);
+    for (const { engine } of this.#hosts) engine?.recheck();
+  }
+
+  #guest(name: string): Host | undefined {
+    return this.#hosts.find((each) => each.name === name && each.guest !== undefined);
   }
 
   /** Begins what a plugin runs beside its rounds. */
@@ -200,6 +247,7 @@ export class Runtime {
       ),
     ];
     for (const host of this.#hosts) {
+      if (host.guest !== undefined) continue;
       const cause = this.#causeOf(host, causes.length > 0);
       if (cause !== undefined) causes.push(cause);
     }
@@ -211,8 +259,8 @@ export class Runtime {
    * autoscaler about to remove the node (KEP-3836). None of it is mended by a restart of the agent.
    */
   unhealthy(): readonly string[] {
-    const causes = this.#hosts.flatMap(({ name, engine, failure }) => {
-      if (engine !== undefined && engine.phase !== "degraded") return [];
+    const causes = this.#hosts.flatMap(({ name, guest, engine, failure }) => {
+      if (guest !== undefined || engine !== undefined && engine.phase !== "degraded") return [];
       const reason = failure ?? engine?.reason;
       return [`plugin ${name} is degraded${reason === undefined ? "" : `: ${reason}`}`];
     });
@@ -257,18 +305,7 @@ export class Runtime {
   }
 
   status(): RuntimeStatus {
-    const plugins = this.#hosts.map((host): PluginStatus =>
-      host.engine?.status() ?? {
-        name: host.name,
-        phase: phaseOf(host),
-        ...(host.failure === undefined ? {} : { reason: host.failure }),
-        owned: {},
-        pending: 0,
-        problems: [],
-        problemCount: 0,
-        rounds: 0,
-      }
-    );
+    const plugins = this.#hosts.map(statusOf);
     const waitingFor = this.waitingFor();
     this.#noteApplied();
     return {
@@ -321,10 +358,12 @@ export class Runtime {
 
   /** Stores are updated before engines are woken, so a settled engine has carried out all that its stores hold. */
   #noteApplied(): void {
-    if (!this.#hosts.every((host) => host.engine?.settled ?? host.failure !== undefined)) return;
+    if (!this.#hosts.every(isSettled)) return;
     const applied: Record<string, string> = {};
     for (const { kind, resourceVersion } of this.#options.source.state.kinds) {
-      if (this.#watched.has(kind)) applied[kind] = resourceVersion;
+      if (this.#watched.has(kind) || this.#watchedByGuests.has(kind)) {
+        applied[kind] = resourceVersion;
+      }
     }
     this.#applied = applied;
   }
@@ -349,7 +388,7 @@ export class Runtime {
       const options = plugin.parse(hosted.options);
       const { flows } = this.#options.dataplane;
       const marks = flows === undefined ? undefined : new FlowMarks(flows, log);
-      this.#abort.signal.addEventListener("abort", () => marks?.close());
+      host.abort.signal.addEventListener("abort", () => marks?.close());
       engine = new Engine({
         owner,
         dataplane: this.#options.dataplane,
@@ -362,6 +401,7 @@ export class Runtime {
         heldElsewhere: (kind, key) => this.#heldElsewhere(host, kind, key),
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
+          this.#settleYields(host);
           this.#noteApplied();
         },
         observer: combined([
@@ -372,7 +412,8 @@ export class Runtime {
       const watches = typeof plugin.watches === "function"
         ? plugin.watches(options)
         : plugin.watches;
-      for (const { kind } of watches) this.#watched.add(kind);
+      const watched = host.guest === undefined ? this.#watched : this.#watchedByGuests;
+      for (const { kind } of watches) watched.add(kind);
       this.#options.source.start(watches);
       const { statistics } = this.#options.dataplane;
       const context: PluginContext<unknown> = {
@@ -385,7 +426,7 @@ export class Runtime {
         metrics: this.#options.metrics ?? noMetrics,
         ...(statistics === undefined ? {} : { statistics }),
         holder: (table, key) => engine?.holder(table.resource.kind, key),
-        signal: this.#abort.signal,
+        signal: host.abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
         judgeFlows: (rule) => marks?.add(rule),
         retire: (table, rule) =>
@@ -408,7 +449,7 @@ export class Runtime {
       if (setup !== undefined) {
         await within(this.#options.setupTimeout ?? 10_000, setup);
       }
-      if (this.#abort.signal.aborted) throw new Error("the agent stops");
+      if (host.abort.signal.aborted) throw new Error("the agent stops");
       host.engine = engine;
       if (this.#started) {
         engine.start();
@@ -423,17 +464,69 @@ export class Runtime {
   }
 
   #heldElsewhere(asking: Host, kind: string, key: string): Holder | undefined {
-    for (const { name, engine } of this.#hosts) {
+    for (const host of this.#hosts) {
+      const { name, guest, engine } = host;
       if (engine === undefined || name === asking.name) continue;
       const item = engine.desired(kind, key);
-      if (item !== undefined) return { plugin: name, item };
+      if (item === undefined) continue;
+      if (guest === undefined || asking.guest !== undefined) return { plugin: name, item };
+      // A built-in plugin goes before those of third parties, whichever came first.
+      this.#yields.push({ from: host, to: asking, kind });
+      engine.yieldKey(kind, key);
     }
     return undefined;
   }
+
+  /** What a third party's plugin had to let go of is out of Linux now; the one that goes before it looks again. */
+  #settleYields(from: Host): void {
+    if (this.#yields.length === 0 || from.engine?.settled !== true) return;
+    for (const yielded of this.#yields) {
+      if (yielded.from === from) yielded.to.engine?.reread(yielded.kind);
+    }
+    this.#yields = this.#yields.filter((yielded) => yielded.from !== from);
+  }
 }
 
-function phaseOf({ engine, failure }: Host): PluginPhase {
+function newHost(name: string, guest?: Guest): Host {
+  const abort = new AbortController();
+  return {
+    name,
+    ...(guest === undefined ? {} : { guest }),
+    abort,
+    engine: undefined,
+    failure: undefined,
+  };
+}
+
+function phaseOf({ guest, engine, failure }: Host): PluginPhase {
+  if (guest?.fault !== undefined) return "degraded";
   return engine?.phase ?? (failure === undefined ? "waiting" : "degraded");
+}
+
+function statusOf(host: Host): PluginStatus {
+  const { name, guest, engine, failure } = host;
+  const known = engine?.status() ?? {
+    name,
+    phase: phaseOf(host),
+    ...(failure === undefined ? {} : { reason: failure }),
+    owned: {},
+    pending: 0,
+    problems: [],
+    problemCount: 0,
+    rounds: 0,
+  };
+  if (guest === undefined) return known;
+  const { file, fault } = guest;
+  const reason = fault ?? known.reason;
+  return { ...known, file, phase: phaseOf(host), ...(reason === undefined ? {} : { reason }) };
+}
+
+/** Whether a plugin has carried out all that it knows, or has said that it cannot. */
+function isSettled({ guest, engine, failure }: Host): boolean {
+  if (guest !== undefined && (guest.fault !== undefined || engine === undefined)) return true;
+  return engine === undefined
+    ? failure !== undefined
+    : engine.settled && (guest === undefined || guest.settled);
 }
 
 /** Why a plugin cannot be hosted at all, if it cannot: its name decides what it owns. */
@@ -475,91 +568,6 @@ function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<un
   return (Object.keys(tables) as (keyof Tables)[])
     .filter((name) => names.includes(name))
     .map((name) => tables[name] as TableRef<unknown>);
-}
-
-function onlyWatched(name: string, watches: readonly Watch[], stores: Stores): Stores {
-  return new Proxy(stores, {
-    get(target, property) {
-      const kind = property as keyof Stores;
-      if (!watches.some((watch) => watch.kind === kind)) {
-        throw new Error(
-          `Plugin "${name}" reads the store "${kind}", which its field "watches" does not name; add it there`,
-        );
-      }
-      return target[kind];
-    },
-  });
-}
-
-function storeInput<T>(
-  store: StoreLike<T>,
-  units: (object: T) => Iterable<string> | "all",
-  log: Logger,
-): Input {
-  /** What throws may concern anything; the store and the others that read it must not notice. */
-  const unitsOf = (object: T): Iterable<string> | "all" => {
-    try {
-      return units(object);
-    } catch (error) {
-      const reason = textOf(error);
-      log.error("Input failed; all units are looked at", { input: store.kind, reason });
-      return "all";
-    }
-  };
-  const wakes = new Set<Wake>();
-  let leave: (() => void) | undefined;
-  const tell = (changes: Parameters<Parameters<StoreLike<T>["subscribe"]>[0]>[0]): void => {
-    // An empty wake matters too: the store may just have become synced.
-    const woken = unitsOfChanges(changes);
-    for (const wake of [...wakes]) {
-      try {
-        wake(woken);
-      } catch (error) {
-        log.error("Input failed", { input: store.kind, reason: textOf(error) });
-      }
-    }
-  };
-  const unitsOfChanges = (
-    changes: readonly { readonly previous?: T; readonly current?: T }[],
-  ): ReadonlySet<string> | "all" => {
-    const woken = new Set<string>();
-    for (const { previous, current } of changes) {
-      for (const object of [previous, current]) {
-        if (object === undefined) continue;
-        const names = unitsOf(object);
-        if (names === "all") return "all";
-        for (const name of names) woken.add(name);
-      }
-    }
-    return woken;
-  };
-  return {
-    name: store.kind,
-    get synced() {
-      return store.synced;
-    },
-    get receivedAt() {
-      return store.receivedAt;
-    },
-    subscribe(wake) {
-      // One subscription for all: at 10,000 changes the names that each would make anew are megabytes.
-      leave ??= store.subscribe(tell);
-      const own: Wake = (woken) => wake(woken);
-      wakes.add(own);
-      return () => {
-        wakes.delete(own);
-        if (wakes.size > 0) return;
-        leave?.();
-        leave = undefined;
-      };
-    },
-  };
-}
-
-type Wake = (units: Iterable<string> | "all") => void;
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 async function within(ms: number, setup: Promise<void>): Promise<void> {

@@ -24,6 +24,8 @@ export interface Problem {
 
 export interface PluginStatus {
   readonly name: string;
+  /** Where a third party's plugin came from; absent for those that are built in. */
+  readonly file?: string;
   readonly phase: PluginPhase;
   readonly reason?: string;
   /** Items of ours in Linux, by kind. */

@@ -134,7 +134,10 @@ test("a pod's ports are those of containers and sidecars, its addresses both fam
       terminationGracePeriodSeconds: 5,
       containers: [{ ports: [{ name: "http", containerPort: 80 }] }, {}],
       initContainers: [
-        { restartPolicy: "Always", ports: [{ containerPort: 81, protocol: "UDP" }] },
+        {
+          restartPolicy: "Always",
+          ports: [{ containerPort: 81, hostPort: 8081, hostIP: "192.0.2.1", protocol: "UDP" }],
+        },
         { ports: [{ containerPort: 82 }] },
       ],
     },
@@ -153,7 +156,7 @@ test("a pod's ports are those of containers and sidecars, its addresses both fam
     terminationGracePeriodSeconds: 5,
     ports: [
       { name: "http", protocol: "TCP", containerPort: 80 },
-      { name: "", protocol: "UDP", containerPort: 81 },
+      { name: "", protocol: "UDP", containerPort: 81, hostPort: 8081, hostIP: "192.0.2.1" },
     ],
   });
   expect(object?.status).toEqual({

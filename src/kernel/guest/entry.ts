@@ -1,0 +1,187 @@
+/** One third party's plugin: its thread, started again where it fails, and its place in the runtime. */
+
+import type { HostAddresses, Logger, Tables } from "../plugin.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import { retryDelay } from "../runtime/backoff.ts";
+import type { Guest, Runtime } from "../runtime/runtime.ts";
+import { type Link, startLink, type Thread } from "./link.ts";
+import { takeMetric } from "./message-metrics.ts";
+import type { FromGuest, GuestMeta } from "./messages.ts";
+import { type Mirror, mirrorOf } from "./mirror.ts";
+import type { Candidate } from "./scan.ts";
+
+export interface EntryOptions {
+  readonly runtime: Pick<Runtime, "runGuest">;
+  readonly host: HostAddresses;
+  readonly node: string;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Its options as they were given. */
+  readonly given: () => Promise<Readonly<Record<string, unknown>>>;
+  /** Called before it is hosted, with the kinds that it wants items of; gives its route protocol number. */
+  readonly prepare: (tables: readonly (keyof Tables)[]) => Promise<number>;
+  readonly spawn?: () => Thread;
+  /** Linux is left alone, and so is what a plugin runs beside its rounds. */
+  readonly isDry?: boolean;
+}
+
+/** The first pause before another try is a second: threads are not cheap. */
+const FIRST_ATTEMPT = 4;
+/** Milliseconds after which a thread that fails counts as one that had worked. */
+const WORKED_MS = 60_000;
+
+export class Entry implements Guest {
+  readonly candidate: Candidate;
+  /** Why it does not work as a whole; undefined while it does. */
+  fault: string | undefined;
+  readonly #options: EntryOptions;
+  readonly #log: Logger;
+  #link: Link | undefined;
+  #mirror: Mirror | undefined;
+  /** What it said of itself the first time. */
+  #meta: string | undefined;
+  #attempts = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+  readonly #badMetrics = new Set<string>();
+
+  constructor(candidate: Candidate, options: EntryOptions) {
+    this.candidate = candidate;
+    this.#options = options;
+    this.#log = options.log.child({ plugin: candidate.name });
+  }
+
+  get name(): string {
+    return this.candidate.name;
+  }
+
+  get file(): string {
+    return this.candidate.file;
+  }
+
+  get settled(): boolean {
+    return this.#mirror?.settled ?? false;
+  }
+
+  /** Whether it has said at least once what it wants, and has answered since to all that it was told. */
+  get synced(): boolean {
+    return this.#mirror?.synced === true && this.settled;
+  }
+
+  get waitsFor(): string | undefined {
+    return this.#mirror?.waitsFor;
+  }
+
+  /** Starts its thread; what fails is its fault, and tried again. */
+  launch(): void {
+    this.#launch().catch((error: unknown) => this.#fail(textOf(error), true));
+  }
+
+  async #launch(): Promise<void> {
+    const { given, host, node, spawn } = this.#options;
+    const { name, module } = this.candidate;
+    const settings = await given();
+    if (this.#stopped) return;
+    const started = performance.now();
+    const link = startLink({
+      load: { type: "load", file: module, name, given: settings, node, host: host.values() },
+      onMessage: (message) => this.#take(message),
+      onFault: (reason, final) => {
+        this.#link = undefined;
+        this.#mirror?.detach();
+        if (performance.now() - started > WORKED_MS) this.#attempts = 0;
+        this.#fail(reason, final);
+      },
+      ...(spawn === undefined ? {} : { spawn }),
+    });
+    this.#link = link;
+    link.ready.then((meta) => this.#ready(link, meta)).catch((error: unknown) => {
+      this.#fail(textOf(error), true);
+      void link.stop(0);
+    });
+  }
+
+  async #ready(link: Link, meta: GuestMeta): Promise<void> {
+    const { runtime, prepare } = this.#options;
+    const text = JSON.stringify({ ...meta, summary: "" });
+    if (this.#mirror === undefined) {
+      const mirror = mirrorOf(this.name, meta);
+      const protocol = await prepare(meta.tables);
+      if (this.#stopped) return;
+      const reason = await runtime.runGuest({
+        plugin: mirror.plugin as never,
+        options: undefined,
+        protocol,
+      });
+      if (reason !== undefined) throw new Error(reason);
+      this.#mirror = mirror;
+      this.#meta = text;
+    } else if (this.#meta !== text) {
+      throw new Error(
+        'it declares other "watches", "tables" or reconcilers than at its first start; make them depend on nothing',
+      );
+    }
+    // It may have failed meanwhile.
+    if (this.#stopped || this.#link !== link) return;
+    this.#mirror.attach((message) => link.post(message));
+    if (this.#options.isDry !== true) link.post({ type: "begin" });
+    // One that failed before has to answer first: it may fail in the same way at once.
+    if (this.fault === undefined) this.#log.info("Plugin started", { file: this.file });
+  }
+
+  #take(message: FromGuest): void {
+    switch (message.type) {
+      case "results": {
+        this.#mirror?.take(message);
+        const { fault } = message;
+        if (fault !== undefined) {
+          if (fault !== this.fault) this.#tell(fault);
+          this.fault = fault;
+        } else if (this.fault !== undefined && this.settled) {
+          this.fault = undefined;
+          this.#log.info("Plugin recovered", { file: this.file });
+        }
+        return;
+      }
+      case "log":
+        return this.#log[message.level](message.message, message.fields);
+      case "metric":
+        try {
+          takeMetric(this.#options.metrics, this.name, message);
+        } catch (error) {
+          if (this.#badMetrics.has(message.name)) return;
+          this.#badMetrics.add(message.name);
+          this.#log.warn("Metric refused", { metric: message.name, reason: textOf(error) });
+        }
+        return;
+      default:
+    }
+  }
+
+  #fail(reason: string, final: boolean): void {
+    if (this.#stopped) return;
+    if (this.fault !== reason) this.#tell(reason);
+    this.fault = reason;
+    if (final) return;
+    this.#retry = setTimeout(
+      () => this.launch(),
+      retryDelay(FIRST_ATTEMPT + this.#attempts++),
+    );
+  }
+
+  #tell(reason: string): void {
+    this.#log.error("Plugin degraded", { file: this.file, reason });
+  }
+
+  /** Ends its thread; Linux stays as it is. */
+  async stop(ms: number): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    this.#mirror?.detach();
+    await this.#link?.stop(ms);
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

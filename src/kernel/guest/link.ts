@@ -1,0 +1,140 @@
+/**
+ * The agent's side of a third party's plugin: its thread, watched. A thread that does not answer is ended; it cannot stall the
+ * agent, only its own plugin.
+ */
+
+import { type FromGuest, type GuestMeta, type ToGuest } from "./messages.ts";
+
+/** Part of a Worker that a link needs. */
+export interface Thread {
+  postMessage(message: ToGuest): void;
+  terminate(): void;
+  onmessage: ((event: { readonly data: FromGuest }) => void) | null;
+  onerror: ((event: { readonly message: string }) => void) | null;
+  addEventListener(type: "close", listener: () => void): void;
+  unref(): void;
+}
+
+export interface LinkOptions {
+  readonly load: Extract<ToGuest, { type: "load" }>;
+  /** Whatever comes besides what the link itself needs. */
+  readonly onMessage: (message: FromGuest) => void;
+  /** The thread is at its end, or was ended; told once. `final`: trying again does not help. */
+  readonly onFault: (reason: string, final: boolean) => void;
+  readonly spawn?: () => Thread;
+  /** Milliseconds between questions whether it lives; default 1,000. */
+  readonly pingMs?: number;
+  /** Questions without an answer after which the thread counts as hanging; default 5. */
+  readonly patience?: number;
+  /** Milliseconds that loading and setup may take; default 10,000. */
+  readonly setupMs?: number;
+}
+
+/** A thread that runs. */
+export interface Link {
+  /** Resolves when the plugin is set up; never where it fails, of which `onFault` tells. */
+  readonly ready: Promise<GuestMeta>;
+  post(message: ToGuest): void;
+  /** Lets the plugin end what it began, for a moment, and ends the thread. */
+  stop(ms: number): Promise<void>;
+}
+
+/** In the executable, where `scripts/build.ts` names it as an entry point of its own, by its path below `src`. */
+const WORKER = import.meta.url.includes("$bunfs")
+  ? "./kernel/guest/worker.ts"
+  : new URL("./worker.ts", import.meta.url).href;
+
+function spawnWorker(): Thread {
+  return new Worker(WORKER) as unknown as Thread;
+}
+
+const WORDS = { load: "while it was loaded", setup: "in its setup", run: "" } as const;
+
+/** Starts a plugin's thread. */
+export function startLink(options: LinkOptions): Link {
+  const { load, onMessage, onFault, spawn = spawnWorker, pingMs = 1_000, patience = 5 } = options;
+  const setupMs = options.setupMs ?? 10_000;
+  const thread = spawn();
+  const ready = Promise.withResolvers<GuestMeta>();
+  const stopped = Promise.withResolvers<void>();
+  let stage: keyof typeof WORDS = "load";
+  let ended = false;
+  let stopping = false;
+  let missed = 0;
+
+  const end = (reason: string, final = false): void => {
+    if (ended) return;
+    ended = true;
+    clearInterval(pings);
+    clearTimeout(late);
+    thread.terminate();
+    stopped.resolve();
+    if (!stopping) onFault(reason, final);
+  };
+  // Counted in questions, not in time: after a pause of the agent itself nobody is blamed.
+  const pings = setInterval(() => {
+    if (missed >= patience) {
+      const where = WORDS[stage] === "" ? "" : ` ${WORDS[stage]}`;
+      end(
+        `it did not answer for ${
+          Math.round(missed * pingMs / 1000)
+        } s${where}, and its thread was ended; ` +
+          "look for a loop that does not end",
+      );
+      return;
+    }
+    missed++;
+    thread.postMessage({ type: "ping" });
+  }, pingMs);
+  pings.unref();
+  const late = setTimeout(
+    () =>
+      end(
+        `it was not set up within ${
+          setupMs / 1000
+        } s; perhaps it awaits something that never comes`,
+      ),
+    setupMs,
+  );
+  late.unref();
+
+  thread.onmessage = ({ data }) => {
+    if (ended) return;
+    missed = 0;
+    switch (data.type) {
+      case "pong":
+        return;
+      case "stage":
+        stage = data.stage;
+        return;
+      case "ready":
+        stage = "run";
+        clearTimeout(late);
+        ready.resolve(data.meta);
+        return;
+      case "failed":
+        return end(data.reason, data.final);
+      case "stopped":
+        return stopped.resolve();
+      default:
+        onMessage(data);
+    }
+  };
+  thread.onerror = ({ message }) => end(`it threw outside of its reconcilers: ${message}`);
+  thread.addEventListener("close", () => end("it ended its own thread; remove process.exit"));
+  // The process may end while it runs.
+  thread.unref();
+  thread.postMessage(load);
+  return {
+    ready: ready.promise,
+    post: (message) => {
+      if (!ended) thread.postMessage(message);
+    },
+    async stop(ms) {
+      stopping = true;
+      if (!ended) thread.postMessage({ type: "stop" });
+      await Promise.race([stopped.promise, Bun.sleep(ms)]);
+      end("");
+    },
+  };
+}

@@ -1,0 +1,320 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { Entry } from "../../../../src/kernel/guest/entry.ts";
+import { startLink } from "../../../../src/kernel/guest/link.ts";
+import { noMetrics } from "../../../../src/kernel/observe/metrics.ts";
+import type { Plugin, PluginContext } from "../../../../src/kernel/third-party.ts";
+import { type TestThread, testThread } from "../../../support/guest.ts";
+import { service } from "../../../support/objects.ts";
+import { type Bench, bench } from "../../../support/runtime.ts";
+
+const HOST = { name: "host", synced: true, subscribe: () => () => {}, values: () => [] };
+
+/** Wants a blackhole route for the cluster IP of each Service, and reports those that are called "odd". */
+function blackholes(changes: Partial<Plugin> = {}): Plugin {
+  return {
+    name: "guest",
+    api: 1,
+    watches: [{ kind: "services" }],
+    tables: ["routes"],
+    setup: ({ stores, tables, input, reconcile }) =>
+      reconcile({
+        name: "service",
+        inputs: [input(stores.services, ({ metadata }) => [metadata.name])],
+        units: () => [...stores.services.values()].map(({ metadata }) => metadata.name),
+        desired(name, desired) {
+          const found = stores.services.get(`default/${name}`);
+          if (found === undefined) return;
+          if (name === "odd") desired.report("It is odd");
+          desired.want(tables.routes, routeTo(found.spec.clusterIPs[0] ?? ""));
+        },
+      }),
+    ...changes,
+  };
+}
+
+function routeTo(address: string) {
+  return {
+    family: 4,
+    table: 100,
+    type: "blackhole",
+    destination: `${address}/32`,
+    metric: 0,
+    nextHops: [],
+  } as const;
+}
+
+interface Guested extends Bench {
+  readonly entry: Entry;
+  /** The plugin's threads, the present one last. */
+  readonly threads: readonly TestThread[];
+  until(what: string, condition: () => boolean): Promise<void>;
+}
+
+const entries: Entry[] = [];
+afterEach(async () => {
+  for (const entry of entries.splice(0)) await entry.stop(0);
+});
+
+function guested(exported: () => unknown, given: Readonly<Record<string, unknown>> = {}): Guested {
+  const made = bench([]);
+  const threads: TestThread[] = [];
+  const candidate = { name: "guest", file: "/p/guest.ts", module: "/p/guest.ts", fingerprint: "" };
+  const entry = new Entry(candidate, {
+    runtime: made.runtime,
+    host: HOST,
+    node: "node1",
+    log: made.log,
+    metrics: noMetrics,
+    given: () => Promise.resolve(given),
+    prepare: () => Promise.resolve(210),
+    spawn() {
+      const thread = testThread(exported);
+      threads.push(thread);
+      return thread;
+    },
+  });
+  entries.push(entry);
+  made.runtime.admit(entry);
+  return {
+    ...made,
+    entry,
+    threads,
+    async until(what, condition) {
+      for (let i = 0; i < 1_000; i++) {
+        await made.settle();
+        if (condition()) return;
+        await Bun.sleep(5);
+      }
+      throw new Error(`Never: ${what}\n${JSON.stringify(made.status("guest"), null, 2)}`);
+    },
+  };
+}
+
+async function started(exported: () => unknown = () => blackholes()): Promise<Guested> {
+  const made = guested(exported);
+  await made.runtime.start();
+  made.cluster.put("services", service("default/web", { clusterIPs: ["10.96.0.1"] }));
+  made.cluster.sync();
+  made.entry.launch();
+  await made.until("ready", () => made.status("guest").phase === "ready" && made.entry.settled);
+  return made;
+}
+
+describe("a third party's plugin", () => {
+  test("has in Linux what its units want, and follows the cluster", async () => {
+    const { linux, cluster, until } = await started();
+    expect(linux.dump()).toContain("10.96.0.1/32");
+    cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
+    await until("the new one", () => linux.dump().includes("10.96.0.2/32"));
+    cluster.remove("services", "default/web");
+    await until("the old one gone", () => !linux.dump().includes("10.96.0.1/32"));
+  });
+
+  test("is told of by its file, and what it reports by its unit", async () => {
+    const { cluster, until, status } = await started();
+    cluster.put("services", service("default/odd", { clusterIPs: ["10.96.0.3"] }));
+    await until("the report", () => status("guest").problemCount === 1);
+    expect(status("guest")).toMatchObject({
+      file: "/p/guest.ts",
+      phase: "ready",
+      problems: [{ type: "problem", subject: "service odd", reason: "It is odd" }],
+    });
+  });
+
+  test("counts as applied only when its thread has answered", async () => {
+    const { cluster, runtime, threads, until } = await started();
+    const before = runtime.status().applied["services"];
+    threads.at(-1)?.hang();
+    cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
+    expect(runtime.status().applied["services"]).toBe(before ?? "");
+    threads.at(-1)?.crash("gone");
+    await until("another thread", () => threads.length === 2 && runtime.status().pending === 0);
+    await until("applied", () => runtime.status().applied["services"] === cluster.version);
+  });
+
+  test("does not matter to the agent's readiness", async () => {
+    const { runtime, entry, until } = guested(() => {
+      throw new Error("No such device");
+    });
+    await runtime.start();
+    entry.launch();
+    await until("the fault", () => entry.fault !== undefined);
+    expect(runtime.ready).toBeTrue();
+    expect(runtime.unhealthy()).toEqual([]);
+    expect(runtime.status().plugins).toMatchObject([{
+      phase: "degraded",
+      reason: "No such device",
+    }]);
+  });
+
+  test("keeps in Linux what it wanted when it crashes, and says what it wants anew", async () => {
+    const { linux, cluster, threads, entry, takeLog, until } = await started();
+    takeLog();
+    threads[0]?.crash("Out of luck");
+    expect(entry.fault).toBe("it threw outside of its reconcilers: Out of luck");
+    cluster.remove("services", "default/web");
+    cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
+    expect(linux.dump()).toContain("10.96.0.1/32");
+    await until("recovery", () => entry.fault === undefined && threads.length === 2);
+    await until("the new state", () => !linux.dump().includes("10.96.0.1/32"));
+    expect(linux.dump()).toContain("10.96.0.2/32");
+    const said = takeLog().filter((line) => line.includes("Plugin"));
+    expect(said).toEqual(["error Plugin degraded", "info Plugin recovered"]);
+  });
+
+  test("is gone with what it had to say when it is dismissed", async () => {
+    const { runtime, cluster, linux, entry, settle } = await started();
+    await entry.stop(0);
+    await runtime.dismiss("guest");
+    expect(runtime.status().plugins).toEqual([]);
+    cluster.remove("services", "default/web");
+    await settle();
+    expect(linux.dump()).toContain("10.96.0.1/32");
+  });
+});
+
+describe("a unit of a third party's plugin", () => {
+  const faults: readonly (readonly [string, Plugin, string])[] = [
+    [
+      "throws",
+      withDesired(() => {
+        throw new Error("No sense");
+      }),
+      "No sense",
+    ],
+    [
+      "wants what its plugin did not name",
+      withDesired(({ tables }, desired) => desired.want(tables.sysctls, { path: "a", value: "1" })),
+      'It wants an item of kind "sysctl", which its field "tables" does not name; add it there',
+    ],
+    [
+      "wants something that is no plain data",
+      withDesired(({ tables }, desired) =>
+        desired.want(tables.routes, { ...routeTo("10.0.0.1"), more: () => 1 } as never)
+      ),
+      "It wants something that is no plain data",
+    ],
+  ];
+  test.each(faults)("that %s is degraded alone", async (_name, plugin, reason) => {
+    const { runtime, cluster, entry, status, until } = guested(() => plugin);
+    await runtime.start();
+    cluster.sync();
+    entry.launch();
+    await until("the failure", () => status("guest").problemCount === 1);
+    expect(status("guest").phase).toBe("ready");
+    expect(status("guest").problems[0]?.reason).toContain(reason);
+  });
+});
+
+function withDesired(
+  run: (
+    context: PluginContext,
+    desired: Parameters<Parameters<PluginContext["reconcile"]>[0]["desired"]>[1],
+  ) => void,
+): Plugin {
+  return blackholes({
+    setup: (context) =>
+      context.reconcile({
+        name: "all",
+        inputs: [],
+        units: () => [""],
+        desired: (_unit, desired) => run(context, desired),
+      }),
+  });
+}
+
+describe("a plugin that cannot be used says why", () => {
+  const cases: readonly (readonly [string, () => unknown, string])[] = [
+    ["its module exports nothing", () => undefined, "its default export is no plugin"],
+    [
+      "it was made for another contract",
+      () => ({ ...blackholes(), api: 2 }),
+      "it was made for plugin API 2, this agent speaks 1; take a release that fits",
+    ],
+    [
+      "it has another name than its file",
+      () => blackholes({ name: "other" }),
+      'its field "name" is "other" and its file is called "guest"; give both the same name',
+    ],
+    [
+      "it watches what there is not",
+      () => blackholes({ watches: [{ kind: "secrets" as never }] }),
+      'its field "watches" names "secrets"; allowed are services',
+    ],
+    [
+      "it wants what there is not",
+      () => blackholes({ tables: ["routs" as never] }),
+      'its field "tables" names "routs"; allowed are fouPorts',
+    ],
+    [
+      "it has no setup",
+      () => blackholes({ setup: 1 as never }),
+      'its field "setup" is no function',
+    ],
+    [
+      "its setup throws",
+      () =>
+        blackholes({
+          setup: () => {
+            throw new Error("No such device");
+          },
+        }),
+      "No such device",
+    ],
+    [
+      "it reads a store that it does not name",
+      () => blackholes({ setup: ({ stores }) => void stores.pods.size }),
+      'Plugin "guest" reads the store "pods", which its field "watches" does not name',
+    ],
+    [
+      "it takes no such option",
+      () => blackholes({ options: { b: { default: 1, help: "B" } } }),
+      'Option "a" is unknown: it takes b',
+    ],
+  ];
+  test.each(cases)("%s", async (_name, exported, reason) => {
+    const given = reason.startsWith("Option") ? { a: "1" } : {};
+    const { entry, threads, until } = guested(exported, given);
+    entry.launch();
+    await until("the fault", () => entry.fault !== undefined);
+    expect(entry.fault).toContain(reason);
+    expect(threads[0]?.ended).toBeTrue();
+  });
+
+  test("its factory is called", async () => {
+    const { entry, status, until } = guested(() => () => blackholes({ watches: [], setup() {} }));
+    entry.launch();
+    await until("its engine", () => status("guest").phase !== "degraded" && entry.settled);
+  });
+});
+
+describe("a thread", () => {
+  const load = { type: "load", name: "guest", file: "", given: {}, node: "n", host: [] } as const;
+
+  test("that does not answer is ended, with a hint where it hangs", async () => {
+    const thread = testThread(() => blackholes());
+    thread.hang();
+    const fault = await new Promise<string>((resolve) =>
+      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve, pingMs: 1 })
+    );
+    expect(fault).toContain("while it was loaded, and its thread was ended");
+    expect(thread.ended).toBeTrue();
+  });
+
+  test("whose setup does not end is ended", async () => {
+    const thread = testThread(() => blackholes({ setup: () => new Promise(() => {}) }));
+    const fault = await new Promise<string>((resolve) =>
+      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve, setupMs: 5 })
+    );
+    expect(fault).toContain("it was not set up within 0.005 s");
+  });
+
+  test("that ends itself is at fault", async () => {
+    const thread = testThread(() => blackholes());
+    const fault = await new Promise<string>((resolve) => {
+      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve });
+      thread.close();
+    });
+    expect(fault).toBe("it ended its own thread; remove process.exit");
+  });
+});
