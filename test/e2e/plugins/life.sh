@@ -67,3 +67,19 @@ $LAB agent stop one
 $LAB run one -- cleanup >"$WORK/out" 2>&1 || fail "cleanup" "$(cat "$WORK/out")"
 is_banned 7777 "" || fail "cleanup removes what plugins of third parties left" "$(banned 7777)"
 pass "cleanup removes what plugins of third parties left"
+
+# From nothing, with the executable alone.
+cd "$WORK" || exit 1
+"$LAB_ROUTELET" plugin new shun >out 2>&1 || fail "plugin new" "$(cat out)"
+"$LAB_ROUTELET" plugin test shun.ts >out 2>&1 || fail "plugin test" "$(cat out)"
+has "a new plugin passes its test" "$(cat out)" '^\+ route blackhole 10.244.1.6/32 table 254$'
+sed -i 's/"blackhole"/"unreachable"/' shun.ts
+"$LAB_ROUTELET" plugin test shun.ts >out 2>&1 && fail "a plugin that does something else fails its test" "$(cat out)"
+has "a plugin that does something else fails its test" "$(cat out)" 'The plan is not that of ".*/plan.txt"'
+$LAB agent start one
+install -m 644 shun.ts $PLUGINS/shun.ts
+plugin_is shun ready
+has "it is listed with its file" "$($LAB run one -- plugin list)" "^shun +ready +$PLUGINS/shun.ts$"
+printf 'apiVersion: v1\nkind: Pod\nmetadata: { name: far, namespace: default, labels: { shun: "true" } }\nspec: { nodeName: two, containers: [{ name: shell }] }\nstatus: { phase: Running, podIPs: [{ ip: 10.244.2.77 }] }\n' | $LAB apply -
+far() { $LAB exec node-one ip route | grep -q '^unreachable 10.244.2.77'; }
+within 20 "and works in the running agent" far
