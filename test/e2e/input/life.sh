@@ -6,9 +6,9 @@ before=$(snapshot)
 SECRETS="--peer-router-ips=192.168.50.1 --peer-router-asns=64512 --peer-router-passwords=c2VzYW1lLW9wZW4="
 
 # shellcheck disable=SC2086
-agent --kubeconfig=$KUBECONFIG_OF_ONE $SECRETS --plugins-dir=/opt/plugins.d -v=3
+agent --kubeconfig=$KUBECONFIG_OF_ONE $SECRETS --enable-pprof -v=3
 within 20 "an agent is ready" is_applied
-has "flags that are not served are said in one line" "$(log)" 'WARN .*Flags without effect in this version: --plugins-dir$'
+has "flags that are not served are said in one line" "$(log)" 'WARN .*Flags without effect in this version: --enable-pprof$'
 routes=$(snapshot)
 
 second() { # second DESCRIPTION PATTERN FLAGS…: a second agent ends with 1 and says why
