@@ -4,6 +4,8 @@
 const ENOUGH = 2_000;
 /** Milliseconds without a round after which it is done: not between the rounds of one burst. */
 const CALM_MS = 500;
+/** Milliseconds until a second one: the first looks at what was written have left as much again by then. */
+const AFTERMATH_MS = 10_000;
 
 export interface MemoryKeeper {
   /** Notes that so many changes were made. */
@@ -36,6 +38,7 @@ export function memoryKeeper(
         if (round !== rounds) return;
         work = 0;
         collect();
+        after(AFTERMATH_MS, collect);
       });
     },
   };

@@ -25,7 +25,7 @@ import { ServiceTable } from "./ipvs-sockopt.ts";
 
 const PERIOD_MS = 500;
 /** Share of a core that checks may take, and what they may take at once after a quiet time. */
-const SHARE = 0.0025;
+const SHARE = 0.0018;
 const CREDIT_MS = 100;
 /** Longest pause a service, whatever checks seem to cost: on a machine whose cores others take, every check seems dear. */
 const PAUSE_A_SERVICE_MS = 0.25;

@@ -28,7 +28,7 @@ function keeper() {
   };
 }
 
-test("memory is collected once, when the work of a burst is over", () => {
+test("memory is collected when the work of a burst is over, and once more when Linux was looked at", () => {
   const kept = keeper();
   for (let i = 0; i < 5; i++) {
     kept.round(1_000);
@@ -40,6 +40,10 @@ test("memory is collected once, when the work of a burst is over", () => {
   kept.round(100);
   kept.advance(1_000);
   expect(kept.collections()).toBe(1);
+  kept.advance(10_000);
+  expect(kept.collections()).toBe(2);
+  kept.advance(100_000);
+  expect(kept.collections()).toBe(2);
 });
 
 test("small changes count together, and are not disturbed while they go on", () => {
