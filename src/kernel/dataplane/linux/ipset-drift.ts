@@ -3,8 +3,8 @@
  * and once a second where it costs more.
  *
  * Each look reads the heads of all sets, which say how many members each has. Where they are byte for byte what they were,
- * nothing moved; else a set's members are compared where their number is not what it was after our last change. Where time is left, one set after another is compared as a whole:
- * that finds a member that was exchanged for another.
+ * nothing moved; else a set's members are compared where their number is not what it was after our last change. Where time is
+ * left, one set after another is compared as a whole: that finds a member that was exchanged for another.
  */
 
 import type { Owner } from "../dataplane.ts";
@@ -13,7 +13,7 @@ import { type IpSet, ipset, type IpSetMember, ipsetMember } from "../resources/i
 import type { IpsetState } from "./ipset.ts";
 import type { SetPart } from "./ipset-codec.ts";
 import { ownsSet } from "./ipset-names.ts";
-import { compared } from "./iptables-watch.ts";
+import { compared } from "./compared.ts";
 import { Pace } from "./pace.ts";
 
 const PERIOD_MS = 500;

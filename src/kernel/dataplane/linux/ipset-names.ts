@@ -11,7 +11,7 @@ const RESERVED: Readonly<Record<string, RegExp>> = {
 };
 
 /** What an owner's sets are called, as a message says it. */
-export function setPattern(owner: Owner): string {
+function setPattern(owner: Owner): string {
   return {
     proxy: "kube-router-…",
     router: "kube-router-pod-subnets or kube-router-node-ips",
@@ -23,4 +23,17 @@ export function setPattern(owner: Owner): string {
 export function ownsSet(owner: Owner, name: string): boolean {
   return RESERVED[owner.name]?.test(name) ??
     name.replace(/^inet6:/, "").startsWith(`rl-${owner.name}-`);
+}
+
+/** Why an owner may not touch a set of this name, whichever backend holds it; undefined where it may. */
+export function notOwnSet(owner: Owner, name: string): string | undefined {
+  return ownsSet(owner, name)
+    ? undefined
+    : `sets of "${owner.name}" are called ${setPattern(owner)}`;
+}
+
+/** Why a set of this name cannot be; undefined where it can. */
+export function refuseSet(owner: Owner, name: string): string | undefined {
+  return notOwnSet(owner, name) ??
+    (name.length > 31 ? "the name of a set has at most 31 characters" : undefined);
 }

@@ -27,7 +27,7 @@ import {
   writeTypeQuery,
 } from "./ipset-codec.ts";
 import type { IpsetDrift } from "./ipset-drift.ts";
-import { ownsSet, setPattern } from "./ipset-names.ts";
+import { notOwnSet, ownsSet, refuseSet } from "./ipset-names.ts";
 import { MessageReader, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { GONE, guarded, outcomes, type Request, send } from "./rtnl.ts";
 import { NETLINK_NETFILTER, NetlinkSocket, type SocketOptions } from "./socket.ts";
@@ -289,12 +289,7 @@ export function ipsetTable(state: IpsetState, drift: IpsetDrift, owner: Owner): 
         return guarded(ops, () => carryOut(ops, copied));
       }, setEffects),
     watch: (context) => drift.watchSets(owner, context),
-    refuse: (item) =>
-      !ownsSet(owner, item.name)
-        ? `sets of "${owner.name}" are called ${setPattern(owner)}`
-        : item.name.length > 31
-        ? "the name of a set has at most 31 characters"
-        : undefined,
+    refuse: (item) => refuseSet(owner, item.name),
   };
 }
 
@@ -308,9 +303,7 @@ export function ipsetMemberTable(
   function refuse({ set }: IpSetMember): string | undefined {
     if (refusals.has(set)) return refusals.get(set);
     if (refusals.size >= REMEMBERED) refusals.clear();
-    const refusal = ownsSet(owner, set)
-      ? undefined
-      : `sets of "${owner.name}" are called ${setPattern(owner)}`;
+    const refusal = notOwnSet(owner, set);
     refusals.set(set, refusal);
     return refusal;
   }

@@ -10,7 +10,7 @@ const RESERVED: Readonly<Record<string, RegExp>> = {
 };
 
 /** What an owner's chains are called, as a message says it. */
-export function chainPattern(owner: Owner): string {
+function chainPattern(owner: Owner): string {
   return {
     proxy: "KUBE-ROUTER-…",
     router: "KUBE-ROUTER-RT-…",
@@ -21,6 +21,13 @@ export function chainPattern(owner: Owner): string {
 /** Whether a chain of this name is the owner's. */
 export function ownsChain(owner: Owner, name: string): boolean {
   return RESERVED[owner.name]?.test(name) ?? name.startsWith(thirdPartyPrefix(owner));
+}
+
+/** Why an owner may not touch a chain of this name, whichever backend holds it; undefined where it may. */
+export function notOwnChain(owner: Owner, name: string): string | undefined {
+  return ownsChain(owner, name)
+    ? undefined
+    : `chains of "${owner.name}" are called ${chainPattern(owner)}`;
 }
 
 function thirdPartyPrefix(owner: Owner): string {

@@ -4,6 +4,7 @@
  */
 
 import type { Owner } from "../dataplane.ts";
+import { notOwnChain } from "./iptables-names.ts";
 import {
   type Chain,
   type FilterRule,
@@ -216,4 +217,17 @@ export function unsafe(
   if (target?.kind === "reject") values.push(target.with ?? "");
   const bad = values.find((value) => UNSAFE.test(value) || value.startsWith("-"));
   return bad === undefined ? undefined : `"${bad}" has characters that a rule cannot carry`;
+}
+
+/** Why a chain cannot be, whichever backend makes it; undefined where it can. */
+export function refuseChain(owner: Owner, { name, rules }: Chain): string | undefined {
+  return notOwnChain(owner, name) ??
+    (name.length > 28
+      ? "the name of a chain has at most 28 characters"
+      : rules.map(unsafe).find((reason) => reason !== undefined));
+}
+
+/** Why a jump cannot be, whichever backend makes it; undefined where it can. */
+export function refuseJump(owner: Owner, jump: Jump): string | undefined {
+  return notOwnChain(owner, jump.to) ?? unsafe(jump);
 }

@@ -7,6 +7,7 @@
 import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
 import type { Actual, Drift, Family, Resource, WatchContext } from "../resource.ts";
+import { compared } from "./compared.ts";
 import { listenEvents } from "./events.ts";
 import { closeFile, libc } from "./ffi.ts";
 import { ownsChain } from "./iptables-names.ts";
@@ -251,27 +252,4 @@ export class IptablesWatch {
 function familyOf(message: MessageReader): readonly Family[] {
   const family = message.u8(0);
   return family === AF_INET ? [4] : family === AF_INET6 ? [6] : FAMILIES;
-}
-
-/** What differs between Linux and the runtime's belief, of what `concerns` says was listed. */
-export function compared<T>(
-  resource: Resource<T>,
-  believed: ReadonlyMap<string, Actual<T>>,
-  listed: readonly Actual<T>[],
-  concerns: (believed: Actual<T>) => boolean = () => true,
-): readonly Drift<T>[] {
-  const changes: Drift<T>[] = [];
-  const seen = new Set<string>();
-  for (const actual of listed) {
-    const key = resource.key(actual.item);
-    seen.add(key);
-    const known = believed.get(key);
-    const same = known !== undefined && known.owned === actual.owned &&
-      resource.equal(known.item, actual.item);
-    if (!same) changes.push({ key, actual });
-  }
-  for (const [key, actual] of believed) {
-    if (!seen.has(key) && concerns(actual)) changes.push({ key });
-  }
-  return changes;
 }

@@ -13,7 +13,6 @@ import {
   type Jump,
   jump as jumpResource,
 } from "../resources/filter.ts";
-import { chainPattern, ownsChain } from "./iptables-names.ts";
 import {
   firstPlace,
   leads,
@@ -22,7 +21,13 @@ import {
   savedJumps,
   type SavedTable,
 } from "./iptables-parse.ts";
-import { type Features, renderChain, renderJump, unsafe } from "./iptables-render.ts";
+import {
+  type Features,
+  refuseChain,
+  refuseJump,
+  renderChain,
+  renderJump,
+} from "./iptables-render.ts";
 import { type IptablesTool, toolError, type ToolResult } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 
@@ -307,13 +312,7 @@ export function chainTable(
           : { op, error, made: { ...op.item, rules: [] } }
       );
     },
-    refuse(item) {
-      if (!ownsChain(owner, item.name)) {
-        return `chains of "${owner.name}" are called ${chainPattern(owner)}`;
-      }
-      if (item.name.length > 28) return "the name of a chain has at most 28 characters";
-      return item.rules.map(unsafe).find((reason) => reason !== undefined);
-    },
+    refuse: (item) => refuseChain(owner, item),
   };
 }
 
@@ -348,9 +347,6 @@ export function jumpTable(
           return { declare: [], rules, remove: [] };
         }, ({ item, verb }) => verb !== "create" || (item.first === true && !leads(owner)))
       ),
-    refuse: (item) =>
-      ownsChain(owner, item.to)
-        ? unsafe(item)
-        : `chains of "${owner.name}" are called ${chainPattern(owner)}`,
+    refuse: (item) => refuseJump(owner, item),
   };
 }

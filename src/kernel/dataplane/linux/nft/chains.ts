@@ -12,9 +12,9 @@ import {
   ruleHash,
 } from "../../resources/filter.ts";
 import type { Refusal } from "../errno.ts";
-import { chainPattern, ownsChain } from "../iptables-names.ts";
+import { ownsChain } from "../iptables-names.ts";
 import { rank } from "../iptables-parse.ts";
-import { unsafe } from "../iptables-render.ts";
+import { refuseChain, refuseJump } from "../iptables-render.ts";
 import type { RuleRead } from "./listing.ts";
 import {
   type RulePlace,
@@ -144,13 +144,7 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
         }
         return transact(state, chainResource, ops, (op) => steps(op, there), remedyOf);
       }),
-    refuse(item) {
-      if (!ownsChain(owner, item.name)) {
-        return `chains of "${owner.name}" are called ${chainPattern(owner)}`;
-      }
-      if (item.name.length > 28) return "the name of a chain has at most 28 characters";
-      return item.rules.map(unsafe).find((reason) => reason !== undefined);
-    },
+    refuse: (item) => refuseChain(owner, item),
   };
 }
 
@@ -264,10 +258,7 @@ export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Ta
         for (const family of FAMILIES) rules.set(family, await state.rules(family, isHook));
         return transact(state, jumpResource, ops, (op) => steps(op, rules), remedyOf);
       }),
-    refuse: (item) =>
-      ownsChain(owner, item.to)
-        ? unsafe(item)
-        : `chains of "${owner.name}" are called ${chainPattern(owner)}`,
+    refuse: (item) => refuseJump(owner, item),
   };
 }
 

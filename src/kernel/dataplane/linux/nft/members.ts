@@ -12,7 +12,7 @@ import {
   ipsetMember as memberResource,
 } from "../../resources/ipset.ts";
 import { errno, kernelError, type Refusal } from "../errno.ts";
-import { ownsSet, setPattern } from "../ipset-names.ts";
+import { notOwnSet, ownsSet } from "../ipset-names.ts";
 import {
   addressLength,
   bookKey,
@@ -324,7 +324,6 @@ export function nftMemberTable(
         stop();
       };
     },
-    refuse: ({ set }) =>
-      ownsSet(owner, set) ? undefined : `sets of "${owner.name}" are called ${setPattern(owner)}`,
+    refuse: ({ set }) => notOwnSet(owner, set),
   };
 }

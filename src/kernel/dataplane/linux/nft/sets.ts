@@ -12,7 +12,7 @@ import {
   type IpSetMember,
 } from "../../resources/ipset.ts";
 import { errno, type Refusal } from "../errno.ts";
-import { ownsSet, setPattern } from "../ipset-names.ts";
+import { ownsSet, refuseSet } from "../ipset-names.ts";
 import { changing } from "./chains.ts";
 import { bookKeyType, hasNetworks, keyType } from "./elements.ts";
 import type { RuleRead } from "./listing.ts";
@@ -200,11 +200,6 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
         if (updates.length > 0) queueMicrotask(() => state.emptied.forEach((tell) => tell()));
         return ops.map((op) => done.get(op) ?? { op });
       }),
-    refuse: (item) =>
-      !ownsSet(owner, item.name)
-        ? `sets of "${owner.name}" are called ${setPattern(owner)}`
-        : item.name.length > 31
-        ? "the name of a set has at most 31 characters"
-        : undefined,
+    refuse: (item) => refuseSet(owner, item.name),
   };
 }

@@ -9,7 +9,7 @@ import type { Actual, Drift, Resource, WatchContext } from "../../resource.ts";
 import { type IpSetMember, ipsetMember } from "../../resources/ipset.ts";
 import { listenEvents } from "../events.ts";
 import { ownsSet } from "../ipset-names.ts";
-import { compared } from "../iptables-watch.ts";
+import { compared } from "../compared.ts";
 import { NETLINK_NETFILTER } from "../socket.ts";
 import { concernsUs, eventSet } from "./listing.ts";
 import { isBook } from "./names.ts";

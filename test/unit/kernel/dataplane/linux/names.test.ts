@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { ownsSet } from "../../../../../src/kernel/dataplane/linux/ipset-names.ts";
 import { ownsChain } from "../../../../../src/kernel/dataplane/linux/iptables-names.ts";
-import { compared } from "../../../../../src/kernel/dataplane/linux/iptables-watch.ts";
+import { compared } from "../../../../../src/kernel/dataplane/linux/compared.ts";
 import { type Chain, chain } from "../../../../../src/kernel/dataplane/resources/filter.ts";
 
 const owners = ["proxy", "router", "firewall", "my-plugin"].map((name, i) => ({
