@@ -17,7 +17,7 @@ import type {
   Watch,
 } from "./plugin.ts";
 import type { ContainerPort } from "./cluster/kinds.ts";
-import type { Counter, Gauge, Histogram } from "./observe/metrics.ts";
+import type { PluginMetrics } from "./observe/metrics.ts";
 
 /** Version of the contract. A plugin made for another one is refused, with both versions named. */
 export type ApiVersion = 1;
@@ -93,20 +93,7 @@ export interface PluginContext<Options = Settings> {
   background(begin: () => BackgroundEnd | Promise<BackgroundEnd>): void;
 }
 
-/** What plugins measure with. A name that is asked for again gives the same metric. */
-export interface PluginMetrics {
-  counter(name: string, help: string, labels?: readonly string[]): Counter;
-  gauge(name: string, help: string, labels?: readonly string[]): Gauge;
-  /** @param buckets upper bounds in seconds; absent: 0.005 to 10 s */
-  histogram(
-    name: string,
-    help: string,
-    labels?: readonly string[],
-    buckets?: readonly number[],
-  ): Histogram;
-}
-
-export type { ContainerPort };
+export type { ContainerPort, PluginMetrics };
 
 export type {
   Address,

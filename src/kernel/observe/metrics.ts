@@ -29,17 +29,21 @@ export interface Sample {
   readonly value: number;
 }
 
-/** What parts of the agent measure with. A name that is asked for again gives the same metric. */
-export interface Metrics {
+/** What plugins measure with. A name that is asked for again gives the same metric. */
+export interface PluginMetrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
-  /** @param buckets upper bounds in seconds; absent: Prometheus' default, 0.005 to 10 s */
+  /** @param buckets upper bounds in seconds; absent: 0.005 to 10 s */
   histogram(
     name: string,
     help: string,
     labels?: readonly string[],
     buckets?: readonly number[],
   ): Histogram;
+}
+
+/** What parts of the agent measure with. */
+export interface Metrics extends PluginMetrics {
   /** A metric whose series are read at each scrape, for example from Linux; a read that fails leaves it out. */
   sampled(
     type: "counter" | "gauge",

@@ -42,6 +42,17 @@ async function start(
   return { ...made, cluster, speakers };
 }
 
+/** Speakers with a peer that has told nothing yet. */
+function silentPeer() {
+  const speakers = fakeSpeakers();
+  speakers.neighbors.push({
+    state: "Active",
+    families: [4, 6],
+    prefixes: { 4: COUNTERS, 6: COUNTERS },
+  });
+  return speakers;
+}
+
 /** Lets timers of the moment and the rounds that they cause happen. */
 async function passed({ settle }: Pick<Bench, "settle">): Promise<void> {
   await Bun.sleep(2);
@@ -146,12 +157,7 @@ describe("learned routes", () => {
   });
 
   test("of an earlier life stay until the peers have told theirs", async () => {
-    const speakers = fakeSpeakers();
-    speakers.neighbors.push({
-      state: "Active",
-      families: [4, 6],
-      prefixes: { 4: COUNTERS, 6: COUNTERS },
-    });
+    const speakers = silentPeer();
     const first = await start({}, {}, speakers);
     speakers.now().learn("10.244.2.0/24", "10.0.0.2");
     speakers.now().learn("10.244.3.0/24", "10.9.0.3");
@@ -176,12 +182,7 @@ describe("learned routes", () => {
   });
 
   test("of an earlier life stay while the nodes are not known, whatever list comes last", async () => {
-    const speakers = fakeSpeakers();
-    speakers.neighbors.push({
-      state: "Active",
-      families: [4, 6],
-      prefixes: { 4: COUNTERS, 6: COUNTERS },
-    });
+    const speakers = silentPeer();
     const first = await start({}, {}, speakers);
     speakers.now().learn("10.244.2.0/24", "10.0.0.2");
     await passed(first);
