@@ -77,3 +77,15 @@ always() { # always DESCRIPTION NETNS TARGET: it knocked and was let in each tim
   [ "${count:-0}" -gt 9 ] && [ "$count" = "$(knocks "$2" "$3" 3)" ] || fail "$1" "$2: $(grep -F "$3 " "$LAB_OUT/knocks-$2")"
   pass "$1: $count times"
 }
+
+killed_at_starts() { # killed_at_starts SECONDS…: kill -9 of node1's agent, and again so long into its next start
+  local pause starter
+  for pause in "$@"; do
+    $LAB agent kill node1
+    $LAB agent start node1 2>/dev/null &
+    starter=$!
+    sleep "$pause"
+    $LAB agent kill node1
+    wait $starter
+  done
+}

@@ -10,14 +10,7 @@ expect "nothing is planned" "$? $plan" "0 "
 knock pod-b-db tcp:10.1.1.2:80 tcp:fd01:1::2:80 udp:10.1.1.3:53 tcp:10.1.2.4:80
 knock pod-c-other tcp:10.1.1.2:80 tcp:fd01:1::2:80
 knock pod-a-db tcp:10.1.1.2:80 tcp:fd01:1::2:80 udp:10.1.1.3:53
-for pause in 0 0.3 0.6 1; do
-  $LAB agent kill node1
-  $LAB agent start node1 2>/dev/null &
-  starter=$!
-  sleep $pause
-  $LAB agent kill node1
-  wait $starter
-done
+killed_at_starts 0 0.3 0.6 1
 $LAB agent start node1
 $LAB agent stop node1
 # The agent finds another cluster than the one it left.

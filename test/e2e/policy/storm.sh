@@ -22,14 +22,7 @@ storm pod-c-other deny 250 $web
 $LAB agent stop node1
 sleep 1
 $LAB agent start node1
-for pause in 0 0.2 0.5 1; do # killed at any moment of its start
-  $LAB agent kill node1
-  $LAB agent start node1 2>/dev/null &
-  starter=$!
-  sleep $pause
-  $LAB agent kill node1
-  wait $starter
-done
+killed_at_starts 0 0.2 0.5 1
 $LAB agent start node1
 $LAB agent restart node1
 # Another executable takes over, after a stop and after a kill; the cluster has changed meanwhile.
