@@ -21,12 +21,26 @@ export class ApiError extends Error {
   readonly kind: ApiErrorKind;
   /** What the server asks us to wait. */
   readonly retryAfterMs: number;
+  /** Of the answer; absent where there was none. */
+  readonly status: number | undefined;
 
-  constructor(kind: ApiErrorKind, message: string, retryAfterMs = 0, cause?: unknown) {
+  constructor(
+    kind: ApiErrorKind,
+    message: string,
+    retryAfterMs = 0,
+    cause?: unknown,
+    status?: number,
+  ) {
     super(message, { cause });
     this.kind = kind;
     this.retryAfterMs = retryAfterMs;
+    this.status = status;
   }
+}
+
+/** The server does not serve the kind (404), or not to us (403). */
+export function isMissing(error: unknown): error is ApiError {
+  return error instanceof ApiError && (error.status === 404 || error.status === 403);
 }
 
 /** The resourceVersion or the continue token is too old: nothing but a new list helps. */
@@ -132,10 +146,18 @@ export async function answerError(
       `${what}RBAC forbids it: a ClusterRole of the ${asked.credentials} must allow "${asked.verb}" ` +
         `of "${resource}" (403${words})`,
       wait,
+      undefined,
+      status,
     );
   }
   if (status === 404) {
-    return new ApiError("answer", `${what}it does not serve them, or is no API server (404)`, wait);
+    return new ApiError(
+      "answer",
+      `${what}it does not serve them, or is no API server (404)`,
+      wait,
+      undefined,
+      status,
+    );
   }
   if (status === 410) return new ApiError("expired", `${what}resourceVersion expired (410)`, wait);
   if (status === 429) return new ApiError("answer", `${what}it is overloaded (429${words})`, wait);
