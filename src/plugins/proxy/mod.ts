@@ -20,6 +20,8 @@ import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
+import { insideItems, type InsideMarks, isInside } from "./inside.ts";
+import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
@@ -146,7 +148,12 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
-  serviceMetrics(context, dsr.behind);
+  const inside = insideInput({ services, shared, input, rank });
+  serviceMetrics(
+    context,
+    (unit, mark, family) =>
+      isInside(mark) ? inside.behind(mark, family) : dsr.behind(unit, mark, family),
+  );
   const { statistics } = context;
   if (statistics !== undefined) {
     context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
@@ -155,6 +162,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
     const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      if (isInside(fwmark)) return inside.behind(fwmark, family);
       const unit = holder(tables.ipvsServices, key);
       return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
     };
@@ -166,10 +174,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
           podsAt: (address) => pods.by(BY_ADDRESS, address),
           behind: (service) => front(service)?.protocol,
           needs({ service, address: pod }) {
-            const { address, family, fwmark } = service;
+            const { family, fwmark } = service;
             const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
               items.map((item) => ({ table: table as TableRef<unknown>, item }));
-            if (fwmark !== 0) {
+            if (fwmark !== 0 && !isInside(fwmark)) {
               const vip = front(service)?.address;
               if (vip === undefined) return [];
               const inPod = podItems(pod, family, vip);
@@ -181,11 +189,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
             // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
             if (node === undefined) return [];
-            const items = vipItems(family, address, node.address);
+            const reached = fwmark === 0 ? service : inside.behind(fwmark, family);
+            if (reached === undefined) return [];
+            const items = vipItems(family, reached.address, node.address);
             return [
               ...wishes(tables.addresses, items.address),
               ...wishes(tables.routes, items.route),
-              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(reached)),
             ];
           },
         }),
@@ -216,6 +226,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
     facts: shared,
     services: servicesChanged,
     slices: slicesChanged,
+    inside,
     plan(unit: string): ServicePlan | undefined {
       const service = services.get(unit);
       if (service === undefined) return undefined;
@@ -234,6 +245,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       // Nothing depends on a pod, but without them a restart would not know their periods.
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
       dsr,
+      inside,
     ],
     units: () => services.keys(),
     rank,
@@ -249,10 +261,20 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      const members = firewallMembers(plan, problems, routedRanges, ({ id, family }) => {
-        const mark = marked?.frontends.get(id.key)?.mark;
-        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
-      });
+      const shortCuts: InsideMarks = new Map(
+        // Direct server return has marks of its own.
+        [...inside.of(unit)].filter(([key]) => marked?.frontends.has(key) !== true),
+      );
+      const members = firewallMembers(
+        plan,
+        problems,
+        routedRanges,
+        ({ id, family }) => {
+          const mark = marked?.frontends.get(id.key)?.mark;
+          return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+        },
+        ({ id }) => shortCuts.has(id.key),
+      );
       for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
@@ -260,6 +282,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      const short = insideItems(plan, slices, shortCuts, shared.value.context.graceful);
+      for (const item of short.services) want(tables.ipvsServices, item);
+      for (const item of short.destinations) want(tables.ipvsDestinations, item);
       const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
       if (check !== undefined) want(tables.healthChecks, check);
       if (marked === undefined) return;
