@@ -15,6 +15,7 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
+import { glanceOf, takeUpdates } from "./intake.ts";
 import { ISSUES, reimport, take } from "./received.ts";
 import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
@@ -421,6 +422,7 @@ export class Core {
       established: (negotiated, ends, connection, now) =>
         this.#established(peer(), negotiated, ends, connection, now),
       down: (reason, lost, now) => this.#down(peer(), reason, lost, now),
+      updates: (framer) => takeUpdates(this, peer(), framer, Math.floor(this.#now / 1000)),
       update: (frame) => this.#update(peer(), frame),
       refresh: (frame) => this.#refresh(peer(), frame),
       failed: (reason, level) => tellFailure(this.#out, peer(), reason, level),
@@ -460,6 +462,7 @@ export class Core {
     };
     peer.export = exportPolicy(peer.config, negotiated.external);
     peer.target = exportTarget(peer, negotiated, ends, this.self);
+    peer.glance = glanceOf(peer, negotiated, this.self);
     peer.decoder = new UpdateDecoder({
       fourOctetAs: negotiated.fourOctetAs,
       external: negotiated.external,
@@ -492,6 +495,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
+    peer.glance = undefined;
     setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;

@@ -7,6 +7,7 @@
 import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
+import type { PrefixBatch } from "../wire/prefix.ts";
 import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
 
 /** Number of the speaker itself among the peers. */
@@ -90,30 +91,67 @@ export class Rib {
     used: AttributeSet | undefined,
     seconds: number,
   ): boolean {
-    const row = this.row(id, peer);
-    const usedId = used?.id ?? 0;
-    if (row !== NONE) {
-      this.#flags[row] = 0;
-      if (this.#received[row] === received.id && this.#used[row] === usedId) return false;
-      this.#hold(row, received.id, usedId);
-      this.#since[row] = seconds;
-      this.touch(id);
-      return false;
-    }
-    const fresh = this.#freeRows.pop() ?? this.#rows++;
-    if (fresh >= this.#next.length) this.#growRows();
-    this.#next[fresh] = this.#first[id] ?? NONE;
-    this.#first[id] = fresh;
-    this.#prefix[fresh] = id;
-    this.#peer[fresh] = peer;
-    this.#received[fresh] = received.id;
-    this.#used[fresh] = usedId;
-    this.#flags[fresh] = 0;
-    this.#since[fresh] = seconds;
+    if (!this.#put(id, peer, received.id, used?.id ?? 0, seconds)) return false;
     this.#attributes.hold(received.id);
-    this.#attributes.hold(usedId);
-    this.touch(id);
+    this.#attributes.hold(used?.id ?? 0);
     return true;
+  }
+
+  /**
+   * A peer's path to each prefix of a batch, by the numbers of what it says and of what import made of it (0: rejected).
+   *
+   * @returns to how many of them the peer had no path
+   */
+  putAll(
+    { words, lengths, count }: PrefixBatch,
+    peer: number,
+    received: number,
+    used: number,
+    seconds: number,
+  ): number {
+    const { size } = this.prefixes;
+    const before = this.#rows - this.#freeRows.length;
+    for (let i = 0; i < count; i++) {
+      const id = size === 1
+        ? this.prefixes.add4(words[i] ?? 0, lengths[i] ?? 0)
+        : this.prefixes.add(words, i * size, lengths[i] ?? 0);
+      if (id >= this.#first.length) this.#growPrefixes();
+      if (this.#first[id] !== NONE) this.#put(id, peer, received, used, seconds);
+      else this.#insert(id, peer, received, used, seconds);
+    }
+    const fresh = this.#rows - this.#freeRows.length - before;
+    this.#attributes.hold(received, fresh);
+    this.#attributes.hold(used, fresh);
+    return fresh;
+  }
+
+  /** Without holding the sets of a new path; true: it is one. */
+  #put(id: number, peer: number, received: number, used: number, seconds: number): boolean {
+    const row = this.row(id, peer);
+    if (row === NONE) {
+      this.#insert(id, peer, received, used, seconds);
+      return true;
+    }
+    this.#flags[row] = 0;
+    if (this.#received[row] === received && this.#used[row] === used) return false;
+    this.#hold(row, received, used);
+    this.#since[row] = seconds;
+    this.touch(id);
+    return false;
+  }
+
+  #insert(id: number, peer: number, received: number, used: number, seconds: number): void {
+    const row = this.#freeRows.length > 0 ? this.#freeRows.pop() ?? 0 : this.#rows++;
+    if (row >= this.#next.length) this.#growRows();
+    this.#next[row] = this.#first[id] ?? NONE;
+    this.#first[id] = row;
+    this.#prefix[row] = id;
+    this.#peer[row] = peer;
+    this.#received[row] = received;
+    this.#used[row] = used;
+    this.#flags[row] = 0;
+    this.#since[row] = seconds;
+    this.touch(id);
   }
 
   /** Takes a peer's path away. False: it had none. */
@@ -249,7 +287,7 @@ export class Rib {
     }
     if (rows.length > 1) {
       // The sets' keys, not their numbers: a number may be another set by now.
-      const sign = rows.map((path) => `${this.#peer[path.row]} ${path.set.key}`).join("\n");
+      const sign = rows.map((path) => `${this.#peer[path.row]} ${this.#attributes.key(path.set.id)}`).join("\n");
       changed = changed || this.#several.get(id)?.sign !== sign;
       this.#several.set(id, { rows: rows.map((path) => path.row), sign });
     } else if (this.#several.size > 0 && this.#several.delete(id)) changed = true;
