@@ -14,7 +14,7 @@ const COUNTS = process.argv.slice(2).map(Number);
 const ROUNDS = Number(process.env["ROUNDS"] ?? 3);
 const ONLY = process.env["DAEMONS"]?.split(",");
 const TICK_MS = 10;
-const QUIET_MS = 1200;
+const QUIET_MS = 300;
 
 interface Daemon {
   readonly pid: number;
@@ -107,7 +107,7 @@ function usage(pid: number): { readonly ticks: number; readonly rss: number } {
 }
 
 async function measure(name: string, count: number): Promise<Figures> {
-  const world = new World();
+  const world = new World(process.env["SPEAKER"]);
   try {
     const them = world.neighbor(1);
     const daemon = await DAEMONS[name]?.(world, them);
@@ -126,14 +126,18 @@ async function measure(name: string, count: number): Promise<Figures> {
       feeder.stdin.flush();
       let { ticks } = before;
       let last = start;
-      for (let now = start; now < last + QUIET_MS; now = performance.now()) {
+      // Until it rests, and holds all: what comes later is no work on the feed.
+      for (let full = false; !full;) {
         await Bun.sleep(TICK_MS);
+        const now = performance.now();
         const next = usage(daemon.pid).ticks;
-        if (next > ticks) last = performance.now();
+        if (next > ticks) last = now;
         ticks = next;
+        if (now < last + QUIET_MS) continue;
+        full = (await daemon.routes()) === count;
+        if (now > start + 120_000) throw new Error(`${name} has not taken all`);
       }
       const after = usage(daemon.pid);
-      await until(`${name} has all`, async () => (await daemon.routes()) === count, 120);
       return {
         wall: last - start,
         cpu: (ticks - before.ticks) * TICK_MS,

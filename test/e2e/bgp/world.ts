@@ -56,8 +56,13 @@ export class World {
   readonly #namespaces: string[] = [];
   readonly #children: Child[] = [];
   readonly us: string;
+  readonly speakerCommand: readonly string[];
 
-  constructor() {
+  /** @param speaker the command of a compiled speaker-process.ts */
+  constructor(speaker?: string) {
+    this.speakerCommand = speaker === undefined
+      ? [process.execPath, join(import.meta.dir, "speaker-process.ts")]
+      : [speaker];
     this.us = this.namespace("us");
   }
 
@@ -123,8 +128,7 @@ export class World {
       "netns",
       "exec",
       namespace,
-      process.execPath,
-      join(import.meta.dir, "speaker-process.ts"),
+      ...this.speakerCommand,
     ], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
     this.#children.push(child);
     const waiting = new Map<number, (answer: { result?: unknown; error?: string }) => void>();

@@ -42,7 +42,7 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
   /** Paths and best paths that hold each. */
   #refs = new Uint32Array(64);
   /** What one judge said of each: his number × 2, and 1 for refused. */
-  #verdicts = new Float64Array(64);
+  #verdicts = new Int32Array(64);
 
   get size(): number {
     return this.#limit - 1 - this.#free.length;
@@ -127,6 +127,10 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
     this.#verdicts[id] = judge * 2 + (refused ? 1 : 0);
   }
 
+  held(id: number): boolean {
+    return (this.#refs[id] ?? 0) > 0;
+  }
+
   hold(id: number, times = 1): void {
     if (id !== 0) this.#refs[id] = (this.#refs[id] ?? 0) + times;
   }
@@ -169,7 +173,7 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
       const refs = new Uint32Array(this.#refs.length * 2);
       refs.set(this.#refs);
       this.#refs = refs;
-      const verdicts = new Float64Array(this.#verdicts.length * 2);
+      const verdicts = new Int32Array(this.#verdicts.length * 2);
       verdicts.set(this.#verdicts);
       this.#verdicts = verdicts;
     }

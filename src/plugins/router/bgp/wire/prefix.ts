@@ -75,7 +75,12 @@ export function decodePrefixes(
 }
 
 /** As `decodePrefixes`, of IPv4. */
-export function decode4(bytes: Uint8Array, start: number, end: number, batch: PrefixBatch): boolean {
+export function decode4(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  batch: PrefixBatch,
+): boolean {
   for (let at = start; at < end;) {
     const length = u8(bytes, at++);
     if (length > 32) return false;
