@@ -93,6 +93,12 @@ export class World {
     run(["ip", "-n", namespace, "link", "set", link, "up"]);
   }
 
+  /** Many IPv4 addresses at once. */
+  addresses(namespace: string, link: string, addresses: readonly string[]): void {
+    const lines = addresses.map((address) => `address add ${address} dev ${link}\n`);
+    run(["ip", "-n", namespace, "-batch", this.file("addresses", lines.join(""))]);
+  }
+
   file(name: string, text: string): string {
     const path = join(this.folder, name);
     writeFileSync(path, text);
