@@ -376,6 +376,11 @@ export class Rib {
     return this.#attributes.at(this.#used[row] ?? 0);
   }
 
+  /** Number of `usedOf`, or 0. */
+  usedId(row: number): number {
+    return this.#used[row] ?? 0;
+  }
+
   isStale(row: number): boolean {
     return ((this.#flags[row] ?? 0) & STALE) !== 0;
   }
