@@ -77,7 +77,9 @@ export const DAEMONS: Readonly<Record<string, Start>> = {
       world,
       namespace,
       1,
-      `router bgp ${AS}\n bgp router-id 10.255.0.9\n no bgp ebgp-requires-policy\n${each.join("\n")}`,
+      `router bgp ${AS}\n bgp router-id 10.255.0.9\n no bgp ebgp-requires-policy\n${
+        each.join("\n")
+      }`,
     );
     await until("FRR answers", () => frr.json("show bgp summary") !== undefined);
     const pid = await until(

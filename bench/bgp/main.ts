@@ -164,7 +164,10 @@ async function rest(name: string, daemon: Daemon, count: number, cpu: number, st
 }
 
 async function peers(name: string): Promise<Peers> {
-  const addresses = Array.from({ length: PEERS }, (_, i) => `10.99.${1 + (i >> 7)}.${1 + (i & 127)}`);
+  const addresses = Array.from(
+    { length: PEERS },
+    (_, i) => `10.99.${1 + (i >> 7)}.${1 + (i & 127)}`,
+  );
   return await withDaemon(
     name,
     (world, them) => {

@@ -21,7 +21,7 @@ import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput, Refusal } from "./output.ts";
-import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
+import { type ExportCache, flushPeer, hasWork, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
   exportPolicy,
@@ -100,6 +100,11 @@ export class Core {
   /** Whether `flush` has something to do. */
   get flushable(): boolean {
     return this.#work || this.ribs[4].dirty || this.ribs[6].dirty;
+  }
+
+  /** Whether it should not wait: what a peer has begun to be told goes on. */
+  get pressing(): boolean {
+    return this.#pressing;
   }
 
   /** When `tick` is next needed. */
@@ -214,7 +219,7 @@ export class Core {
     if (peer === undefined) return;
     peer.session.blocked(connection, blocked, now);
     peer.blocked = blocked;
-    if (!blocked) this.#work = true;
+    if (!blocked) this.#work = this.#pressing = true;
     this.#retime(peer);
   }
 
@@ -252,14 +257,16 @@ export class Core {
       }
     }
     for (const peer of this.peers.values()) {
-      if (!this.#hasWork(peer)) continue;
+      if (!hasWork(this, peer)) continue;
       flushPeer(this, peer, this.#exports, (bytes, messages) => {
         peer.session.sent.update += messages;
         if (peer.connection !== undefined) this.#out.send(peer.connection, bytes);
       });
     }
     this.#exports.clear();
-    this.#work = [...this.peers.values()].some((peer) => this.#hasWork(peer));
+    this.#work = false;
+    for (const peer of this.peers.values()) this.#work ||= hasWork(this, peer);
+    this.#pressing = this.#work;
     for (const family of FAMILIES) {
       // A number may be given away again only when nobody's list holds it.
       const rib = this.ribs[family];
@@ -318,15 +325,8 @@ export class Core {
 
   /** Some peer may have something to be sent. */
   #work = false;
+  #pressing = false;
   #now = 0;
-
-  #hasWork(peer: Peer): boolean {
-    if (peer.target === undefined || peer.blocked) return false;
-    return FAMILIES.some((family) => {
-      const out = peer.out[family];
-      return !out.idle || (out.endOfRibDue && this.settled(family)) || out.refreshEndDue;
-    });
-  }
 
   #resend(peer: Peer, family: Family, withEnd: boolean): void {
     resend(peer, family, withEnd);

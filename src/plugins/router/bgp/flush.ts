@@ -103,6 +103,17 @@ function sameBlock(a: AttributeBlock | undefined, b: AttributeBlock | undefined)
     Buffer.compare(a.mpNextHop ?? NO_BYTES, b.mpNextHop ?? NO_BYTES) === 0;
 }
 
+/** Whether a peer has something to be told, and reads. */
+export function hasWork(core: Core, peer: Peer): boolean {
+  return peer.target !== undefined && !peer.blocked &&
+    (hasToTell(core, peer, 4) || hasToTell(core, peer, 6));
+}
+
+function hasToTell(core: Core, { out }: Peer, family: Family): boolean {
+  const { idle, endOfRibDue, refreshEndDue } = out[family];
+  return !idle || (endOfRibDue && core.settled(family)) || refreshEndDue;
+}
+
 /** Writes one turn's worth of what a peer has to know. */
 export function flushPeer(
   core: Core,
@@ -175,8 +186,7 @@ function flushFamily(
   const known = written !== undefined && written.limit === limit &&
     sameNumbers(written.announced, announced) && sameNumbers(written.withdrawn, withdrawn);
   if (written === undefined || !known) {
-    const blockFor = (id: number) =>
-      blockOf(core, peer, target, family, id, fourOctetAs, group);
+    const blockFor = (id: number) => blockOf(core, peer, target, family, id, fourOctetAs, group);
     written = write(rib.prefixes, announced, withdrawn, limit, blockFor);
     group.last = written;
   }
