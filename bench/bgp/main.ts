@@ -22,6 +22,8 @@ const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
 const TICK_MS = 10;
 const QUIET_MS = 300;
+/** Until memory is looked at: what a burst left behind is given back by then. */
+const SETTLE_MS = 1_500;
 const MOST_MS = 120_000;
 const PEERS = 500;
 const HOLD = 9;
@@ -128,6 +130,7 @@ async function feed(name: string, count: number): Promise<Feed> {
         const start = performance.now();
         feeder.go();
         const last = await rest(name, daemon, count, before.cpu, start);
+        await Bun.sleep(SETTLE_MS);
         const after = usage(daemon.pid);
         const begin = usage(daemon.pid).cpu;
         sink.go();

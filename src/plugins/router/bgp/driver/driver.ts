@@ -27,6 +27,10 @@ const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
 /** The grid of timers: a second of hold time has no use for less. */
 const TICK_MS = 50;
+/** So many bytes make a burst: some 50,000 routes. */
+const BURST = 1_000_000;
+/** Without a byte after which it is over. */
+const CALM_MS = 500;
 /** How long decisions rest after one that took a millisecond, and at most. */
 const REST = 2;
 const MOST_REST_MS = 50;
@@ -57,6 +61,8 @@ export class Driver {
   #flushing = false;
   #resting: ReturnType<typeof setTimeout> | undefined;
   #restUntil = 0;
+  #burst = 0;
+  #calm: ReturnType<typeof setTimeout> | undefined;
   #stopped = true;
   #emptied: (() => void) | undefined;
 
@@ -186,6 +192,7 @@ export class Driver {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#resting);
+    clearTimeout(this.#calm);
     this.#timerAt = Number.POSITIVE_INFINITY;
     for (const { socket } of this.#listeners) socket.stop();
     this.#listeners = [];
@@ -283,6 +290,7 @@ export class Driver {
       data: (socket: Bun.Socket<undefined>, chunk: Uint8Array) => {
         const connection = this.#bySocket.get(socket);
         if (connection === undefined || connection.closed) return;
+        this.#takes(chunk.length);
         try {
           this.#core().data(connection.id, chunk, this.now());
         } catch (error) {
@@ -307,6 +315,21 @@ export class Driver {
         if (dialled !== undefined) this.#closed(dialled, error);
       },
     };
+  }
+
+  /** A burst of bytes leaves as many behind, and tables that were outgrown: collected once it is over. */
+  #takes(bytes: number): void {
+    this.#burst += bytes;
+    if (this.#burst < BURST) return;
+    if (this.#calm !== undefined) this.#calm.refresh();
+    else {
+      this.#calm = setTimeout(() => {
+        this.#calm = undefined;
+        this.#burst = 0;
+        Bun.gc(true);
+      }, CALM_MS);
+      this.#calm.unref();
+    }
   }
 
   #accept(socket: Bun.Socket<undefined>): void {

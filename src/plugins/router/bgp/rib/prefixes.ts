@@ -176,7 +176,7 @@ export class PrefixTable implements PrefixSource {
   }
 
   #grow(): void {
-    const room = moreRoom(this.lengths.length);
+    const room = 2 * this.lengths.length;
     const words = new Uint32Array(room * this.size);
     words.set(this.words);
     this.words = words;
@@ -186,7 +186,7 @@ export class PrefixTable implements PrefixSource {
   }
 
   #rehash(): void {
-    const slots = new Int32Array(moreRoom(this.#slots.length));
+    const slots = new Int32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
     const { limit, lengths, words, size } = this;
     // By number and not by slot: what is read lies side by side.
@@ -213,11 +213,6 @@ function mix(value: number): number {
   let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);
-}
-
-/** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */
-export function moreRoom(room: number): number {
-  return room < 262_144 ? room * 4 : room * 2;
 }
 
 /** A set of dense numbers, one bit each. */

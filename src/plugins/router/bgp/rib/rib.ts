@@ -7,7 +7,7 @@
 import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
-import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
+import { BitSet, PrefixTable } from "./prefixes.ts";
 
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
@@ -112,16 +112,17 @@ export class Rib {
     seconds: number,
   ): boolean {
     const before = this.pathCount;
-    let at = start;
-    while (at < end) {
-      const length = bytes[at++] ?? 0;
-      const next = at + ((length + 7) >> 3);
-      if (length > 32 || next > end) break;
+    let next = start;
+    while (next < end) {
+      const length = bytes[next] ?? 0;
+      const at = next + 1;
+      const after = at + ((length + 7) >> 3);
+      if (length > 32 || after > end) break;
       // What is read beyond the prefix is masked away.
       const address = (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) |
         ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) &
         (length === 0 ? 0 : -1 << (32 - length));
-      at = next;
+      next = after;
       if (length >= 4 && address >>> 28 === 14) continue;
       const id = this.prefixes.add4(address >>> 0, length);
       if (id >= this.#first.length) this.#growPrefixes();
@@ -131,7 +132,7 @@ export class Rib {
     const fresh = this.pathCount - before;
     this.#attributes.hold(received, fresh);
     this.#attributes.hold(used, fresh);
-    return at === end;
+    return next === end;
   }
 
   /** Without holding the sets of a new path; true: it is one. */
@@ -410,7 +411,7 @@ export class Rib {
   }
 
   #growRows(): void {
-    const room = moreRoom(this.#next.length);
+    const room = 2 * this.#next.length;
     this.#next = grown(this.#next, new Int32Array(room));
     this.#prefix = grown(this.#prefix, new Int32Array(room));
     this.#peer = grown(this.#peer, new Uint32Array(room));
