@@ -172,7 +172,7 @@ export class Core {
     const peer = this.#byConnection.get(connection);
     if (peer === undefined) return this.#out.close(connection, true);
     peer.session.connected(connection, ends, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   /** A connection from the address of a peer; its number, or why it is not taken. */
@@ -187,7 +187,7 @@ export class Core {
     }
     const connection = this.#nextConnection(peer);
     if (peer.session.accepted(connection, ends, now)) {
-      this.#retime();
+      this.#retime(peer);
       return connection;
     }
     this.#byConnection.delete(connection);
@@ -201,7 +201,7 @@ export class Core {
     if (peer === undefined) return;
     this.#byConnection.delete(connection);
     peer.session.closed(connection, reason, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   data(connection: number, bytes: Uint8Array, now: number): void {

@@ -31,9 +31,12 @@ const TICK_MS = 50;
 const BURST = 1_000_000;
 /** Without a byte after which it is over. */
 const CALM_MS = 500;
-/** How long decisions rest after one that took a millisecond, and at most. */
-const REST = 2;
-const MOST_REST_MS = 50;
+/**
+ * How many times as long as they took decisions rest, and at most: where 500 peers have to be told, what comes meanwhile goes
+ * with it in one write each; one VIP to few peers takes no time and waits for nothing.
+ */
+const REST = 10;
+const MOST_REST_MS = 25;
 /** Addresses whose refusal is remembered. */
 const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
