@@ -2,21 +2,24 @@
  * The speaker beside BIRD, FRR and GoBGP, one after the other in each round, each in fresh network namespaces. Needs root.
  *
  * `bench/bgp/main.ts [MEASURE…]` → JSON on standard output, a table on standard error. Measures: `100000` and `500000` (receiving
- * so many prefixes, then sending them to a new peer), `peers` (500 internal peers with one route each, reflected to all).
+ * so many prefixes, then sending them to a new peer), `peers` (500 internal peers with one route each, reflected to all), `linux`
+ * (a VIP that a router withdraws, to the change of Linux's table; ROUTELET is the agent's executable).
  * ROUNDS (default 1); DAEMONS=routelet,bird takes some. Our speaker is compiled as the agent is, with its engine's settings.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ENGINE_SETTINGS } from "../../src/cli/engine-settings.ts";
 import { World } from "../../test/e2e/bgp/world.ts";
 import { AS, type Daemon, DAEMONS, type Setup, usage } from "./daemons.ts";
+import { inLinux, type LinuxResult } from "./linux.ts";
+import { peer } from "./peer.ts";
 import { printed } from "./report.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const MEASURES = process.argv.slice(2).length > 0
   ? process.argv.slice(2)
-  : ["100000", "500000", "peers"];
+  : ["100000", "500000", "peers", "linux"];
 const ROUNDS = Number(process.env["ROUNDS"] ?? 1);
 const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
@@ -30,6 +33,8 @@ const MOST_MS = 120_000;
 const PEERS = 500;
 const HOLD = 9;
 const STEADY_MS = 9_000;
+const WITHDRAWALS = 200;
+const EXECUTABLE = process.env["ROUTELET"] ?? join(ROOT, `dist/routelet-linux-${process.arch}`);
 
 /** Milliseconds and bytes. */
 export interface Feed {
@@ -53,48 +58,12 @@ export interface Peers {
 export interface BgpResult {
   readonly feeds: readonly Readonly<Record<string, readonly Feed[]>>[];
   readonly peers: Readonly<Record<string, readonly Peers[]>> | undefined;
+  /** Without GoBGP: Debian's does not get on with Debian's zebra. */
+  readonly linux: Readonly<Record<string, LinuxResult>> | undefined;
 }
 
 function say(text: string): void {
   console.error(`bench: bgp: ${text}`);
-}
-
-/** The lines that a process writes, one by one. */
-function lines(stream: ReadableStream<Uint8Array>): () => Promise<string> {
-  const reader = stream.pipeThrough(new TextDecoderStream() as never).getReader();
-  let text = "";
-  return async () => {
-    for (;;) {
-      const end = text.indexOf("\n");
-      if (end >= 0) {
-        const line = text.slice(0, end);
-        text = text.slice(end + 1);
-        return line;
-      }
-      const { done, value } = await reader.read();
-      if (done) throw new Error("a peer of the benchmark ended, see above");
-      text += value;
-    }
-  };
-}
-
-function peer(world: World, ...command: readonly string[]) {
-  const [script = "", ...rest] = command;
-  const child = Bun.spawn([
-    ...["ip", "netns", "exec", world.us],
-    ...[process.execPath, join(import.meta.dir, script), ...rest],
-  ], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
-  return {
-    line: lines(child.stdout),
-    go() {
-      child.stdin.write("go\n");
-      child.stdin.flush();
-    },
-    async end() {
-      child.kill("SIGKILL");
-      await child.exited;
-    },
-  };
 }
 
 /** Does something with a daemon on a link of its own, and cleans up. */
@@ -130,12 +99,12 @@ async function feed(name: string, count: number): Promise<Feed> {
         await Bun.sleep(500);
         const before = usage(daemon.pid);
         const start = performance.now();
-        feeder.go();
+        feeder.tell("go");
         const last = await rest(name, daemon, count, before.cpu, start);
         await Bun.sleep(SETTLE_MS);
         const after = usage(daemon.pid);
         const begin = usage(daemon.pid).cpu;
-        sink.go();
+        sink.tell("go");
         const { ms } = JSON.parse(await sink.line()) as { readonly ms: number };
         return {
           count,
@@ -221,6 +190,15 @@ async function byDaemon<T>(what: string, measure: (name: string) => Promise<T>) 
   return results;
 }
 
+function agent(): string | undefined {
+  if (existsSync(EXECUTABLE)) {
+    say("a withdrawn VIP to Linux");
+    return EXECUTABLE;
+  }
+  say(`there is no "${EXECUTABLE}", so the agent is left out; build it first`);
+  return undefined;
+}
+
 /** As the agent is built. */
 function compiled(folder: string): string {
   const file = join(folder, "speaker");
@@ -248,6 +226,7 @@ try {
     peers: MEASURES.includes("peers")
       ? await byDaemon(`${PEERS} internal peers`, peers)
       : undefined,
+    linux: MEASURES.includes("linux") ? await inLinux(agent(), WITHDRAWALS) : undefined,
   };
   console.error(printed(result));
   console.log(JSON.stringify(result));

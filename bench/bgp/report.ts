@@ -1,6 +1,7 @@
 /** The speaker's figures beside those of BIRD, FRR and GoBGP. */
 
-import { median } from "../agent/statistics.ts";
+import { median, quantile } from "../agent/statistics.ts";
+import type { LinuxResult } from "./linux.ts";
 import type { BgpResult } from "./main.ts";
 
 interface Line {
@@ -20,7 +21,7 @@ function line<T>(
   return { what, unit, by: Object.fromEntries(by) };
 }
 
-export function linesOf({ feeds, peers }: BgpResult): readonly Line[] {
+export function linesOf({ feeds, peers, linux }: BgpResult): readonly Line[] {
   return [
     ...feeds.flatMap((feed) => {
       const count = Object.values(feed)[0]?.[0]?.count ?? 0;
@@ -38,7 +39,31 @@ export function linesOf({ feeds, peers }: BgpResult): readonly Line[] {
       line("500 internal peers, memory", "MB", peers, ({ rss }) => rss / 1e6),
       line("500 internal peers, keepalives alone", "%", peers, ({ steady }) => steady),
     ]),
+    ...(linux === undefined ? [] : [
+      {
+        what: "withdrawn VIP to Linux, 99th percentile",
+        unit: "ms",
+        by: byName(linux, ({ withdrawals }) => quantile(withdrawals, 0.99)),
+      },
+      {
+        what: "withdrawn VIP to Linux, median",
+        unit: "ms",
+        by: byName(linux, ({ withdrawals }) => median(withdrawals)),
+      },
+      {
+        what: "longest silence while 10,000 Services are synced",
+        unit: "ms",
+        by: byName(linux, ({ silence }) => silence ?? NaN),
+      },
+    ]),
   ];
+}
+
+function byName(
+  linux: NonNullable<BgpResult["linux"]>,
+  value: (result: LinuxResult) => number,
+): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(linux).map(([name, one]) => [name, value(one)]));
 }
 
 /** For people: figures, and theirs by ours. */

@@ -55,6 +55,7 @@ export class World {
   readonly folder = mkdtempSync(join(tmpdir(), "routelet-bgp-"));
   readonly #namespaces: string[] = [];
   readonly #children: Child[] = [];
+  readonly #ends: (() => void)[] = [];
   readonly us: string;
   readonly speakerCommand: readonly string[];
 
@@ -196,7 +197,13 @@ export class World {
     };
   }
 
+  /** What else has to end with it. */
+  ends(end: () => void): void {
+    this.#ends.push(end);
+  }
+
   async close(): Promise<void> {
+    for (const end of this.#ends) end();
     for (const child of this.#children) child.kill("SIGKILL");
     await Promise.all(this.#children.map((child) => child.exited));
     for (const namespace of this.#namespaces) {
