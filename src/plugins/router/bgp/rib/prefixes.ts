@@ -81,9 +81,18 @@ export class PrefixTable implements PrefixSource {
       const id = (entry & NUMBER) - 1;
       if (words[id] === address && lengths[id] === length) return id;
     }
-    const id = this.#take(slot, hash, length);
-    this.words[id] = address;
-    if (this.#crowded) this.#rehash();
+    if (this.#free.length > 0 || this.limit >= lengths.length) {
+      const id = this.#take(slot, hash, length);
+      this.words[id] = address;
+      if (this.#crowded) this.#rehash();
+      return id;
+    }
+    // As `#take`, without a call.
+    const id = this.limit++;
+    slots[slot] = (hash & ~NUMBER) | (id + 1);
+    lengths[id] = length;
+    words[id] = address;
+    if (this.limit * 2 > slots.length) this.#rehash();
     return id;
   }
 

@@ -42,6 +42,8 @@ export class Rib {
   readonly #freeRows: number[] = [];
   readonly #dirty: number[] = [];
   readonly #isDirty = new BitSet();
+  /** Decided when they came, and not told yet. */
+  #fresh: number[] = [];
   readonly #forced = new Set<number>();
   #empty: number[] = [];
 
@@ -67,7 +69,7 @@ export class Rib {
 
   /** Whether `decide` has something to do. */
   get dirty(): boolean {
-    return this.#dirty.length > 0;
+    return this.#dirty.length > 0 || this.#fresh.length > 0;
   }
 
   /** The number of a prefix, a new one if need be. */
@@ -111,7 +113,9 @@ export class Rib {
     used: number,
     seconds: number,
   ): boolean {
+    const { prefixes } = this;
     const before = this.pathCount;
+    let best = 0;
     let next = start;
     while (next < end) {
       const length = bytes[next] ?? 0;
@@ -124,14 +128,24 @@ export class Rib {
         (length === 0 ? 0 : -1 << (32 - length));
       next = after;
       if (length >= 4 && address >>> 28 === 14) continue;
-      const id = this.prefixes.add4(address >>> 0, length);
+      const id = prefixes.add4(address >>> 0, length);
       if (id >= this.#first.length) this.#growPrefixes();
-      if (this.#first[id] === NONE) this.#insert(id, peer, received, used, seconds);
-      else this.#put(id, peer, received, used, seconds);
+      if (this.#first[id] !== NONE) this.#put(id, peer, received, used, seconds);
+      else if (used === 0 || this.#best[id] !== NONE || this.#isDirty.has(id)) {
+        this.#insert(id, peer, received, used, seconds);
+        this.touch(id);
+      } else {
+        // The only path to a prefix that had none is the best: there is nothing to decide.
+        this.#best[id] = this.#insert(id, peer, received, used, seconds);
+        this.#bestSet[id] = used;
+        this.#bestPeer[id] = peer;
+        this.#fresh.push(id);
+        best++;
+      }
     }
     const fresh = this.pathCount - before;
     this.#attributes.hold(received, fresh);
-    this.#attributes.hold(used, fresh);
+    this.#attributes.hold(used, fresh + best);
     return next === end;
   }
 
@@ -140,6 +154,7 @@ export class Rib {
     const row = this.row(id, peer);
     if (row === NONE) {
       this.#insert(id, peer, received, used, seconds);
+      this.touch(id);
       return true;
     }
     this.#flags[row] = 0;
@@ -150,7 +165,7 @@ export class Rib {
     return false;
   }
 
-  #insert(id: number, peer: number, received: number, used: number, seconds: number): void {
+  #insert(id: number, peer: number, received: number, used: number, seconds: number): number {
     const row = this.#freeRows.length > 0 ? this.#freeRows.pop() ?? 0 : this.#rows++;
     if (row >= this.#next.length) this.#growRows();
     this.#next[row] = this.#first[id] ?? NONE;
@@ -161,7 +176,7 @@ export class Rib {
     this.#used[row] = used;
     this.#flags[row] = 0;
     this.#since[row] = seconds;
-    this.touch(id);
+    return row;
   }
 
   /** Takes a peer's path away. False: it had none. */
@@ -258,13 +273,24 @@ export class Rib {
 
   /** Decides about all that changed and returns the prefixes whose use changed. */
   decide(): number[] {
-    const changed: number[] = [];
+    const fresh = this.#fresh;
+    this.#fresh = [];
     const dirty = this.#dirty;
+    if (dirty.length === 0) return fresh;
+    const changed: number[] = [];
+    const unsaid = new Set<number>();
+    for (let i = 0; i < fresh.length; i++) {
+      const id = fresh[i] ?? 0;
+      if (this.#isDirty.has(id)) unsaid.add(id);
+      else changed.push(id);
+    }
     // By index: this runs for each prefix that a peer sends.
     for (let i = 0; i < dirty.length; i++) {
       const id = dirty[i] ?? 0;
-      if (this.#decide(id)) changed.push(id);
-      else if (this.#forced.size > 0 && this.#forced.has(id)) changed.push(id);
+      const another = this.#decide(id);
+      // Of what came a moment ago nothing was said: whatever is best by now is news, and nothing is none.
+      const news = unsaid.size > 0 && unsaid.has(id) ? this.#best[id] !== NONE : another;
+      if (news || (this.#forced.size > 0 && this.#forced.has(id))) changed.push(id);
       if (this.#first[id] === NONE) this.#empty.push(id);
     }
     this.#dirty.length = 0;
