@@ -44,6 +44,9 @@ export class Rib {
   readonly #isDirty = new BitSet();
   /** Decided when they came, and not told yet. */
   #fresh: number[] = [];
+  #freshFrom = NONE;
+  /** The peer that all came from that `decide` said last, or -1 where there were several or it cannot tell. */
+  decidedFrom = NONE;
   readonly #forced = new Set<number>();
   #empty: number[] = [];
 
@@ -114,6 +117,7 @@ export class Rib {
     seconds: number,
   ): boolean {
     const { prefixes } = this;
+    if (this.#freshFrom !== peer) this.#freshFrom = this.#fresh.length === 0 ? peer : NONE;
     const before = this.pathCount;
     let best = 0;
     let next = start;
@@ -276,6 +280,7 @@ export class Rib {
     const fresh = this.#fresh;
     this.#fresh = [];
     const dirty = this.#dirty;
+    this.decidedFrom = dirty.length === 0 ? this.#freshFrom : NONE;
     if (dirty.length === 0) return fresh;
     const changed: number[] = [];
     const unsaid = new Set<number>();
