@@ -1,6 +1,6 @@
 /** Our speaker, BIRD, FRR and GoBGP for the same work: passive, in AS 65000, with the same neighbours. */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Bird, Frr, Gobgp, until, type World } from "../../test/e2e/bgp/world.ts";
 
@@ -144,6 +144,24 @@ export interface Usage {
   readonly cpu: number;
   /** Resident bytes. */
   readonly rss: number;
+}
+
+/** Threads of our engine that compile and collect beside the work; what they do when it is done delays nothing. */
+const BESIDE = /^(JITWorker|JSCWarmUp|HeapHelper|mi-scavenger|Collector Thread|JSC )/;
+
+/** Nanoseconds of processor time that its threads have worked. */
+export function work(pid: number): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const folder = `/proc/${pid}/task/${thread}`;
+      if (BESIDE.test(readFileSync(`${folder}/comm`, "utf8"))) continue;
+      sum += Number(readFileSync(`${folder}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      // It has ended.
+    }
+  }
+  return sum;
 }
 
 export function usage(pid: number): Usage {

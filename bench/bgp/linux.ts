@@ -9,8 +9,8 @@ import { lines, peer } from "./peer.ts";
 const LOCAL = "198.18.1.2";
 const ROUTER = "198.18.1.1";
 const HOLD = 3;
-/** Between two withdrawals: none waits for the one before it. */
-const PAUSE_MS = 15;
+/** Between two withdrawals: none waits for the round before it. */
+const PAUSE_MS = 150;
 const SERVICES = 10_000;
 const FRR = "/usr/lib/frr";
 

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ENGINE_SETTINGS } from "../../src/cli/engine-settings.ts";
 import { World } from "../../test/e2e/bgp/world.ts";
-import { AS, type Daemon, DAEMONS, type Setup, usage } from "./daemons.ts";
+import { AS, type Daemon, DAEMONS, type Setup, usage, work } from "./daemons.ts";
 import { inLinux, type LinuxResult } from "./linux.ts";
 import { peer } from "./peer.ts";
 import { printed } from "./report.ts";
@@ -23,9 +23,9 @@ const MEASURES = process.argv.slice(2).length > 0
 const ROUNDS = Number(process.env["ROUNDS"] ?? 1);
 const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
-const TICK_MS = 10;
-/** What Linux counts processor time by. */
-const CPU_TICK_MS = 10;
+const TICK_MS = 5;
+/** Less than that in a tick is housekeeping. */
+const IDLE_NS = 300_000;
 const QUIET_MS = 300;
 /** Until memory is looked at: what a burst left behind is given back by then. */
 const SETTLE_MS = 1_500;
@@ -33,7 +33,7 @@ const MOST_MS = 120_000;
 const PEERS = 500;
 const HOLD = 9;
 const STEADY_MS = 9_000;
-const WITHDRAWALS = 200;
+const WITHDRAWALS = 120;
 const EXECUTABLE = process.env["ROUTELET"] ?? join(ROOT, `dist/routelet-linux-${process.arch}`);
 
 /** Milliseconds and bytes. */
@@ -100,7 +100,7 @@ async function feed(name: string, count: number): Promise<Feed> {
         const before = usage(daemon.pid);
         const start = performance.now();
         feeder.tell("go");
-        const last = await rest(name, daemon, count, before.cpu, start);
+        const last = await rest(name, daemon, count, start);
         await Bun.sleep(SETTLE_MS);
         const after = usage(daemon.pid);
         const begin = usage(daemon.pid).cpu;
@@ -122,23 +122,24 @@ async function feed(name: string, count: number): Promise<Feed> {
   );
 }
 
-/**
- * When it had spent its processor time but for one tick, once it rests and holds all: what an engine does by the way, later, is
- * no work on the feed.
- */
-async function rest(name: string, daemon: Daemon, count: number, cpu: number, start: number) {
-  const seen = [{ cpu, at: start }];
+/** When it came to rest with all routes, and its processor time by then. */
+async function rest(name: string, daemon: Daemon, count: number, start: number) {
+  let last = work(daemon.pid);
+  let at = start;
+  let { cpu } = usage(daemon.pid);
   for (;;) {
     await Bun.sleep(TICK_MS);
-    const at = performance.now();
-    const { cpu } = usage(daemon.pid);
-    const last = seen.at(-1);
-    if (last === undefined || cpu > last.cpu) seen.push({ cpu, at });
-    if (at > start + MOST_MS) throw new Error(`${name} has not taken ${count} prefixes`);
-    if (last === undefined || at < last.at + QUIET_MS) continue;
-    if ((await daemon.routes()) !== count) continue;
-    const done = seen.find((one) => one.cpu >= last.cpu - CPU_TICK_MS);
-    return { cpu: last.cpu, at: done?.at ?? last.at };
+    const now = performance.now();
+    const done = work(daemon.pid);
+    if (now > start + MOST_MS) throw new Error(`${name} has not taken ${count} prefixes`);
+    if (done - last > IDLE_NS) {
+      at = now;
+      cpu = usage(daemon.pid).cpu;
+    }
+    last = done;
+    if (now < at + QUIET_MS) continue;
+    if ((await daemon.routes()) === count) return { at, cpu };
+    last = work(daemon.pid);
   }
 }
 
