@@ -437,6 +437,13 @@ const TABLE = {
     },
   ),
   "bgp-port": flag(uint(1, 65535, "uint32"), 179, "BGP", "TCP port of BGP between nodes"),
+  "bgp-max-prefixes": flag(
+    uint(0, 16_000_000, "uint32"),
+    0,
+    "routelet",
+    "Prefixes that a BGP peer may announce, in each family: a session with more is ended (Cease/1) and rests for five " +
+      "minutes; 0: no limit",
+  ),
   "bgp-holdtime": flag(
     duration,
     90 * SECOND,

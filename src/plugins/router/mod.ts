@@ -19,6 +19,7 @@ import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } f
 import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
 import { globalPeers } from "./external-peers.ts";
 import { derive, settable } from "./inputs.ts";
+import { learnedGuard } from "./learned-guard.ts";
 import { routerMetrics } from "./metrics.ts";
 import {
   clusterSets,
@@ -251,6 +252,7 @@ function setup(
     podCidrs: () => facts.value.podCidrs.length,
     learned: () => rib.size,
   });
+  const guard = learnedGuard(log);
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
@@ -258,6 +260,7 @@ function setup(
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
+      guard(rib.size);
     },
     onGone: () => rib.clear(),
     onSettled: (family, value) => settled[family].set(value),
@@ -313,7 +316,10 @@ function setup(
     control.want({
       options: speakerOptions(plan, self),
       ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
-      peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
+      peers: peerConfigs(plan, {
+        advertisePodCidr: options.advertisePodCidr,
+        maxPrefixes: options.bgpMaxPrefixes,
+      }),
       routes: own.all,
     });
     metrics.peersSynced(planMs + performance.now() - begin);

@@ -22,6 +22,7 @@ const DROPPED = ["cluster-cidr", "config-sync-period"];
 
 const OURS = [
   "advertise-service-ranges",
+  "bgp-max-prefixes",
   "log-format",
   "manifests",
   "netfilter",

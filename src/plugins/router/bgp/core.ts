@@ -15,12 +15,13 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
+import { glanceOf, takeUpdates } from "./intake.ts";
 import { ISSUES, reimport, take } from "./received.ts";
 import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
 import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput, Refusal } from "./output.ts";
-import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
+import { type ExportCache, flushPeer, hasWork, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
   exportPolicy,
@@ -101,6 +102,11 @@ export class Core {
     return this.#work || this.ribs[4].dirty || this.ribs[6].dirty;
   }
 
+  /** Whether it should not wait: what a peer has begun to be told goes on. */
+  get pressing(): boolean {
+    return this.#pressing;
+  }
+
   /** When `tick` is next needed. */
   get deadline(): number {
     return this.#nextTick;
@@ -166,7 +172,7 @@ export class Core {
     const peer = this.#byConnection.get(connection);
     if (peer === undefined) return this.#out.close(connection, true);
     peer.session.connected(connection, ends, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   /** A connection from the address of a peer; its number, or why it is not taken. */
@@ -181,7 +187,7 @@ export class Core {
     }
     const connection = this.#nextConnection(peer);
     if (peer.session.accepted(connection, ends, now)) {
-      this.#retime();
+      this.#retime(peer);
       return connection;
     }
     this.#byConnection.delete(connection);
@@ -195,7 +201,7 @@ export class Core {
     if (peer === undefined) return;
     this.#byConnection.delete(connection);
     peer.session.closed(connection, reason, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   data(connection: number, bytes: Uint8Array, now: number): void {
@@ -213,7 +219,7 @@ export class Core {
     if (peer === undefined) return;
     peer.session.blocked(connection, blocked, now);
     peer.blocked = blocked;
-    if (!blocked) this.#work = true;
+    if (!blocked) this.#work = this.#pressing = true;
     this.#retime(peer);
   }
 
@@ -251,14 +257,16 @@ export class Core {
       }
     }
     for (const peer of this.peers.values()) {
-      if (!this.#hasWork(peer)) continue;
+      if (!hasWork(this, peer)) continue;
       flushPeer(this, peer, this.#exports, (bytes, messages) => {
         peer.session.sent.update += messages;
         if (peer.connection !== undefined) this.#out.send(peer.connection, bytes);
       });
     }
     this.#exports.clear();
-    this.#work = [...this.peers.values()].some((peer) => this.#hasWork(peer));
+    this.#work = false;
+    for (const peer of this.peers.values()) this.#work ||= hasWork(this, peer);
+    this.#pressing = this.#work;
     for (const family of FAMILIES) {
       // A number may be given away again only when nobody's list holds it.
       const rib = this.ribs[family];
@@ -317,15 +325,8 @@ export class Core {
 
   /** Some peer may have something to be sent. */
   #work = false;
+  #pressing = false;
   #now = 0;
-
-  #hasWork(peer: Peer): boolean {
-    if (peer.target === undefined || peer.blocked) return false;
-    return FAMILIES.some((family) => {
-      const out = peer.out[family];
-      return !out.idle || (out.endOfRibDue && this.settled(family)) || out.refreshEndDue;
-    });
-  }
 
   #resend(peer: Peer, family: Family, withEnd: boolean): void {
     resend(peer, family, withEnd);
@@ -421,6 +422,7 @@ export class Core {
       established: (negotiated, ends, connection, now) =>
         this.#established(peer(), negotiated, ends, connection, now),
       down: (reason, lost, now) => this.#down(peer(), reason, lost, now),
+      updates: (framer) => takeUpdates(this, peer(), framer, Math.floor(this.#now / 1000)),
       update: (frame) => this.#update(peer(), frame),
       refresh: (frame) => this.#refresh(peer(), frame),
       failed: (reason, level) => tellFailure(this.#out, peer(), reason, level),
@@ -460,6 +462,7 @@ export class Core {
     };
     peer.export = exportPolicy(peer.config, negotiated.external);
     peer.target = exportTarget(peer, negotiated, ends, this.self);
+    peer.glance = glanceOf(peer, negotiated, this.self);
     peer.decoder = new UpdateDecoder({
       fourOctetAs: negotiated.fourOctetAs,
       external: negotiated.external,
@@ -492,6 +495,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
+    peer.glance = undefined;
     setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;

@@ -41,6 +41,11 @@ export interface SessionOutput {
   established(negotiated: Negotiated, ends: Endpoints, connection: number, now: number): void;
   /** It is not Established any more. Lost: the connection ended without a NOTIFICATION of either side. */
   down(reason: string, lost: boolean, now: number): void;
+  /**
+   * Of an Established session: takes UPDATEs that it understands at once from where the framer is, and says how many. What it
+   * leaves comes as messages. @throws {BgpError} to end the session with it
+   */
+  updates(framer: Framer): number;
   /** A message of an Established session. @throws {BgpError} to end the session with it */
   update(frame: Frame): void;
   /** As `update`. */
@@ -221,7 +226,12 @@ export class Session {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     try {
-      for (const frame of connection.framer.feed(bytes)) {
+      const { framer } = connection;
+      framer.push(bytes);
+      for (;;) {
+        if (connection.phase === "Established") this.#updates(connection, now);
+        const frame = framer.next();
+        if (frame === undefined) break;
         this.#message(connection, frame, now);
         if (!this.#connections.has(id)) break;
       }
@@ -230,6 +240,14 @@ export class Session {
       this.fail(error, now, id);
     }
     this.#update(now);
+  }
+
+  /** UPDATEs as nearly all are, as many as come one after the other. */
+  #updates(connection: Connection, now: number): void {
+    const count = this.#out.updates(connection.framer);
+    if (count === 0) return;
+    this.received.update += count;
+    this.#restartHold(connection, now);
   }
 
   /** Answers a mistake of the peer's with its NOTIFICATION; the neighbour rests for a while. */

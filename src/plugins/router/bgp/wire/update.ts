@@ -1,8 +1,15 @@
 /** Reads UPDATE messages (RFC 4271 section 4.3, RFC 4760) with the revised error handling of RFC 7606. */
 
 import type { Family } from "../../../../kernel/ip.ts";
-import { AttributeReader, type Attributes, type Issue, NO_BYTES, sharedHop } from "./attributes.ts";
-import { copy, u16, u8 } from "./bytes.ts";
+import {
+  AttributeReader,
+  type Attributes,
+  blockKind,
+  type Issue,
+  NO_BYTES,
+  sharedHop,
+} from "./attributes.ts";
+import { copy, u16, u8, Writer } from "./bytes.ts";
 import { AttributeFlag, AttributeType, ErrorCode } from "./constants.ts";
 import { BgpError } from "./error.ts";
 import type { Frame } from "./framer.ts";
@@ -17,10 +24,10 @@ export interface UpdateContext {
   readonly families: readonly Family[];
 }
 
-/** Keeps attribute sets by the bytes that they were read from, so that each is read once. */
+/** Keeps attribute sets by the bytes that they were read from and by `blockKind`, so that each is read once. */
 export interface AttributeCache<T extends Attributes> {
-  get(key: string): T | undefined;
-  add(key: string, attributes: Attributes): T;
+  find(kind: number, bytes: Uint8Array, from: number, to: number): T | undefined;
+  put(kind: number, bytes: Uint8Array, from: number, to: number, attributes: Attributes): T;
 }
 
 /** The prefixes of a message. Batches are used again by the next message. */
@@ -40,8 +47,10 @@ const LEAST_BODY = 4;
 export class UpdateDecoder<T extends Attributes> {
   readonly #context: UpdateContext;
   readonly #cache: AttributeCache<T>;
-  /** Keys of sessions that read the same bytes differently must differ. */
-  readonly #flavour: string;
+  /** Of a block as it is. Sessions that read the same bytes differently have different ones. */
+  readonly #kind: number;
+  /** The attributes but the multiprotocol ones, and a next hop behind them. */
+  readonly #block = new Writer();
   readonly #withdrawn4 = new PrefixBatch(4);
   readonly #nlri4 = new PrefixBatch(4);
   readonly #mpWithdrawn = new PrefixBatch(6);
@@ -50,7 +59,7 @@ export class UpdateDecoder<T extends Attributes> {
   constructor(context: UpdateContext, cache: AttributeCache<T>) {
     this.#context = context;
     this.#cache = cache;
-    this.#flavour = `${context.fourOctetAs ? "4" : "2"}${context.external ? "e" : "i"}`;
+    this.#kind = blockKind(context, false, 0);
   }
 
   /** @throws {BgpError} 3/x where RFC 7606 leaves nothing but to end the session */
@@ -82,9 +91,8 @@ export class UpdateDecoder<T extends Attributes> {
       };
     }
     // The common case, by the bytes as they are: sets with a multiprotocol attribute are never kept under these.
-    const key = this.#flavour + latin1(bytes, first, nlri);
     if (nlri4.count > 0) {
-      const known = this.#cache.get(key);
+      const known = this.#cache.find(this.#kind, bytes, first, nlri);
       if (known !== undefined) {
         return {
           withdrawn,
@@ -95,7 +103,7 @@ export class UpdateDecoder<T extends Attributes> {
         };
       }
     }
-    return this.#walk(bytes, first, nlri, withdrawn, nlri4, key);
+    return this.#walk(bytes, first, nlri, withdrawn, nlri4);
   }
 
   #prefixes(bytes: Uint8Array, start: number, end: number, batch: PrefixBatch): PrefixBatch {
@@ -113,13 +121,11 @@ export class UpdateDecoder<T extends Attributes> {
     last: number,
     withdrawn: PrefixBatch[],
     nlri4: PrefixBatch,
-    whole: string,
   ): Update<T> {
     const reader = new AttributeReader(this.#context);
     const issues: Issue[] = [];
-    // All attributes but the multiprotocol ones.
-    let key = whole;
-    let isWhole = true;
+    const block = this.#block;
+    block.length = 0;
     let reach: Reach | undefined;
     let unreach: { family: Family | undefined; batch: PrefixBatch } | undefined;
     let attributeCount = 0;
@@ -136,12 +142,6 @@ export class UpdateDecoder<T extends Attributes> {
       }
       attributeCount++;
       const to = from + length;
-      const multiprotocol = type === AttributeType.MpReachNlri ||
-        type === AttributeType.MpUnreachNlri;
-      if (multiprotocol && isWhole) {
-        isWhole = false;
-        key = this.#flavour + latin1(bytes, first, at);
-      }
       if (type === AttributeType.MpReachNlri) {
         if (reach !== undefined) throw malformedList("MP_REACH_NLRI is there twice");
         reach = this.#reach(bytes, from, to);
@@ -159,7 +159,7 @@ export class UpdateDecoder<T extends Attributes> {
             copy(bytes, at, to),
           );
         }
-        if (!isWhole) key += latin1(bytes, at, to);
+        block.put(bytes.subarray(at, to));
         const issue = reader.take(type, flags, bytes, from, to);
         if (issue !== undefined) issues.push(issue);
       }
@@ -206,26 +206,33 @@ export class UpdateDecoder<T extends Attributes> {
         issues.push({ cost: "withdraw", message: "The next hop is not a host's address" });
         rejected.push(batch);
       } else if (bad) rejected.push(batch);
-      else announced.push({ batch, attributes: this.#intern(key, attributes, nextHop, issues) });
+      else announced.push({ batch, attributes: this.#intern(attributes, nextHop, issues) });
     }
     return { withdrawn, announced, rejected, issues, endOfRib };
   }
 
+  /** The set of what `#walk` has put into the block. */
   #intern(
-    key: string,
     attributes: Attributes,
     nextHop: Uint8Array | undefined,
     issues: readonly Issue[],
   ): T {
-    // A set with something discarded gets a key of its own, so that each message with it is reported.
-    const flaw = issues.length > 0 ? "!" : "";
-    if (nextHop === undefined) {
-      return this.#cache.get(flaw + key) ?? this.#cache.add(flaw + key, attributes);
-    }
-    const own = `${flaw}m${String.fromCharCode(nextHop.length)}${
-      latin1(nextHop, 0, nextHop.length)
-    }${key}`;
-    return this.#cache.get(own) ?? this.#cache.add(own, { ...attributes, nextHop });
+    const block = this.#block;
+    const { length } = block;
+    const kind = blockKind(this.#context, issues.length > 0, nextHop?.length ?? 0);
+    if (nextHop !== undefined) block.put(nextHop);
+    const { bytes } = block;
+    const known = this.#cache.find(kind, bytes, 0, block.length);
+    const set = known ??
+      this.#cache.put(
+        kind,
+        bytes,
+        0,
+        block.length,
+        nextHop === undefined ? attributes : { ...attributes, nextHop },
+      );
+    block.length = length;
+    return set;
   }
 
   #speaks(family: Family | undefined): boolean {
@@ -301,7 +308,7 @@ const WELL_KNOWN_TYPES: ReadonlySet<number> = new Set([
 ]);
 
 /** RFC 4271 section 6.3: a host's address; not 0/8, loopback, multicast or reserved. */
-function isUsableNextHop(hop: Uint8Array): boolean {
+export function isUsableNextHop(hop: Uint8Array): boolean {
   if (hop.length === 4) {
     const first = u8(hop, 0);
     return first !== 0 && first !== 127 && first < 224;
@@ -311,18 +318,6 @@ function isUsableNextHop(hop: Uint8Array): boolean {
   const global = hop.subarray(0, 16);
   return hop.length === 32 || global.some((byte, i) => byte !== (i === 15 ? 1 : 0)) &&
       global.some((byte) => byte !== 0);
-}
-
-/** Bun's Buffer has it, its types do not. Twice as fast as `toString`, and this runs for each message. */
-interface Latin1 {
-  latin1Slice(start: number, end: number): string;
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  const buffer = bytes instanceof Buffer
-    ? bytes
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (buffer as unknown as Latin1).latin1Slice(start, end);
 }
 
 function malformedList(message: string): BgpError {
