@@ -1,6 +1,7 @@
 /** The command `cleanup`: removes everything of ours from this node's Linux. Needs no API server. */
 
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
+import { tidyRuntimeFolder } from "../kernel/dataplane/linux/runtime-folder.ts";
 import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import { createLogger } from "../kernel/observe/log.ts";
 import { openProtocols } from "../kernel/guest/protocols.ts";
@@ -33,6 +34,7 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   });
   // Another start may have used the other one.
   const other = openOther(flags);
+  let clean = false;
   try {
     // Those of third parties too, whether their files are still there or not.
     const thirdParties = openProtocols(flags.runtimeDir);
@@ -43,7 +45,8 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     ];
     const removed = results.flatMap((result) => result.removed);
     const failed = results.flatMap((result) => result.failed);
-    if (failed.length === 0) thirdParties.forgetAll();
+    clean = failed.length === 0;
+    if (clean) thirdParties.forgetAll();
     if (flags.output === "json") {
       io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
     } else {
@@ -62,5 +65,6 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   } finally {
     await dataplane.close();
     await other?.close();
+    if (clean) tidyRuntimeFolder(flags.runtimeDir);
   }
 }
