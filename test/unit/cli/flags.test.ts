@@ -22,6 +22,7 @@ const DROPPED = ["cluster-cidr", "config-sync-period"];
 
 const OURS = [
   "advertise-service-ranges",
+  "dry-run",
   "log-format",
   "manifests",
   "netfilter",
@@ -29,7 +30,9 @@ const OURS = [
   "output",
   "plugin",
   "plugins-dir",
+  "root",
   "runtime-dir",
+  "verify",
   "vip-binding",
 ];
 
