@@ -84,9 +84,28 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   cleanup: {
     summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
     details:
-      "Needs no API server. What others put into Linux stays. Exit code: 0 nothing of ours is left, 1 something is.",
+      "Needs no API server. What others put into Linux stays. With --verify it looks at everything again and prints\nwhat it saw. Exit code: 0 nothing of ours is left, 1 something is.",
     needsRoot: true,
     run: async (flags, io) => (await import("./cleanup.ts")).cleanup(flags, io),
+  },
+  install: {
+    summary: "Install this executable on a host: unit, flags, plugin folder, CNI configuration",
+    details: "routelet install [FLAGS]    the flags given are those of the agent from then on\n" +
+      "routelet install cni        the CNI configuration alone, as the DaemonSet does\n\n" +
+      "Prints every file that it writes, and overwrites none of others: then it writes nothing and says why.\n" +
+      "Again, it writes what is missing or of an earlier version. --dry-run only prints.",
+    needsRoot: true,
+    words: "[cni]",
+    run: async (flags, io, words) => (await import("./install.ts")).install(flags, io, words),
+  },
+  uninstall: {
+    summary:
+      "Stop the agent, remove everything of ours from Linux, and the files of the installation",
+    details:
+      "As cleanup, then the files. With --verify it looks at all of Linux again and prints what it saw;\n" +
+      "--dry-run only prints what would go. Exit code: 0 nothing of ours is left, 1 something is.",
+    needsRoot: true,
+    run: async (flags, io) => (await import("./install.ts")).uninstall(flags, io),
   },
   version: {
     summary: "Print the version",

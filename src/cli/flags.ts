@@ -35,6 +35,7 @@ export const SECTIONS = [
   "Firewall",
   "Load balancer",
   "Health and metrics",
+  "Installation",
   "Output",
 ] as const;
 export type Section = typeof SECTIONS[number];
@@ -668,6 +669,27 @@ const TABLE = {
     "Health and metrics",
     "Serve profiles of the running agent",
     LATER,
+  ),
+
+  // Installation
+  "root": flag(
+    text,
+    "/",
+    "Installation",
+    "Folder that install and uninstall take for the root of the file system; with another than / they touch files alone",
+    { check: (value) => value.startsWith("/") ? undefined : "an absolute path" },
+  ),
+  "dry-run": flag(
+    bool,
+    false,
+    "Installation",
+    "Print what install or uninstall would do, and do nothing",
+  ),
+  "verify": flag(
+    bool,
+    false,
+    "Installation",
+    "After cleanup or uninstall, look at all of Linux again and print what was looked at and what is left",
   ),
 
   // Output

@@ -89,6 +89,12 @@ export interface Dataplane {
   readonly flows?: Flows;
   /** Opens a kind for an owner. Opening does not touch Linux; `list` and `apply` do. */
   open<T>(ref: TableRef<T>, owner: Owner): Table<T>;
+  /**
+   * Removes what Linux or its tools made only for what is gone now, and what says nothing to anybody. Absent where there is no such thing.
+   *
+   * @returns a line for each
+   */
+  tidy?(): Promise<readonly string[]>;
   /** Releases sockets and timers; Linux stays as it is. */
   close(): Promise<void>;
 }

@@ -23,6 +23,7 @@ const DROPPED = ["cluster-cidr", "config-sync-period"];
 const OURS = [
   "advertise-service-ranges",
   "bgp-max-prefixes",
+  "dry-run",
   "log-format",
   "manifests",
   "netfilter",
@@ -30,7 +31,9 @@ const OURS = [
   "output",
   "plugin",
   "plugins-dir",
+  "root",
   "runtime-dir",
+  "verify",
   "vip-binding",
 ];
 

@@ -69,6 +69,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const netfilter = openNetfilter({
     ...inNamespace,
     onError: warn,
+    // Nobody's in particular: whatever plugin's rules they were made for.
+    builtins: () => ledgerOf({ name: "shared" }, "iptables"),
     ...(options.onIptables === undefined ? {} : { onIptables: options.onIptables }),
     ...(options.onIpsets === undefined ? {} : { onIpsets: options.onIpsets }),
   });
@@ -91,7 +93,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   });
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const ledgers = new Map<string, Ledger>();
-  const ledgerOf = (owner: Owner, kind: string): Ledger => {
+  const ledgerOf = (owner: Pick<Owner, "name">, kind: string): Ledger => {
     const name = `${owner.name} ${kind}`;
     const ledger = ledgers.get(name) ??
       openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
@@ -139,6 +141,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       }
       return make(owner) as Table<T>;
     },
+    tidy: () => netfilter.tidy(),
     close() {
       monitor.close();
       netfilter.close();
