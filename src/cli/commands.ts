@@ -47,6 +47,28 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     needsRoot: false,
     run: async (flags, io) => (await import("./status.ts")).status(flags, io),
   },
+  ipvs: {
+    summary: "Print the IPVS table with the names of Kubernetes' objects, connections and rates",
+    details: "routelet ipvs [SERVICE|NAMESPACE|ADDRESS|:PORT]…\n\n" +
+      "Without words all of it, others' services too. --watch prints it every two seconds, --output json all fields.\n" +
+      "Asks the running agent over the socket in --runtime-dir, which only root may open.",
+    needsRoot: false,
+    words: "[SERVICE|NAMESPACE|ADDRESS|:PORT]…",
+    run: async (flags, io, words) => (await import("./ipvs.ts")).ipvs(flags, io, words),
+  },
+  why: {
+    summary: "Say what becomes of a connection on this node: Service, policy, NAT and route",
+    details: "routelet why SOURCE DESTINATION[:PORT[/PROTOCOL]]\n\n" +
+      'SOURCE is a pod ("namespace/name"), an address, a node, or "host" for this node. DESTINATION is a Service\n' +
+      '("namespace/name" or "name.namespace"), a pod, an address or a node; "service/…", "pod/…" and "node/…" say which.\n' +
+      "PORT is a number or the name of one; without it the Service's or pod's own are taken. PROTOCOL is tcp, udp or\n" +
+      "sctp. Examples: why default/shell default/web:http, why 192.0.2.7 198.51.100.1:53/udp, why host node2:22\n\n" +
+      "It says what this node does, with the rules, objects and counters that decide; other nodes judge their own pods.\n" +
+      "Exit code: 0 it reaches the destination, 3 it does not, or only sometimes, 1 it could not be found out.",
+    needsRoot: false,
+    words: "SOURCE DESTINATION[:PORT[/PROTOCOL]]",
+    run: async (flags, io, words) => (await import("./why.ts")).why(flags, io, words),
+  },
   bgp: {
     summary: "Print BGP's neighbours and routes, and why a route is used and announced or not",
     details: "routelet bgp global              AS number, router id, where it listens\n" +

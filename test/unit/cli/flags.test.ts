@@ -31,6 +31,7 @@ const OURS = [
   "plugins-dir",
   "runtime-dir",
   "vip-binding",
+  "watch",
 ];
 
 describe("the table of flags", () => {
