@@ -8,6 +8,7 @@ import { knownOf, meaningAnswer, namesAnswer } from "../kernel/runtime/objects.t
 export function agentAnswer(
   source: Pick<ClusterSource, "state" | "stores"> | undefined,
   node: string,
+  holder: Holder,
   question: string,
   query: URLSearchParams,
 ): unknown {
@@ -16,6 +17,8 @@ export function agentAnswer(
   switch (question) {
     case "-/meaning":
       return meaningAnswer(knownOf(source), query.get("text") ?? "");
+    case "-/holders":
+      return holders(holder, query.getAll("of"));
     case "-/node":
       return node;
     case "-/names":
@@ -26,4 +29,16 @@ export function agentAnswer(
     default:
       return undefined;
   }
+}
+
+/** The unit that holds a key of a plugin's kind. */
+type Holder = (plugin: string, kind: string, key: string) => string | undefined;
+
+/** By the texts "plugin kind key"; those that nobody holds are left out. */
+function holders(holder: Holder, wanted: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(wanted.flatMap((text) => {
+    const [, plugin = "", kind = "", key = ""] = /^(\S+) (\S+) (.*)$/.exec(text) ?? [];
+    const unit = holder(plugin, kind, key);
+    return unit === undefined ? [] : [[text, unit]];
+  }));
 }

@@ -35,10 +35,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   plan: {
     summary: "Print the exact change that the agent would make to Linux now, and make none",
     details:
-      "Exit code: 0 nothing to change, 2 something to change, 1 it could not be found out (and for a wrong command\nline, which exits with 2 everywhere else).",
+      "routelet plan [FLAGS]                 with the running agent's flags, but for those that are given here\n" +
+      "routelet plan [FLAGS] FILE|FOLDER…    as if these manifests were applied to the cluster\n\n" +
+      "Changes are grouped by the object that asks for them. Run by another version's executable, it says what that\n" +
+      "version would change. Exit code: 0 nothing to change, 2 something to change, 1 it could not be found out (and\n" +
+      "for a wrong command line, which exits with 2 everywhere else).",
     needsRoot: true,
     usageExit: EXIT.failed,
-    run: async (flags, io) => (await import("./plan.ts")).plan(flags, io),
+    words: "[FILE|FOLDER]…",
+    run: async (flags, io, words) => (await import("./plan.ts")).plan(flags, io, words),
   },
   status: {
     summary: "Print what the agent on this node is doing",

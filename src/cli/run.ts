@@ -77,8 +77,13 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
         answer: (question, query) =>
-          agentAnswer(agent.source, node, question, query) ??
-            agent.runtime?.answer(question, query),
+          agentAnswer(
+            agent.source,
+            node,
+            (...of) => agent.runtime?.holder(...of),
+            question,
+            query,
+          ) ?? agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());

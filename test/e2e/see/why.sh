@@ -4,9 +4,9 @@
 settle
 run() { $LAB run one -- "$@"; }
 json() { run why "$@" --output=json; }
-met() { # met FROM ADDRESS PORT MS: what four connections come to, in the words of `why`
+met() { # met FROM ADDRESS PORT MS [COUNT]: what four connections come to, in the words of `why`
   local i
-  for i in 1 2 3 4; do
+  for ((i = 0; i < ${5:-4}; i++)); do
     printf '{"from":"%s","to":"%s","port":%s,"protocol":"TCP","timeoutMs":%s,"id":"%s"}\n' "$1" "$2" "$3" "$4" "$i"
   done | $LAB probe | jq -r .result | sort -u | tr '\n' ' ' | sed 's/ok/reaches/; s/timeout/dropped/; s/ $//; s/.* .*/depends/'
 }
@@ -19,9 +19,10 @@ $LAB exec node-one ip route add blackhole 192.0.2.128/25
 
 while read -r netns address port source destination wanted description; do
   said=$(json "$source" "$destination" | jq -r '.targets[0].result')
-  ms=1500
-  [ "$address" = 10.244.1.99 ] && ms=8000 # Linux asks for the neighbour for three seconds
-  got=$(met "$netns" "$address" "$port" $ms)
+  ms=1500 count=4
+  # Linux asks for a neighbour for three seconds, and sends one ICMP error a second.
+  [ "$wanted" = unreachable ] && ms=8000 count=1
+  got=$(met "$netns" "$address" "$port" $ms $count)
   [ "$said $got" = "$wanted $wanted" ] ||
     fail "$description: wanted $wanted, why says $said, packets say $got" "$(run why "$source" "$destination")"
   pass "$description: $said"
@@ -87,3 +88,30 @@ for line in 'ipvs +11 services; [0-9]+ connections' 'bgp +1 of 1 sessions establ
   pass "status says \"$line\""
 done
 expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[11,1,1]"
+
+# What other flags, and manifests that are not applied yet, would change.
+run plan --service-external-ip-range=203.0.113.128/25 >"$LAB_OUT/plan" 2>"$LAB_OUT/warnings"
+expect "a plan with another flag finds changes" $? 2
+expect "they stand below the Service that had asked for them" "$(sed -n '/^# proxy: service shop.web$/,/^#/p' "$LAB_OUT/plan" | grep -c '203.0.113.10')" \
+  "$(grep -c 203.0.113.10 "$LAB_OUT/plan")"
+grep -q '^warning: 203.0.113.10 of service shop/web would vanish from this node: External IP "203.0.113.10" is not served' "$LAB_OUT/warnings" ||
+  fail "it warns of the VIP that would vanish" "$(cat "$LAB_OUT/warnings" "$LAB_OUT/plan")"
+pass "it warns of the VIP that would vanish"
+cat >"$LAB_OUT/new.yaml" <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: empty, namespace: shop }
+spec: { selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: quiet, namespace: shop }
+spec: { podSelector: { matchLabels: { app: client } }, policyTypes: [Egress] }
+YAML
+run plan "$LAB_OUT/new.yaml" >"$LAB_OUT/plan" 2>"$LAB_OUT/warnings"
+expect "a plan of manifests finds changes" "$? $(cat "$LAB_OUT/warnings")" "2 "
+for line in '# proxy: service shop/empty' '+ ipvs destination tcp 10.96.0.13:80 -> 10.244.1.6:8080 masq weight 1' '# firewall: policy shop/quiet'; do
+  grep -qxF -- "$line" "$LAB_OUT/plan" || fail "it has the line \"$line\"" "$(cat "$LAB_OUT/plan")"
+  pass "it has the line \"$line\""
+done
+expect "nothing else is planned" "$(run plan 2>&1; echo $?)" "0"
