@@ -97,6 +97,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: "[list|why] …",
     run: async (flags, io, words) => (await import("./policy.ts")).policy(flags, io, words),
   },
+  doctor: {
+    summary: "Check whether this host is fit for the agent, and say what to do where it is not",
+    details:
+      "Looks at Linux's modules and sysctls, other agents and what they left, MTU, clock, the API server, its access\nrules, the Node and CNI, by the flags of the running agent and those that are given. Changes nothing.\nExit code: 0 nothing fails, 1 something does.",
+    needsRoot: false,
+    run: async (flags, io) => (await import("./doctor/mod.ts")).doctor(flags, io),
+  },
   plugin: {
     summary: "List third parties' plugins, and help to write one",
     details: "routelet plugin list        plugins of the running agent, or of the folders\n" +
