@@ -35,10 +35,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   plan: {
     summary: "Print the exact change that the agent would make to Linux now, and make none",
     details:
-      "Exit code: 0 nothing to change, 2 something to change, 1 it could not be found out (and for a wrong command\nline, which exits with 2 everywhere else).",
+      "routelet plan [FLAGS]                 with the running agent's flags, but for those that are given here\n" +
+      "routelet plan [FLAGS] FILE|FOLDER…    as if these manifests were applied to the cluster\n\n" +
+      "Changes are grouped by the object that asks for them. Run by another version's executable, it says what that\n" +
+      "version would change. Exit code: 0 nothing to change, 2 something to change, 1 it could not be found out (and\n" +
+      "for a wrong command line, which exits with 2 everywhere else).",
     needsRoot: true,
     usageExit: EXIT.failed,
-    run: async (flags, io) => (await import("./plan.ts")).plan(flags, io),
+    words: "[FILE|FOLDER]…",
+    run: async (flags, io, words) => (await import("./plan.ts")).plan(flags, io, words),
   },
   status: {
     summary: "Print what the agent on this node is doing",
@@ -46,6 +51,28 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       "Asks the running agent over the socket in --runtime-dir. Exit code: 0 ready, 1 not ready or no agent runs.",
     needsRoot: false,
     run: async (flags, io) => (await import("./status.ts")).status(flags, io),
+  },
+  ipvs: {
+    summary: "Print the IPVS table with the names of Kubernetes' objects, connections and rates",
+    details: "routelet ipvs [SERVICE|NAMESPACE|ADDRESS|:PORT]…\n\n" +
+      "Without words all of it, others' services too. --watch prints it every two seconds, --output json all fields.\n" +
+      "Asks the running agent over the socket in --runtime-dir, which only root may open.",
+    needsRoot: false,
+    words: "[SERVICE|NAMESPACE|ADDRESS|:PORT]…",
+    run: async (flags, io, words) => (await import("./ipvs.ts")).ipvs(flags, io, words),
+  },
+  why: {
+    summary: "Say what becomes of a connection on this node: Service, policy, NAT and route",
+    details: "routelet why SOURCE DESTINATION[:PORT[/PROTOCOL]]\n\n" +
+      'SOURCE is a pod ("namespace/name"), an address, a node, or "host" for this node. DESTINATION is a Service\n' +
+      '("namespace/name" or "name.namespace"), a pod, an address or a node; "service/…", "pod/…" and "node/…" say which.\n' +
+      "PORT is a number or the name of one; without it the Service's or pod's own are taken. PROTOCOL is tcp, udp or\n" +
+      "sctp. Examples: why default/shell default/web:http, why 192.0.2.7 198.51.100.1:53/udp, why host node2:22\n\n" +
+      "It says what this node does, with the rules, objects and counters that decide; other nodes judge their own pods.\n" +
+      "Exit code: 0 it reaches the destination, 3 it does not, or only sometimes, 1 it could not be found out.",
+    needsRoot: false,
+    words: "SOURCE DESTINATION[:PORT[/PROTOCOL]]",
+    run: async (flags, io, words) => (await import("./why.ts")).why(flags, io, words),
   },
   bgp: {
     summary: "Print BGP's neighbours and routes, and why a route is used and announced or not",
@@ -69,6 +96,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     needsRoot: false,
     words: "[list|why] …",
     run: async (flags, io, words) => (await import("./policy.ts")).policy(flags, io, words),
+  },
+  doctor: {
+    summary: "Check whether this host is fit for the agent, and say what to do where it is not",
+    details:
+      "Looks at Linux's modules and sysctls, other agents and what they left, MTU, clock, the API server, its access\nrules, the Node and CNI, by the flags of the running agent and those that are given. Changes nothing.\nExit code: 0 nothing fails, 1 something does.",
+    needsRoot: false,
+    run: async (flags, io) => (await import("./doctor/mod.ts")).doctor(flags, io),
   },
   plugin: {
     summary: "List third parties' plugins, and help to write one",

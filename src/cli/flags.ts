@@ -699,7 +699,13 @@ const TABLE = {
     choice("text", "json"),
     "text",
     "Output",
-    "Form of what the commands plan and status print",
+    "Form of what the commands print",
+  ),
+  "watch": flag(
+    bool,
+    false,
+    "Output",
+    "Has the commands status and ipvs print their answer every two seconds until they are stopped",
   ),
 };
 

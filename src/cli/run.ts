@@ -1,5 +1,6 @@
 /** The command `run`: the agent itself, until SIGTERM. */
 
+import type { ClusterSource } from "../kernel/cluster/source.ts";
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { releaseCode } from "../kernel/dataplane/linux/code-pages.ts";
 import { preferThisThread } from "../kernel/dataplane/linux/priority.ts";
@@ -26,6 +27,7 @@ import {
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
+import { agentAnswer } from "./agent-answers.ts";
 import { toldFlags } from "./agent-flags.ts";
 import {
   errorText,
@@ -62,7 +64,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
   const start = async (): Promise<void> => {
     const registry = metricsOn(flags.metricsPort) ? await createMetrics() : undefined;
     const beats = heartbeats();
-    const agent: { runtime?: Runtime } = {};
+    const agent: { runtime?: Runtime; source?: ClusterSource } = {};
     // First of all the socket: it says that no other agent works on this node.
     const health = await startHealth({
       address: flags.healthAddr,
@@ -74,7 +76,14 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
-        answer: (question, query) => agent.runtime?.answer(question, query),
+        answer: (question, query) =>
+          agentAnswer(
+            agent.source,
+            node,
+            (...of) => agent.runtime?.holder(...of),
+            question,
+            query,
+          ) ?? agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());
@@ -89,6 +98,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       closers.push(() => server.stop());
     }
     const source = await openSource(flags, node, log);
+    agent.source = source;
     closers.push(() => source.stop());
     const netfilter = netfilterOf(flags);
     const dataplane = openLinux({

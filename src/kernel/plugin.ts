@@ -236,4 +236,4 @@ export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";
 export type { Logger } from "./observe/log.ts";
 export type { Metrics, Sample } from "./observe/metrics.ts";
-export type { Adoption, Statistics } from "./dataplane/dataplane.ts";
+export type { Adoption, IpvsCounters, IpvsEntry, Statistics } from "./dataplane/dataplane.ts";

@@ -234,6 +234,11 @@ export class Runtime {
     return this.#answers.get(question)?.(query);
   }
 
+  /** The unit of a plugin that wants what Linux has at a key, as logs name it: "service default/web". */
+  holder(plugin: string, kind: string, key: string): string | undefined {
+    return this.#hosts.find(({ name }) => name === plugin)?.engine?.holderLabel(kind, key);
+  }
+
   get ready(): boolean {
     return this.waitingFor().length === 0;
   }

@@ -23,6 +23,7 @@ import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
+import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -138,10 +139,6 @@ function setup(context: PluginContext<ProxyOptions>): void {
     rank: (service) => rank(serviceKey(service)),
   });
   serviceMetrics(context, dsr.behind);
-  const { statistics } = context;
-  if (statistics !== undefined) {
-    context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
-  }
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
@@ -182,6 +179,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
         }),
     );
   }
+
+  answerQuestions(context, {
+    shared: () => shared.value.context,
+    slicesOf: (unit) => endpointslices.by(BY_SERVICE, unit),
+    marked: (unit) => dsr.of(unit),
+    behind: dsr.behind,
+  });
 
   reconcile({
     name: "node",

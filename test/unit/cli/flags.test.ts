@@ -35,6 +35,7 @@ const OURS = [
   "runtime-dir",
   "verify",
   "vip-binding",
+  "watch",
 ];
 
 describe("the table of flags", () => {

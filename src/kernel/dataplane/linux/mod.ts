@@ -16,7 +16,7 @@ import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsEntries, readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -132,6 +132,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     statistics: {
       ipvsServices: () => serviceStatistics(ipvs.connection),
       ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+      ipvsEntries: (only, most) => readIpvsEntries(ipvs.connection, only, most),
     },
     flows: conntrack,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
