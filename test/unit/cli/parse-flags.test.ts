@@ -269,9 +269,9 @@ describe("startWarnings()", () => {
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--loadbalancer-sync-period=5m", "--run-loadbalancer=false", ...ALONE);
+    const given = flags("--enable-pprof", "--disable-source-dest-check=false", ...ALONE);
     expect(startWarnings(given)).toEqual([
-      "Flags without effect in this version: --loadbalancer-sync-period",
+      "Flags without effect in this version: --enable-pprof",
     ]);
   });
 
@@ -280,10 +280,10 @@ describe("startWarnings()", () => {
   });
 
   test("names functions that are on by default alone, in the same warning as the flags", () => {
-    expect(startWarnings(flags("--loadbalancer-sync-period=5m"))).toEqual([
+    expect(startWarnings(flags("--enable-pprof"))).toEqual([
       "Without --run-router and --run-firewall this version runs no router and no firewall: the routes of pods and " +
       "NetworkPolicies are left to others (--run-router=false --run-firewall=false takes this warning away). " +
-      "Flags without effect in this version: --loadbalancer-sync-period",
+      "Flags without effect in this version: --enable-pprof",
     ]);
   });
 
