@@ -71,6 +71,11 @@ export function allocate(world: World): ReadonlyMap<string, Decision> {
       decision([...has.values()], [...problems, ...more]);
     if (claim.leaving) return unchanged();
     if (claim.fault !== undefined) return unchanged(claim.fault);
+    if (claim.families.length === 0) {
+      return unchanged(
+        "It has neither ipFamilies nor a cluster IP, which say what family it wants",
+      );
+    }
 
     const outside = outsideOf(claim, ranges);
     const chosen = new Map(has);

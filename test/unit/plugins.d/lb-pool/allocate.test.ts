@@ -262,6 +262,8 @@ describe("two families", () => {
   test("come from the cluster IPs where the API server names none", () => {
     const old = balanced("a", { ipFamilies: [], clusterIPs: ["fd00:96::1"] });
     expect(given([old])).toEqual({ a: ["fd00:9::"] });
+    const none = balanced("a", { ipFamilies: [], clusterIPs: [], loadBalancerIP: "10.9.0.1" });
+    expect(decided([none])["a"]?.problem).toStartWith("It has neither ipFamilies nor a cluster IP");
   });
 });
 
