@@ -31,7 +31,7 @@ type Architecture = keyof typeof ARCHITECTURES;
 
 /** The commit that the sources are at, with `-dirty` when they differ from it. */
 async function commit(): Promise<string> {
-  const sources = ["src", "package.json", "package-lock.json"];
+  const sources = ["src", "plugins.d/lb-pool", "package.json", "package-lock.json"];
   try {
     const hash = await output(["git", "log", "-1", "--format=%h", "--", ...sources]);
     const changed = await output(["git", "status", "--porcelain", "--", ...sources]);

@@ -116,7 +116,6 @@ const TABLE = {
     false,
     "Functions",
     "Run the allocator of LoadBalancer addresses",
-    LATER,
   ),
   "cleanup-config": flag(
     bool,
@@ -612,21 +611,20 @@ const TABLE = {
     cidrs,
     NO_PATHS,
     "Load balancer",
-    "Ranges from which load balancer IPs come; services may take no others",
+    "Ranges from which load balancer IPs come, with --run-loadbalancer or from another allocator; services may take no others",
   ),
   "loadbalancer-default-class": flag(
     bool,
     true,
     "Load balancer",
     "Allocate for services without a load balancer class too",
-    LATER,
   ),
   "loadbalancer-sync-period": flag(
     duration,
     MINUTE,
     "Load balancer",
     "Pause between checks for services without an address",
-    { ...LATER, ...positive },
+    positive,
   ),
 
   // Health and metrics
