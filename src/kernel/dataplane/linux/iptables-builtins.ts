@@ -86,6 +86,8 @@ export class IptablesBuiltins {
   /** Family and table that were looked at: "4 nat". */
   readonly #known = new Set<string>();
   #reading: NetlinkSocket | undefined;
+  /** The look before: both families are written at a time, and there is one socket to read with. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: { readonly namespace?: number | string }, ledger: () => Ledger) {
     this.#options = options;
@@ -98,7 +100,13 @@ export class IptablesBuiltins {
   }
 
   /** To be called before iptables-nft writes to these tables. @throws {KernelError} where the marks cannot be written */
-  async before(family: Family, tables: readonly string[]): Promise<void> {
+  before(family: Family, tables: readonly string[]): Promise<void> {
+    const turn = this.#turn.then(() => this.#look(family, tables));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #look(family: Family, tables: readonly string[]): Promise<void> {
     const fresh = tables.filter((table) => !this.#known.has(`${family} ${table}`));
     if (fresh.length === 0) return;
     this.#ledger().add(
