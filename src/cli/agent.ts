@@ -35,16 +35,14 @@ const BUILT_INS: readonly BuiltIn[] = [
   {
     plugin: router as Plugin<never>,
     protocol: 202,
-    // Its default is kube-router's, and means nothing yet: the router runs where somebody asks for it.
-    enabled: (flags) => flags.runRouter && flags.given.includes("run-router"),
+    enabled: (flags) => flags.runRouter,
     // One comparison serves both periods: the shorter one counts.
     interval: (flags) => Math.min(flags.routesSyncPeriod, flags.injectedRoutesSyncPeriod),
   },
   {
     plugin: firewall as Plugin<never>,
     protocol: 203,
-    // Only on demand, until it is proven.
-    enabled: (flags) => flags.runFirewall && flags.given.includes("run-firewall"),
+    enabled: (flags) => flags.runFirewall,
     interval: (flags) => flags.iptablesSyncPeriod,
   },
   {

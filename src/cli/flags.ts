@@ -99,18 +99,8 @@ const host = {
 const TABLE = {
   // Functions
   "run-service-proxy": flag(bool, true, "Functions", "Run the service proxy (IPVS)"),
-  "run-router": flag(
-    bool,
-    true,
-    "Functions",
-    "Run the router (pod networking and BGP); in this version only where the flag is given",
-  ),
-  "run-firewall": flag(
-    bool,
-    true,
-    "Functions",
-    "Run the firewall (NetworkPolicy); in this version only where the flag is given",
-  ),
+  "run-router": flag(bool, true, "Functions", "Run the router (pod networking and BGP)"),
+  "run-firewall": flag(bool, true, "Functions", "Run the firewall (NetworkPolicy)"),
   "run-loadbalancer": flag(
     bool,
     false,

@@ -137,16 +137,9 @@ function loadbalancer(flags: Flags): string[] {
   });
 }
 
-/** What a node misses while a function is on by default, which in this version does not start it. */
-const FUNCTIONS = [
-  ["run-router", "router", "the routes of pods"],
-  ["run-firewall", "firewall", "NetworkPolicies"],
-] as const satisfies readonly (readonly [FlagName, string, string])[];
-
 /**
  * What to warn of at start: a line for each flag that does nothing any more, with its replacement, or less than with others, and
- * one of what does not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
- * off is served: nothing runs.
+ * one of flags that were given and are not served. A switch turned off is served: nothing runs.
  */
 export function startWarnings(flags: Flags): readonly string[] {
   const values = flags as unknown as Readonly<Record<string, unknown>>;
@@ -165,27 +158,16 @@ export function startWarnings(flags: Flags): readonly string[] {
     const value = values[camelCase(name)];
     return !served && replacement === undefined && value !== false && holds?.(value) !== true;
   };
-  const idle = FUNCTIONS.filter(([name]) =>
-    values[camelCase(name)] !== false && !flags.given.includes(name)
-  );
-  const functions = idle.length === 0 ? [] : [
-    `Without ${idle.map(([name]) => `--${name}`).join(" and ")} this version runs no ` +
-    `${idle.map(([, what]) => what).join(" and no ")}: ` +
-    `${idle.map(([, , work]) => work).join(" and ")} are left to others ` +
-    `(${idle.map(([name]) => `--${name}=false`).join(" ")} takes this warning away)`,
-  ];
   const others = flags.given.filter(wanted);
   const list = others.length === 0
     ? []
     : [`Flags without effect in this version: ${others.map((name) => `--${name}`).join(", ")}`];
-  const texts = [...functions, ...list];
   const empty = flags.runLoadbalancer && flags.loadbalancerIpRange.length === 0
     ? [
       "Flag --run-loadbalancer gives no Service an address without --loadbalancer-ip-range; give it ranges",
     ]
     : [];
-  const notes = [...ignored, ...limited, ...empty];
-  return texts.length === 0 ? notes : [...notes, texts.join(". ")];
+  return [...ignored, ...limited, ...empty, ...list];
 }
 
 /** The flags that were given with their values as text, secrets hidden: for the log and the status. */

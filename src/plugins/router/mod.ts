@@ -29,6 +29,7 @@ import {
   nodeMembers,
 } from "./networking.ts";
 import { bestAddress, nodeAddresses } from "./node.ts";
+import { ownNode } from "./own-node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
 import { announcedRanges } from "./ranges.ts";
@@ -92,15 +93,25 @@ function setup(
   const { endpointslices, nodes, services } = stores;
   endpointslices.addIndex(BY_SERVICE, sliceKeys);
   const nodesChanged = input(nodes, ({ metadata }) => [metadata.name]);
+  const remembered = ownNode(self, options);
+  const cluster = () => remembered(nodes.values());
 
   // Pod networking.
   const facts = derive(
     "node network",
     [nodesChanged, host],
-    () => networkingFacts(self, [...nodes.values()], host.values(), options),
+    () => networkingFacts(cluster(), self, host.values(), options),
+    undefined,
+    // Before it is known who this node is, Linux stays as it is.
+    ({ families, problems }) => families.length === 0 ? problems[0] : undefined,
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
+  const setFamilies = derive(
+    "families of sets",
+    [facts],
+    () => needsSets && facts.value.podCidrs.length > 0 ? facts.value.families : [],
+  );
   const ranges = announcedRanges(options);
   // Before it is known that nothing is announced any more, nothing is taken away.
   const aggregates = settable<readonly string[]>("announced ranges", [], ranges.length === 0);
@@ -116,24 +127,21 @@ function setup(
       for (const item of items.sysctls) want(tables.sysctls, item);
       for (const item of items.rules) want(tables.rules, item);
       for (const item of items.fouPorts) want(tables.fouPorts, item);
-      for (const item of needsSets ? clusterSets(facts.value.families) : []) {
-        want(tables.ipsets, item);
-      }
+      for (const item of clusterSets(setFamilies.value)) want(tables.ipsets, item);
       for (const item of items.chains) want(tables.chains, item);
       for (const item of items.jumps) want(tables.jumps, item);
     },
   });
-  const families = derive("families", [facts], () => facts.value.families);
   reconcile({
     name: "node",
-    inputs: [nodesChanged, families],
+    inputs: [nodesChanged, setFamilies],
     *units() {
-      for (const { metadata } of nodes.values()) yield metadata.name;
+      for (const { metadata } of cluster().nodes) yield metadata.name;
     },
     desired(name, { want }) {
-      const node = nodes.get(name);
-      if (node === undefined || !needsSets) return;
-      for (const item of nodeMembers(node, families.value)) want(tables.ipsetMembers, item);
+      const node = name === self ? cluster().own : nodes.get(name);
+      if (node === undefined) return;
+      for (const item of nodeMembers(node, setFamilies.value)) want(tables.ipsetMembers, item);
     },
   });
 
@@ -142,7 +150,7 @@ function setup(
   const routing = derive(
     "ways to nodes",
     [nodesChanged, host],
-    () => routingContext(self, [...nodes.values()], host.values(), options),
+    () => routingContext(self, cluster().nodes, host.values(), options),
     (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }),
   );
   reconcile({
@@ -181,7 +189,7 @@ function setup(
       const begin = performance.now();
       const planned = planPeering({
         self,
-        nodes: [...nodes.values()],
+        nodes: cluster().nodes,
         options,
         globalPeers: withFileProblem(
           globalPeers(options, passwords.value.text),
@@ -208,7 +216,7 @@ function setup(
 
   // Advertising.
   const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
-    const own = nodes.get(self);
+    const { own } = cluster();
     return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
   });
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
@@ -256,7 +264,7 @@ function setup(
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? facts.value.families : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
@@ -292,7 +300,7 @@ function setup(
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
     if (!sources.every(({ synced }) => synced)) return;
-    const node = nodes.get(self);
+    const { own: node } = cluster();
     const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
     const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
     own.renew({
