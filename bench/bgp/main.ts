@@ -25,7 +25,7 @@ const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
 const TICK_MS = 5;
 /** Less than that in a tick is housekeeping. */
-const IDLE_NS = 300_000;
+const IDLE_NS = 1_000_000;
 const QUIET_MS = 300;
 /** Until memory is looked at: what a burst left behind is given back by then. */
 const SETTLE_MS = 1_500;
@@ -167,9 +167,9 @@ async function peers(name: string): Promise<Peers> {
       try {
         const { up } = JSON.parse(await mesh.line()) as { readonly up: number };
         const { all } = JSON.parse(await mesh.line()) as { readonly all: number };
-        const { cpu, rss } = usage(daemon.pid);
+        const { cpu } = usage(daemon.pid);
         await Bun.sleep(2_000);
-        const quiet = usage(daemon.pid).cpu;
+        const { cpu: quiet, rss } = usage(daemon.pid);
         await Bun.sleep(STEADY_MS);
         const steady = 100 * (usage(daemon.pid).cpu - quiet) / STEADY_MS;
         return { peers: PEERS, wall: all - up, cpu: cpu - before, rss, steady };

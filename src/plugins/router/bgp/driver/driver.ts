@@ -36,7 +36,7 @@ const CALM_MS = 500;
  * with it in one write each; one VIP to few peers takes no time and waits for nothing.
  */
 const REST = 10;
-const MOST_REST_MS = 25;
+const MOST_REST_MS = 40;
 /** Addresses whose refusal is remembered. */
 const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
@@ -133,6 +133,7 @@ export class Driver {
       if (connection === undefined) return;
       const before = connection.blocked;
       connection.send(bytes);
+      this.#passes(bytes.length);
       if (!before && connection.blocked) {
         queueMicrotask(() => this.#core().blocked(id, true, this.now()));
       }
@@ -293,7 +294,7 @@ export class Driver {
       data: (socket: Bun.Socket<undefined>, chunk: Uint8Array) => {
         const connection = this.#bySocket.get(socket);
         if (connection === undefined || connection.closed) return;
-        this.#takes(chunk.length);
+        this.#passes(chunk.length);
         try {
           this.#core().data(connection.id, chunk, this.now());
         } catch (error) {
@@ -320,8 +321,8 @@ export class Driver {
     };
   }
 
-  /** A burst of bytes leaves as many behind, and tables that were outgrown: collected once it is over. */
-  #takes(bytes: number): void {
+  /** A burst of bytes, either way, leaves as many behind, and tables that were outgrown: collected once it is over. */
+  #passes(bytes: number): void {
     this.#burst += bytes;
     if (this.#burst < BURST) return;
     if (this.#calm !== undefined) this.#calm.refresh();
