@@ -26,7 +26,7 @@ const BGP_PORT = 179;
 const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
 /** The grid of timers: a second of hold time has no use for less. */
-const TICK_MS = 50;
+const TICK_MS = 100;
 /** So many bytes make a burst: some 50,000 routes. */
 const BURST = 1_000_000;
 /** Without a byte after which it is over. */
