@@ -225,8 +225,7 @@ export class Core {
 
   tick(now: number): void {
     this.#now = now;
-    this.#nextTick = Number.POSITIVE_INFINITY;
-    let next = this.#nextTick;
+    let next = this.#nextTick = Number.POSITIVE_INFINITY;
     for (const peer of this.peers.values()) {
       let at = peer.session.deadline();
       if (now >= at) {
@@ -264,9 +263,7 @@ export class Core {
       });
     }
     this.#exports.clear();
-    this.#work = false;
-    for (const peer of this.peers.values()) this.#work ||= hasWork(this, peer);
-    this.#pressing = this.#work;
+    this.#work = this.#pressing = [...this.peers.values()].some((peer) => hasWork(this, peer));
     for (const family of FAMILIES) {
       // A number may be given away again only when nobody's list holds it.
       const rib = this.ribs[family];
