@@ -81,7 +81,7 @@ protocol bgp sp { local ${LOCAL} as 65000; neighbor ${ROUTER} as 65001; passive 
       ...["--enable-cni=false", "--enable-overlay=false", "--enable-pod-egress=false"],
       ...["--cluster-asn=65000", `--peer-router-ips=${ROUTER}`, "--peer-router-asns=65001"],
       ...["--advertise-cluster-ip", `--bgp-holdtime=${HOLD}s`],
-      ...["--health-port=0", "--metrics-port=0", "--log-format=json", "-v=1"],
+      ...["--health-port=0", "--metrics-port=0", "--log-format=json"],
     ], "agent");
     const answer = lines(api.stdout);
     return async (services) => {

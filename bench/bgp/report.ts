@@ -1,5 +1,6 @@
 /** The speaker's figures beside those of BIRD, FRR and GoBGP. */
 
+import type { Row } from "../agent/report.ts";
 import { median, quantile } from "../agent/statistics.ts";
 import type { LinuxResult } from "./linux.ts";
 import type { BgpResult } from "./main.ts";
@@ -78,4 +79,122 @@ export function printed(result: BgpResult): string {
     });
     return `${what.padEnd(50)} ${cells.join(", ")}`;
   }).join("\n");
+}
+
+/** As rows of the table. */
+export function bgpRows(result: BgpResult | undefined): readonly Row[] {
+  if (result === undefined) {
+    return [{
+      what: "(o) to (r) BGP",
+      figure: "not measured",
+      target: "–",
+      met: false,
+      beside: "it needs root, BIRD, FRR and GoBGP on the host",
+    }];
+  }
+  const { feeds, peers, linux } = result;
+  return [
+    ...feeds.flatMap((feed) => {
+      const count = grouped(Object.values(feed)[0]?.[0]?.count ?? 0);
+      return [
+        row(
+          `(o) ${count} prefixes received, time`,
+          line("", "ms", feed, ({ receive }) => receive.wall),
+          line("CPU", "ms", feed, ({ receive }) => receive.cpu),
+        ),
+        limited(
+          `(o) memory of each of ${count} routes`,
+          line("", "B", feed, ({ receive }) => receive.perRoute),
+          120,
+        ),
+        row(
+          `(p) ${count} prefixes sent to a new peer, time`,
+          line("", "ms", feed, ({ send }) => send.wall),
+          line("CPU", "ms", feed, ({ send }) => send.cpu),
+        ),
+      ];
+    }),
+    ...(peers === undefined ? [] : [
+      row(
+        "(q) 500 internal peers with a route each, reflected to all, CPU",
+        line("", "ms", peers, ({ cpu }) => cpu),
+        line("from the last session to the last route", "ms", peers, ({ wall }) => wall),
+      ),
+      row(
+        "(q) their keepalives, share of a core",
+        line("", "%", peers, ({ steady }) => steady),
+        line("memory", "MB", peers, ({ rss }) => rss / 1e6),
+      ),
+    ]),
+    ...(linux === undefined ? [] : linuxRows(linux)),
+  ];
+}
+
+function linuxRows(linux: NonNullable<BgpResult["linux"]>): readonly Row[] {
+  const late = byName(linux, ({ withdrawals }) => quantile(withdrawals, 0.99));
+  const middle = byName(linux, ({ withdrawals }) => median(withdrawals));
+  const silence = linux["routelet"]?.silence;
+  return [
+    row(
+      "(r) one withdrawn VIP to Linux, 99th percentile",
+      { what: "", unit: "ms", by: late },
+      { what: "median", unit: "ms", by: middle },
+    ),
+    ...(silence === undefined ? [] : [{
+      what: "(r) longest silence towards a peer while 10,000 Services are synced",
+      figure: `${silence.toFixed(0)} ms`,
+      target: "≤ 1 s",
+      met: silence <= 1000,
+      beside: "hold time 3 s, so a keepalive is due each second at the latest",
+    }]),
+  ];
+}
+
+/** Ours, by theirs; faster than each of them is what is asked for. */
+function row(what: string, { by, unit }: Line, beside: Line): Row {
+  const ours = by["routelet"] ?? NaN;
+  const others = Object.entries(by).filter(([name]) => name !== "routelet");
+  return {
+    what,
+    figure: `${text(ours, unit)}; ${
+      others.map(([name, value]) => `${NAMES[name] ?? name} ${(value / ours).toFixed(1)} ×`)
+        .join(", ")
+    }`,
+    target: "faster than each",
+    met: others.length > 0 && others.every(([, value]) => ours < value),
+    beside: `${cells({ what: "", unit, by })}; ${cells(beside)}`,
+  };
+}
+
+function limited(what: string, { by, unit }: Line, most: number): Row {
+  const ours = by["routelet"] ?? NaN;
+  return {
+    what,
+    figure: text(ours, unit),
+    target: `< ${most} ${unit}`,
+    met: ours < most,
+    beside: cells({ what: "", unit, by }),
+  };
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  routelet: "ours",
+  bird: "BIRD",
+  frr: "FRR",
+  gobgp: "GoBGP",
+};
+
+function cells({ what, unit, by }: Line): string {
+  const all = Object.entries(by).map(([name, value]) =>
+    `${NAMES[name] ?? name} ${text(value, unit)}`
+  ).join(", ");
+  return what === "" ? all : `${what}: ${all}`;
+}
+
+function text(value: number, unit: string): string {
+  return `${value < 10 ? value.toFixed(1) : grouped(Math.round(value))} ${unit}`;
+}
+
+function grouped(value: number): string {
+  return value.toLocaleString("en-US");
 }

@@ -19,7 +19,7 @@ import { glanceOf, takeUpdates } from "./intake.ts";
 import { ISSUES, reimport, take } from "./received.ts";
 import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
-import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
+import { clearPaths, clearStale, isLate, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput, Refusal } from "./output.ts";
 import { type ExportCache, flushPeer, hasWork, markDifference, resend } from "./flush.ts";
 import {
@@ -225,20 +225,19 @@ export class Core {
 
   tick(now: number): void {
     this.#now = now;
+    let next = this.#nextTick = Number.POSITIVE_INFINITY;
     for (const peer of this.peers.values()) {
-      if (now >= peer.session.deadline()) peer.session.tick(now);
-      if (peer.restartUntil !== undefined && now >= peer.restartUntil) {
-        peer.restartUntil = undefined;
-        this.#dropStale(peer, "It has not come back within its restart time");
+      let at = peer.session.deadline();
+      if (now >= at) {
+        peer.session.tick(now);
+        at = peer.session.deadline();
       }
-      if (peer.staleUntil !== undefined && now >= peer.staleUntil) {
-        peer.staleUntil = undefined;
-        this.#dropStale(peer, `It has not confirmed its routes within ${STALE_SECONDS} s`);
-      }
+      const late = isLate(peer, now);
+      if (late !== undefined) this.#dropStale(peer, late);
+      next = Math.min(next, at, peer.restartUntil ?? next, peer.staleUntil ?? next);
     }
     this.#checkSettled(now);
-    this.#nextTick = Number.POSITIVE_INFINITY;
-    this.#retime();
+    this.#nextTick = Math.min(this.#nextTick, next, this.#settlingDeadline());
   }
 
   /** Decides about what changed and writes what the peers have to know; one turn's worth of it. */
@@ -264,9 +263,7 @@ export class Core {
       });
     }
     this.#exports.clear();
-    this.#work = false;
-    for (const peer of this.peers.values()) this.#work ||= hasWork(this, peer);
-    this.#pressing = this.#work;
+    this.#work = this.#pressing = [...this.peers.values()].some((peer) => hasWork(this, peer));
     for (const family of FAMILIES) {
       // A number may be given away again only when nobody's list holds it.
       const rib = this.ribs[family];
@@ -581,10 +578,13 @@ export class Core {
         peer.staleUntil ?? at,
       );
     }
-    if (this.#startedAt !== undefined) {
-      at = Math.min(at, this.#settling.deadline(this.#startedAt, this.#now));
-    }
-    this.#nextTick = at;
+    this.#nextTick = Math.min(at, this.#settlingDeadline());
+  }
+
+  #settlingDeadline(): number {
+    return this.#startedAt === undefined
+      ? Number.POSITIVE_INFINITY
+      : this.#settling.deadline(this.#startedAt, this.#now);
   }
 
   #event(

@@ -26,17 +26,17 @@ const BGP_PORT = 179;
 const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
 /** The grid of timers: a second of hold time has no use for less. */
-const TICK_MS = 50;
+const TICK_MS = 100;
 /** So many bytes make a burst: some 50,000 routes. */
 const BURST = 1_000_000;
 /** Without a byte after which it is over. */
 const CALM_MS = 500;
 /**
- * How many times as long as they took decisions rest, and at most: where 500 peers have to be told, what comes meanwhile goes
- * with it in one write each; one VIP to few peers takes no time and waits for nothing.
+ * How long decisions rest for each connection that was written to, and at most: where 500 peers have to be told, what comes
+ * meanwhile goes with it in one write each; one VIP to few peers waits for nothing.
  */
-const REST = 10;
-const MOST_REST_MS = 25;
+const REST_MS = 0.08;
+const MOST_REST_MS = 40;
 /** Addresses whose refusal is remembered. */
 const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
@@ -64,6 +64,8 @@ export class Driver {
   #flushing = false;
   #resting: ReturnType<typeof setTimeout> | undefined;
   #restUntil = 0;
+  /** Since the last flush began. */
+  #writes = 0;
   #burst = 0;
   #calm: ReturnType<typeof setTimeout> | undefined;
   #stopped = true;
@@ -133,6 +135,8 @@ export class Driver {
       if (connection === undefined) return;
       const before = connection.blocked;
       connection.send(bytes);
+      this.#writes++;
+      this.#passes(bytes.length);
       if (!before && connection.blocked) {
         queueMicrotask(() => this.#core().blocked(id, true, this.now()));
       }
@@ -170,15 +174,14 @@ export class Driver {
     }, Math.ceil(ms));
   }
 
-  /** After one that took long the next rests, so that what many peers tell is told on together. */
+  /** After one that was told to many the next rests, so that what comes meanwhile is told on together. */
   #flush(): void {
     this.#flushing = false;
     this.#resting = undefined;
     if (this.#stopped) return;
-    const start = this.now();
-    this.#core().flush(start);
-    const end = this.now();
-    this.#restUntil = end + Math.min(MOST_REST_MS, REST * (end - start));
+    this.#writes = 0;
+    this.#core().flush(this.now());
+    this.#restUntil = this.now() + Math.min(MOST_REST_MS, REST_MS * this.#writes);
     this.wake();
   }
 
@@ -293,7 +296,7 @@ export class Driver {
       data: (socket: Bun.Socket<undefined>, chunk: Uint8Array) => {
         const connection = this.#bySocket.get(socket);
         if (connection === undefined || connection.closed) return;
-        this.#takes(chunk.length);
+        this.#passes(chunk.length);
         try {
           this.#core().data(connection.id, chunk, this.now());
         } catch (error) {
@@ -320,8 +323,8 @@ export class Driver {
     };
   }
 
-  /** A burst of bytes leaves as many behind, and tables that were outgrown: collected once it is over. */
-  #takes(bytes: number): void {
+  /** A burst of bytes, either way, leaves as many behind, and tables that were outgrown: collected once it is over. */
+  #passes(bytes: number): void {
     this.#burst += bytes;
     if (this.#burst < BURST) return;
     if (this.#calm !== undefined) this.#calm.refresh();

@@ -74,6 +74,16 @@ const PROVEN_SECONDS = 60;
 const RESTART_GAP_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 
+/** From the least to the furthest. */
+const STATES: readonly SessionState[] = [
+  "Idle",
+  "Active",
+  "Connect",
+  "OpenSent",
+  "OpenConfirm",
+  "Established",
+];
+
 type Phase = "Connect" | "OpenSent" | "OpenConfirm" | "Established";
 
 interface Connection {
@@ -545,16 +555,8 @@ export class Session {
   /** The neighbour's state is that of its furthest connection. */
   #update(now: number): void {
     let state: SessionState = !this.#started || this.#idleUntil > now ? "Idle" : "Active";
-    const order: readonly SessionState[] = [
-      "Idle",
-      "Active",
-      "Connect",
-      "OpenSent",
-      "OpenConfirm",
-      "Established",
-    ];
     for (const { phase } of this.#connections.values()) {
-      if (order.indexOf(phase) > order.indexOf(state)) state = phase;
+      if (STATES.indexOf(phase) > STATES.indexOf(state)) state = phase;
     }
     if (state === this.#state) return;
     this.#state = state;

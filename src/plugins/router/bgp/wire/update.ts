@@ -30,7 +30,7 @@ export interface AttributeCache<T extends Attributes> {
   put(kind: number, bytes: Uint8Array, from: number, to: number, attributes: Attributes): T;
 }
 
-/** The prefixes of a message. Batches are used again by the next message. */
+/** The prefixes of a message. Batches are used again by the next message, of whatever session. */
 export interface Update<T extends Attributes> {
   readonly withdrawn: readonly PrefixBatch[];
   readonly announced: readonly { readonly batch: PrefixBatch; readonly attributes: T }[];
@@ -43,18 +43,22 @@ export interface Update<T extends Attributes> {
 /** RFC 4271 section 4.3: withdrawn length and attribute length. */
 const LEAST_BODY = 4;
 
+/** Of all sessions: one message is read at a time, and what it says is used before the next. */
+const SHARED = {
+  withdrawn4: new PrefixBatch(4),
+  nlri4: new PrefixBatch(4),
+  mpWithdrawn: new PrefixBatch(6),
+  mpReach: new PrefixBatch(6),
+  /** The attributes but the multiprotocol ones, and a next hop behind them. */
+  block: new Writer(),
+};
+
 /** Reads the messages of one session. */
 export class UpdateDecoder<T extends Attributes> {
   readonly #context: UpdateContext;
   readonly #cache: AttributeCache<T>;
   /** Of a block as it is. Sessions that read the same bytes differently have different ones. */
   readonly #kind: number;
-  /** The attributes but the multiprotocol ones, and a next hop behind them. */
-  readonly #block = new Writer();
-  readonly #withdrawn4 = new PrefixBatch(4);
-  readonly #nlri4 = new PrefixBatch(4);
-  readonly #mpWithdrawn = new PrefixBatch(6);
-  readonly #mpReach = new PrefixBatch(6);
 
   constructor(context: UpdateContext, cache: AttributeCache<T>) {
     this.#context = context;
@@ -74,8 +78,8 @@ export class UpdateDecoder<T extends Attributes> {
     if (end - start === LEAST_BODY) {
       return { withdrawn: [], announced: [], rejected: [], issues: [], endOfRib: 4 };
     }
-    const withdrawn4 = this.#prefixes(bytes, start + 2, withdrawnEnd, this.#withdrawn4);
-    const nlri4 = this.#prefixes(bytes, nlri, end, this.#nlri4);
+    const withdrawn4 = this.#prefixes(bytes, start + 2, withdrawnEnd, SHARED.withdrawn4);
+    const nlri4 = this.#prefixes(bytes, nlri, end, SHARED.nlri4);
     const withdrawn = withdrawn4.count > 0 ? [withdrawn4] : [];
     if (first === nlri) {
       // RFC 7606 section 3(d): missing attributes withdraw the routes.
@@ -124,7 +128,7 @@ export class UpdateDecoder<T extends Attributes> {
   ): Update<T> {
     const reader = new AttributeReader(this.#context);
     const issues: Issue[] = [];
-    const block = this.#block;
+    const block = SHARED.block;
     block.length = 0;
     let reach: Reach | undefined;
     let unreach: { family: Family | undefined; batch: PrefixBatch } | undefined;
@@ -217,7 +221,7 @@ export class UpdateDecoder<T extends Attributes> {
     nextHop: Uint8Array | undefined,
     issues: readonly Issue[],
   ): T {
-    const block = this.#block;
+    const block = SHARED.block;
     const { length } = block;
     const kind = blockKind(this.#context, issues.length > 0, nextHop?.length ?? 0);
     if (nextHop !== undefined) block.put(nextHop);
@@ -253,7 +257,7 @@ export class UpdateDecoder<T extends Attributes> {
     const hopLength = u8(bytes, from + 3);
     const prefixes = from + 4 + hopLength + 1;
     if (prefixes > to) throw optionalError("The next hop of MP_REACH_NLRI runs past its end");
-    const batch = this.#mpReach.reset(family ?? 6);
+    const batch = SHARED.mpReach.reset(family ?? 6);
     if (family === undefined || !this.#speaks(family)) {
       return { family: undefined, nextHop: NO_BYTES, batch };
     }
@@ -274,7 +278,7 @@ export class UpdateDecoder<T extends Attributes> {
   ): { family: Family | undefined; batch: PrefixBatch } {
     if (to - from < 3) throw optionalError("MP_UNREACH_NLRI is too short");
     const family = familyOf(u16(bytes, from), u8(bytes, from + 2));
-    const batch = this.#mpWithdrawn.reset(family ?? 6);
+    const batch = SHARED.mpWithdrawn.reset(family ?? 6);
     if (family === undefined || !this.#speaks(family)) return { family: undefined, batch };
     if (!decodePrefixes(bytes, from + 3, to, batch)) {
       throw optionalError("A prefix of MP_UNREACH_NLRI cannot be read");
