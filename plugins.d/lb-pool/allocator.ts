@@ -76,6 +76,8 @@ function run(
   /** Since this agent leads: all Services were read. */
   let adopted = false;
   let term = 0;
+  /** What Services were told that they lack. */
+  let told: ReadonlyMap<string, string> = new Map();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Milliseconds that the last decision took. */
@@ -97,8 +99,11 @@ function run(
       adopted = false;
       leading.set(leads ? 1 : 0);
       if (leads) wake();
-      else for (const gauge of [size, used, failing]) gauge.reset();
-      if (!leads) board.set(new Map());
+      else {
+        for (const gauge of [size, used, failing]) gauge.reset();
+        told = new Map();
+        board.set(told);
+      }
     },
   });
   const writer = writerOf({
@@ -125,7 +130,6 @@ function run(
       return term === since;
     } catch (error) {
       log.warn("Cannot read the Services that there are", { reason: String(error) });
-      wake(ADOPT_RETRY_MS);
       return false;
     }
   }
@@ -137,7 +141,8 @@ function run(
       // Wakes until here are served by this round.
       timer = undefined;
     }
-    if (stopped || !adopted || !election.leads()) return;
+    if (stopped || !services.synced || !election.leads()) return;
+    if (!adopted) return wake(ADOPT_RETRY_MS);
     const began = performance.now();
     decide();
     took = performance.now() - began;
@@ -160,10 +165,9 @@ function run(
       if (problem === undefined) continue;
       problems.set(key, problem);
       lacking++;
-      if (board.problems.get(key) !== problem) {
-        emit(service, "Warning", "AllocationFailed", problem);
-      }
+      if (told.get(key) !== problem) emit(service, "Warning", "AllocationFailed", problem);
     }
+    told = new Map(problems);
     writer.todo(jobs);
     for (const [key, { reason }] of writer.failures) {
       problems.set(
@@ -184,8 +188,8 @@ function run(
     const concerns = changes.some(({ previous, current }) =>
       [previous, current].some((one) => one !== undefined && matters(one, ranges, rule))
     );
-    // Without changes it may have become synced.
-    if (concerns || changes.length === 0 && !adopted) wake();
+    // It may just have become synced.
+    if (concerns || !adopted) wake();
   });
   const again = setInterval(() => wake(), settings.syncMs);
   return async () => {
