@@ -180,7 +180,11 @@ describe("the allocator", () => {
       expect(events(without)).toEqual([
         "AllocationFailed: No IPv4 address is free: all 3 of the pool are in use; add a range, or delete Services",
       ]);
-      expect(agent.status()).toContain(`service default/${without}`);
+      await until(
+        "so is who asks for the status",
+        () => agent.status().includes(`service default/${without}`),
+        agent.status,
+      );
       let text = "";
       const measured = async (...lines: readonly string[]): Promise<boolean> => {
         text = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();

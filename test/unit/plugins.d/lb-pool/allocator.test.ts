@@ -245,7 +245,17 @@ describe("the allocator", () => {
 
   test("writes once for each Service, however many come at once", async () => {
     const api = lab();
-    start(api);
+    const { below } = random(3);
+    // Decided again while some are under way.
+    start(api, {
+      wrap: (real) => ({
+        ...real,
+        patchIngress: async (...args) => {
+          await Bun.sleep(below(60));
+          return await real.patchIngress(...args);
+        },
+      }),
+    });
     api.resetStats();
     const seen = witness(api, () => false);
     api.applyAll(Array.from({ length: 200 }, (_, i) => balanced(`s${i}`)));
