@@ -34,7 +34,11 @@ export function allocate(world: World): ReadonlyMap<string, Decision> {
   const claims = world.claims.toSorted((a, b) => a.age < b.age ? -1 : 1);
   /** Who has an address now, or may have it any moment. */
   const users = new Map<string, Claim[]>();
+  const shared = new Map<string, Set<string>>();
   const use = (claim: Claim, address: string): void => {
+    if (claim.sharing !== undefined) {
+      shared.set(claim.sharing, (shared.get(claim.sharing) ?? new Set()).add(address));
+    }
     const present = users.get(address);
     if (present === undefined) users.set(address, [claim]);
     else if (!present.includes(claim)) present.push(claim);
@@ -56,13 +60,18 @@ export function allocate(world: World): ReadonlyMap<string, Decision> {
   const decisions = new Map<string, Decision>();
   const kept = new Map(claims.map((claim) => [claim, keep(claim, world, keepers)]));
   // Who asks for an address goes before those that take any, also before older ones.
-  const asking = claims.filter(({ requested }) => requested.length > 0);
-  for (const claim of [...asking, ...claims.filter((claim) => !asking.includes(claim))]) {
+  const asks = ({ requested }: Claim): boolean => requested.length > 0;
+  for (const claim of [...claims.filter(asks), ...claims.filter((claim) => !asks(claim))]) {
     decisions.set(claim.key, decide(claim, kept.get(claim) ?? new Map()));
   }
   return decisions;
 
   function decide(claim: Claim, has: ReadonlyMap<Family, string>): Decision {
+    // Nearly all of them, nearly always.
+    const content = has.size > 0 && has.size === claim.families.length &&
+      has.size === claim.have.length && claim.requested.length === 0 &&
+      claim.fault === undefined && !claim.have.some((address) => others.has(address));
+    if (content) return { addresses: claim.have };
     const problems = claim.have.flatMap((address) => {
       const other = [...has.values()].includes(address) ? others.get(address) : undefined;
       return other === undefined ? [] : `Its address ${address} is in use by ${other} as well`;
@@ -124,11 +133,7 @@ export function allocate(world: World): ReadonlyMap<string, Decision> {
     };
     // What was on its way to it already, and what it may share.
     const address = reserved.get(claim.key)?.find(usable) ??
-      (claim.sharing === undefined
-        ? undefined
-        : [...users].find(([text, present]) =>
-          present.some(({ sharing }) => sharing === claim.sharing) && usable(text)
-        )?.[0]) ??
+      [...shared.get(claim.sharing ?? "") ?? []].find(usable) ??
       lowest(claim.pool, family);
     return address === undefined ? { problem: lackOf(claim.pool, family, ranges) } : { address };
   }

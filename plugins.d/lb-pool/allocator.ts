@@ -8,12 +8,12 @@ import type {
   Service,
 } from "../../src/kernel/third-party.ts";
 import { allocate } from "./allocate.ts";
-import { addressesOf, type ClassRule, keyOf } from "./claims.ts";
+import { type ClassRule, keyOf } from "./claims.ts";
 import { elect, type Times } from "./election.ts";
 import { type Range, rangeOf } from "./pool.ts";
-import { problemBoard } from "./problems.ts";
+import { type ProblemBoard, problemBoard } from "./problems.ts";
 import { newestOf } from "./view.ts";
-import { sorted, usageOf } from "./world.ts";
+import { matters, sorted, usageOf } from "./world.ts";
 import { type Job, writerOf } from "./writer.ts";
 
 export interface Settings {
@@ -35,29 +35,32 @@ export type Context = Pick<
   "stores" | "api" | "log" | "metrics" | "input" | "reconcile" | "background"
 >;
 
-/** Changes that come within this time, ms, are decided on together. */
+/** Changes that come within this time, ms, are decided on together; with many Services, within so many times what it takes. */
 const TOGETHER_MS = 20;
+const PAUSE_FACTOR = 10;
 const ADOPT_RETRY_MS = 2_000;
 
 export function setUpAllocator(context: Context, settings: Settings): void {
   const { stores, input, reconcile, background } = context;
-  const board = problemBoard();
-  reconcile({
-    name: "service",
-    inputs: [input(stores.services, () => []), board.input],
-    units: () => board.problems.keys(),
-    desired(unit, desired) {
-      const problem = board.problems.get(unit);
-      if (problem !== undefined) desired.report(problem);
-    },
-  });
-  background(() => run(context, settings, board));
+  const boards = { service: problemBoard(), lease: problemBoard() };
+  for (const [name, board] of Object.entries(boards)) {
+    reconcile({
+      name,
+      inputs: [input(stores.services, () => []), board.input],
+      units: () => board.problems.keys(),
+      desired(unit, desired) {
+        const problem = board.problems.get(unit);
+        if (problem !== undefined) desired.report(problem);
+      },
+    });
+  }
+  background(() => run(context, settings, boards));
 }
 
 function run(
   { stores: { services }, api, log, metrics }: Context,
   settings: Settings,
-  board: ReturnType<typeof problemBoard>,
+  { service: board, lease }: Readonly<Record<"service" | "lease", ProblemBoard>>,
 ): () => Promise<void> {
   const { ranges, rule, prefix } = settings;
   const view = newestOf(services);
@@ -73,9 +76,14 @@ function run(
   /** Since this agent leads: all Services were read. */
   let adopted = false;
   let term = 0;
+  /** What Services were told that they lack. */
+  let told: ReadonlyMap<string, string> = new Map();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  const wake = (ms = TOGETHER_MS): void => {
+  /** Milliseconds that the last decision took. */
+  let took = 0;
+
+  const wake = (ms = Math.max(TOGETHER_MS, took * PAUSE_FACTOR)): void => {
     if (!stopped) timer ??= setTimeout(() => void round(), ms);
   };
   const election = elect({
@@ -83,14 +91,19 @@ function run(
     key: settings.lease,
     identity: settings.identity,
     log,
+    onProblem: (reason) =>
+      lease.set(new Map(reason === undefined ? [] : [[settings.lease, reason]])),
     ...(settings.times === undefined ? {} : { times: settings.times }),
     onChange(leads) {
       term++;
       adopted = false;
       leading.set(leads ? 1 : 0);
       if (leads) wake();
-      else for (const gauge of [size, used, failing]) gauge.reset();
-      if (!leads) board.set(new Map());
+      else {
+        for (const gauge of [size, used, failing]) gauge.reset();
+        told = new Map();
+        board.set(told);
+      }
     },
   });
   const writer = writerOf({
@@ -117,7 +130,6 @@ function run(
       return term === since;
     } catch (error) {
       log.warn("Cannot read the Services that there are", { reason: String(error) });
-      wake(ADOPT_RETRY_MS);
       return false;
     }
   }
@@ -129,7 +141,11 @@ function run(
       // Wakes until here are served by this round.
       timer = undefined;
     }
-    if (!stopped && adopted && election.leads()) decide();
+    if (stopped || !services.synced || !election.leads()) return;
+    if (!adopted) return wake(ADOPT_RETRY_MS);
+    const began = performance.now();
+    decide();
+    took = performance.now() - began;
   }
 
   function decide(): void {
@@ -139,19 +155,19 @@ function run(
     const jobs: Job[] = strays.map((service) => ({ service, addresses: [] }));
     const problems = new Map<string, string>();
     let lacking = 0;
-    for (const { key } of claims) {
+    for (const { key, have } of claims) {
       const { addresses = [], problem } = decisions.get(key) ?? {};
       const service = view.get(key);
       if (service === undefined) continue;
-      const have = addressesOf(service).filter((text) => rangeOf(ranges, text) !== undefined);
-      if (have.toSorted().join() !== addresses.toSorted().join()) jobs.push({ service, addresses });
+      const own = have.filter((text) => rangeOf(ranges, text) !== undefined);
+      const same = own.length === addresses.length && own.every((text) => addresses.includes(text));
+      if (!same) jobs.push({ service, addresses });
       if (problem === undefined) continue;
       problems.set(key, problem);
       lacking++;
-      if (board.problems.get(key) !== problem) {
-        emit(service, "Warning", "AllocationFailed", problem);
-      }
+      if (told.get(key) !== problem) emit(service, "Warning", "AllocationFailed", problem);
     }
+    told = new Map(problems);
     writer.todo(jobs);
     for (const [key, { reason }] of writer.failures) {
       problems.set(
@@ -168,7 +184,13 @@ function run(
     }
   }
 
-  const leave = services.subscribe(() => wake());
+  const leave = services.subscribe((changes) => {
+    const concerns = changes.some(({ previous, current }) =>
+      [previous, current].some((one) => one !== undefined && matters(one, ranges, rule))
+    );
+    // It may just have become synced.
+    if (concerns || !adopted) wake();
+  });
   const again = setInterval(() => wake(), settings.syncMs);
   return async () => {
     stopped = true;

@@ -49,7 +49,16 @@ export function isOurs({ spec }: Service, { className, isDefault }: ClassRule): 
   return given === className || isDefault && (given === "" || given === "default");
 }
 
+/** Objects that have not changed are the same objects, so that one change of many Services costs little. */
+const claims = new WeakMap<Service, Claim>();
+
 export function claimOf(service: Service): Claim {
+  const claim = claims.get(service) ?? newClaim(service);
+  claims.set(service, claim);
+  return claim;
+}
+
+function newClaim(service: Service): Claim {
   const { metadata, spec } = service;
   const families = familiesOf(service);
   const requested = requestsOf(service);

@@ -17,6 +17,8 @@ export interface ElectionOptions {
   readonly log: Logger;
   /** Told when it begins and when it ends. */
   readonly onChange: (leads: boolean) => void;
+  /** Told why the lease cannot be had or kept, and with nothing when that is over. */
+  readonly onProblem?: (reason?: string) => void;
   readonly times?: Times;
   readonly clock?: Clock;
 }
@@ -91,6 +93,7 @@ function microTime(date: Date): string {
 
 export function elect(options: ElectionOptions): Election {
   const { api, key, identity, log, onChange, times = TIMES, clock = CLOCK } = options;
+  const { onProblem = () => {} } = options;
   let seen: Seen | undefined;
   /** Until when we hold it. */
   let until = -Infinity;
@@ -140,10 +143,14 @@ export function elect(options: ElectionOptions): Election {
   async function run(): Promise<void> {
     try {
       await attempt();
+      if (lastProblem !== "") onProblem();
       lastProblem = "";
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (reason !== lastProblem) log.warn("Cannot reach the lease", { lease: key, reason });
+      if (reason !== lastProblem) {
+        log.warn("Cannot reach the lease", { lease: key, reason });
+        onProblem(reason);
+      }
       lastProblem = reason;
     }
     if (stopped) return;

@@ -19,7 +19,7 @@ export interface Range {
 }
 
 /** An address in any spelling; undefined where the text is none. One that is IPv4 mapped to IPv6 is IPv4. */
-export function parseAddress(text: string): Address | undefined {
+export const parseAddress = remembered((text: string): Address | undefined => {
   const v4 = ipv4(text);
   if (v4 !== undefined) return { family: 4, value: v4 };
   if (!/^[0-9a-f:.]+$/i.test(text) || !URL.canParse(`http://[${text}]/`)) return undefined;
@@ -33,7 +33,7 @@ export function parseAddress(text: string): Address | undefined {
   return value >> 32n === 0xffffn
     ? { family: 4, value: value & 0xffffffffn }
     : { family: 6, value };
-}
+});
 
 function ipv4(text: string): bigint | undefined {
   const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
@@ -49,7 +49,8 @@ function groups(text: string): readonly bigint[] {
 /** The one text of an address: dotted decimal, or as in RFC 5952. */
 export function addressText({ family, value }: Address): string {
   if (family === 4) {
-    return [24n, 16n, 8n, 0n].map((shift) => String(value >> shift & 255n)).join(".");
+    const n = Number(value);
+    return `${n >>> 24}.${n >>> 16 & 255}.${n >>> 8 & 255}.${n & 255}`;
   }
   const parts = Array.from({ length: 8 }, (_, i) => value >> BigInt(112 - 16 * i) & 0xffffn);
   const text = parts.map((part) => part.toString(16)).join(":");
@@ -57,10 +58,10 @@ export function addressText({ family, value }: Address): string {
 }
 
 /** The text of an address in its one form; undefined where it is none. */
-export function canonical(text: string): string | undefined {
+export const canonical = remembered((text: string): string | undefined => {
   const address = parseAddress(text);
   return address && addressText(address);
-}
+});
 
 /**
  * `10.0.0.0/24`, `10.0.0.10-10.0.0.99`, or one address; before it perhaps the pool's name: `blue=10.0.0.0/24`.
@@ -118,11 +119,31 @@ function overlap(a: Range, b: Range): boolean {
   return a.family === b.family && a.first <= b.last && b.first <= a.last;
 }
 
+const finders = new WeakMap<readonly Range[], (text: string) => Range | undefined>();
+
 /** The range that an address lies in. */
 export function rangeOf(ranges: readonly Range[], text: string): Range | undefined {
-  const address = parseAddress(text);
-  return address &&
-    ranges.find(({ family, first, last }) =>
-      family === address.family && first <= address.value && address.value <= last
-    );
+  const find = finders.get(ranges) ?? remembered((text: string) => {
+    const address = parseAddress(text);
+    return address &&
+      ranges.find(({ family, first, last }) =>
+        family === address.family && first <= address.value && address.value <= last
+      );
+  });
+  finders.set(ranges, find);
+  return find(text);
+}
+
+const MOST_REMEMBERED = 100_000;
+
+/** A pure function of a text that is asked for the same few over and over. */
+function remembered<T>(make: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    if (known.has(text)) return known.get(text) as T;
+    const value = make(text);
+    if (known.size >= MOST_REMEMBERED) known.clear();
+    known.set(text, value);
+    return value;
+  };
 }

@@ -37,6 +37,14 @@ export function sorted(
   return { claims: ours.map(claimOf), others, strays };
 }
 
+/** Whether a Service has any part in what is decided. */
+export function matters(service: Service, ranges: readonly Range[], rule: ClassRule): boolean {
+  return isOurs(service, rule) ||
+    [...addressesOf(service), ...service.spec.externalIPs].some((text) =>
+      rangeOf(ranges, text) !== undefined
+    );
+}
+
 /** How much of a part of the pool there is, and is in use. */
 export interface Usage {
   readonly pool: string;

@@ -72,6 +72,8 @@ export function writerOf(options: WriterOptions): Writer {
         key,
         write(key, job).catch((error: unknown) => fail(key, error)).finally(() => {
           running.delete(key);
+          // Decided on what it was before.
+          jobs.delete(key);
           pump();
         }),
       );

@@ -52,6 +52,13 @@ const pairOf = (name: string): string => {
   return i % 20 === 4 || i % 20 === 5 ? `pair-${i / 20 | 0}` : name;
 };
 
+function freePort(): number {
+  const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = server;
+  server.stop();
+  return port;
+}
+
 describe("the allocator", () => {
   test(
     "serves 1,000 Services at once through a killed and a stopped leader: no address twice, none lost",
@@ -135,7 +142,18 @@ describe("the allocator", () => {
         join(plugins, "lb-pool.yaml"),
         "ranges: [10.9.0.1-10.9.0.3, 'fd00:9::/126', 'blue=10.9.1.0/30']\ndefault-class: true\n",
       );
-      const agent = start("one", `--plugins-dir=${plugins}`);
+      api.authorize(({ resource, verb }) => resource !== "leases" || verb === "get");
+      const metrics = freePort();
+      const agent = start("one", `--plugins-dir=${plugins}`, `--metrics-port=${metrics}`);
+      await until(
+        "the missing right is named",
+        () =>
+          /problem.*lease kube-system\/lb-pool.*must allow "create" of "leases/s.test(
+            agent.status(),
+          ),
+        agent.status,
+      );
+      api.authorize();
       const of = (name: string) =>
         addresses(api.get({ apiVersion: "v1", kind: "Service", namespace: "default", name }));
       const events = (name: string): readonly string[] =>
@@ -162,6 +180,23 @@ describe("the allocator", () => {
       expect(events(without)).toEqual([
         "AllocationFailed: No IPv4 address is free: all 3 of the pool are in use; add a range, or delete Services",
       ]);
+      await until(
+        "so is who asks for the status",
+        () => agent.status().includes(`service default/${without}`),
+        agent.status,
+      );
+      let text = "";
+      const measured = async (...lines: readonly string[]): Promise<boolean> => {
+        text = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();
+        return lines.every((line) => text.includes(`kube_router_plugin_lb_pool_${line}`));
+      };
+      await until("it is measured", () =>
+        measured(
+          'used{pool="",family="IPv4"} 3',
+          'addresses{pool="blue",family="IPv4"} 4',
+          "failing 2",
+          "leading 1",
+        ), () => text);
       expect(events("outside").join()).toContain("10.8.0.1, which is in no range");
       expect(of("foreign")).toEqual([]);
 

@@ -17,6 +17,8 @@ export interface Agent {
   /** Resolves with the exit code. */
   readonly ended: Promise<number>;
   readonly log: () => string;
+  /** What `routelet status` prints. */
+  readonly status: () => string;
 }
 
 export interface World {
@@ -24,7 +26,12 @@ export interface World {
   readonly folder: string;
   start(name: string, ...flags: readonly string[]): Agent;
   /** Waits for what comes by itself; fails with what it saw last. */
-  until(what: string, holds: () => boolean, saw?: () => unknown, seconds?: number): Promise<void>;
+  until(
+    what: string,
+    holds: () => boolean | Promise<boolean>,
+    saw?: () => unknown,
+    seconds?: number,
+  ): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -60,13 +67,15 @@ export function world(): World {
         signal: (signal) => child.kill(signal),
         ended: child.exited,
         log: () => readFileSync(file, "utf8"),
+        status: () =>
+          Bun.spawnSync([EXECUTABLE, "status", `--runtime-dir=${runtime}`]).stdout.toString(),
       };
       agents.push(agent);
       return agent;
     },
     async until(what, holds, saw = () => "", seconds = 90) {
       const deadline = performance.now() + seconds * 1000;
-      while (!holds()) {
+      while (!await holds()) {
         if (performance.now() > deadline) {
           const logs = agents.map(({ name, log }) => `== ${name}\n${log().slice(-3000)}`);
           throw new Error(
@@ -112,7 +121,10 @@ export interface Witness {
   readonly given: ReadonlyMap<string, readonly string[]>;
 }
 
-/** @param maySwap whether a Service may lose an address that it had */
+/**
+ * @param mayShare whether these two may have one address
+ * @param onGiven told at each Service that gets its first, with how many have one
+ */
 export function witness(
   api: LabApi,
   mayShare: (a: string, b: string) => boolean,

@@ -230,9 +230,59 @@ describe("the allocator", () => {
     api.apply(balanced("a"));
     await until("a problem", () => "default/a" in agent.problems());
     expect(agent.problems()["default/a"]).toContain('must allow "patch" of "services/status"');
+    const denied = { loadBalancerIP: "10.8.0.1" };
+    api.apply(balanced("b", { ...denied, ipFamilies: ["IPv4", "IPv6"] }));
+    await until(
+      "both reasons",
+      () => /10\.8\.0\.1.*; Its status is not written/.test(agent.problems()["default/b"] ?? ""),
+    );
+    await Bun.sleep(100);
+    expect(messages(api)).toHaveLength(1);
     api.authorize();
+    await until("both have an address", () => seen.given.size === 2);
+    await until("one problem", () => !("default/a" in agent.problems()));
+  });
+
+  test("writes once for each Service, however many come at once", async () => {
+    const api = lab();
+    const { below } = random(3);
+    // Decided again while some are under way.
+    start(api, {
+      wrap: (real) => ({
+        ...real,
+        patchIngress: async (...args) => {
+          await Bun.sleep(below(60));
+          return await real.patchIngress(...args);
+        },
+      }),
+    });
+    api.resetStats();
+    const seen = witness(api, () => false);
+    api.applyAll(Array.from({ length: 200 }, (_, i) => balanced(`s${i}`)));
+    await until("all have an address", () => seen.given.size === 200);
+    await Bun.sleep(100);
+    const patches = Object.entries(api.stats().requests).filter(([name]) =>
+      name.startsWith("patch ")
+    );
+    expect(patches.map(([, count]) => count)).toEqual(Array(200).fill(1));
+  });
+
+  test("reads all Services again where it could not when it came to lead", async () => {
+    const api = lab();
+    let lists = 0;
+    start(api, {
+      wrap: (real) => ({
+        ...real,
+        list: async (kind) => {
+          if (++lists === 1) throw new ApiFailed("unavailable", "No answer");
+          return await real.list(kind);
+        },
+      }),
+    });
+    const seen = witness(api, () => false);
+    api.apply(balanced("a"));
     await until("it has an address", () => seen.given.size === 1);
-    await until("no problem", () => Object.keys(agent.problems()).length === 0);
+    expect(lists).toBe(2);
   });
 
   test("tells of a full pool once, and gives what comes free", async () => {
