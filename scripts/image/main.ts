@@ -1,19 +1,21 @@
 /**
  * Builds the image: an OCI archive for amd64 and arm64 from the executables in dist/ and Debian's packages, without a container engine.
- * `rootfs` makes the file systems alone. The architectures to build may be named (`amd64`, `arm64`); another than this host's costs nothing but its packages, since
+ * `rootfs` makes the file systems alone and prints where they are. The architectures to build may be named (`amd64`, `arm64`); another than this host's costs nothing but its packages, since
  * nothing of it is run.
  *
- * The file system of each architecture stays in .cache/image/ARCH/rootfs: the tests run it as it is.
+ * The file systems stay in .cache/image: the tests run them as they are.
  */
 
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -52,7 +54,7 @@ async function epoch(): Promise<number> {
 
 /** A folder as a tar file that depends on its content alone. */
 async function tarOf(folder: string, time: number): Promise<Uint8Array> {
-  const file = `${folder}.tar`;
+  const file = `${folder}.${process.pid}.tar`;
   await run([
     "tar",
     `--directory=${folder}`,
@@ -71,29 +73,55 @@ async function tarOf(folder: string, time: number): Promise<Uint8Array> {
   return bytes;
 }
 
-/** Lays an architecture's file system out, as its two layers and as one. */
-async function layOut(architecture: Architecture, time: number) {
+/** Lays an architecture's file system out, as its two layers and as one. What is there already, of the same parts, stays as it is. */
+async function layOut(architecture: Architecture) {
   const folder = join(CACHE, architecture);
-  const debian = join(folder, "debian");
-  const own = join(folder, "ours");
-  const rootfs = join(folder, "rootfs");
-  for (const each of [debian, own, rootfs]) rmSync(each, { recursive: true, force: true });
-  mkdirSync(debian, { recursive: true });
-  const packages = await unpack(await fetchPackages(join(folder, "apt"), architecture), debian);
+  mkdirSync(folder, { recursive: true });
+  const packages = await fetchPackages(join(folder, "apt"), architecture);
+  const parts = createHash("sha256").update(packages.join(" "));
   for (const [path, source, mode] of ours(architecture)) {
-    const target = join(own, path);
-    mkdirSync(dirname(target), { recursive: true });
-    copyFileSync(join(ROOT, source), target);
-    chmodSync(target, mode);
-    utimesSync(target, time, time);
+    parts.update(`${path} ${mode}`).update(readFileSync(join(ROOT, source)));
   }
-  await run(["cp", "-a", `${debian}/.`, rootfs]);
-  await run(["cp", "-a", `${own}/.`, rootfs]);
-  return { packages, debian, own };
+  for (const file of ["debian.ts", "main.ts"]) {
+    parts.update(readFileSync(join(import.meta.dir, file)));
+  }
+  const laid = join(folder, parts.digest("hex").slice(0, 16));
+  if (!existsSync(laid)) {
+    const scratch = `${laid}.${process.pid}`;
+    rmSync(scratch, { recursive: true, force: true });
+    mkdirSync(join(scratch, "debian"), { recursive: true });
+    const installed = await unpack(packages, join(scratch, "debian"));
+    writeFileSync(join(scratch, "packages.json"), JSON.stringify(installed));
+    for (const [path, source, mode] of ours(architecture)) {
+      const target = join(scratch, "ours", path);
+      mkdirSync(dirname(target), { recursive: true });
+      copyFileSync(join(ROOT, source), target);
+      chmodSync(target, mode);
+    }
+    for (const layer of ["debian", "ours"]) {
+      await run(["cp", "-a", `${join(scratch, layer)}/.`, join(scratch, "rootfs")]);
+    }
+    for (const old of readdirSync(folder)) {
+      if (/^[0-9a-f]{16}$/.test(old)) rmSync(join(folder, old), { recursive: true, force: true });
+    }
+    // Another run may have been faster.
+    try {
+      renameSync(scratch, laid);
+    } catch {
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  }
+  const installed = JSON.parse(readFileSync(join(laid, "packages.json"), "utf8"));
+  return {
+    packages: installed as readonly DebianPackage[],
+    debian: join(laid, "debian"),
+    own: join(laid, "ours"),
+    rootfs: join(laid, "rootfs"),
+  };
 }
 
 async function build(architecture: Architecture, time: number, commit: string) {
-  const { packages, debian, own } = await layOut(architecture, time);
+  const { packages, debian, own } = await layOut(architecture);
   const layers: readonly Layer[] = [
     { comment: `Debian packages: ${listed(packages)}`, tar: await tarOf(debian, time) },
     { comment: `${name} ${version} (commit ${commit})`, tar: await tarOf(own, time) },
@@ -136,7 +164,7 @@ async function main(words: readonly string[]): Promise<void> {
   });
   const time = await epoch();
   if (wanted.length < words.length) {
-    for (const architecture of chosen) await layOut(architecture, time);
+    for (const architecture of chosen) console.log((await layOut(architecture)).rootfs);
     return;
   }
   const commit = await run(["git", "-C", ROOT, "log", "-1", "--format=%h"]).catch(() => "unknown");

@@ -56,7 +56,7 @@ test(
     const lab = await passLab({
       topology: TOPOLOGY,
       script: join(import.meta.dir, "seeds/seed-daemonset.sh"),
-      env: { ROOTFS: join(import.meta.dir, `../../.cache/image/${architecture}/rootfs`) },
+      env: { ROOTFS: built.stdout.toString().trim() },
     });
     expect(lab.stdout).toContain("ok   the CNI configuration too");
     expect(lab.stdout).not.toContain("FAIL");
