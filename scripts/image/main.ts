@@ -22,27 +22,12 @@ import { dirname, join, resolve } from "node:path";
 import { license, name, version } from "../../package.json";
 import { type DebianPackage, fetchPackages, unpack } from "./debian.ts";
 import { image, type Layer, layout, writeLayout } from "./oci.ts";
+import { type Architecture, ARCHITECTURES, ours } from "./ours.ts";
 import { run } from "./run.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const CACHE = join(ROOT, ".cache/image");
 const ARCHIVE = join(ROOT, "dist", `${name}-${version}-oci.tar`);
-
-/** Architectures by Debian's and Go's common name, and ours. */
-const ARCHITECTURES = { amd64: "x64", arm64: "arm64" } as const;
-type Architecture = keyof typeof ARCHITECTURES;
-
-/** Files of the second layer: ours. Path in the image, path in the repository, mode. */
-function ours(architecture: Architecture): readonly (readonly [string, string, number])[] {
-  const executable = `dist/routelet-linux-${ARCHITECTURES[architecture]}`;
-  return [
-    ["usr/local/bin/routelet", executable, 0o755],
-    ["usr/share/doc/routelet/routelet.cdx.json", `${executable}.cdx.json`, 0o644],
-    // Beside the executable it would run wherever the image does.
-    ["usr/share/routelet/plugins.d/hostport.ts", "plugins.d/hostport.ts", 0o644],
-    ["etc/routelet/shrc", "deploy/image/shrc", 0o644],
-  ];
-}
 
 /** Seconds: the sources' last change, or SOURCE_DATE_EPOCH. */
 async function epoch(): Promise<number> {
