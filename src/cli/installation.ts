@@ -129,7 +129,7 @@ export function install(
   const save = (): void => writeRecord(root, { files, folders: [...made].toSorted() });
   for (const folder of [...folders, ...[...wanted.map(({ path }) => path), RECORD].map(dirname)]) {
     for (const each of missing(root, folder)) {
-      mkdirSync(join(root, each), { mode: 0o755 });
+      mkdirSync(join(root, each), { mode: 0o755, recursive: true });
       made.add(each);
     }
   }

@@ -27,6 +27,6 @@ ipset save | sort | sed -E 's/ (hashsize|initval|bucketsize) [0-9a-fx]+//g' | pa
 ss -Hlntu | awk '{ print $1, $5 }' | sort | part 'listening sockets'
 grep -rsv '^$' /proc/sys/net | grep -vE '^/proc/sys/net/(netfilter/nf_conntrack_count|ipv4/tcp_fastopen_key|ipv6/conf/[^/]*/stable_secret)' | sort | part sysctl
 sed -E 's/^([^ ]+ [^ ]+).*/\1/' /proc/self/mounts | sort | part mounts
-for folder in /run/routelet /etc/cni/net.d /var/lib/routelet /var/lib/kube-router /etc/routelet /etc/iproute2; do
+for folder in /run/routelet /etc/cni/net.d /var/lib/routelet /var/lib/kube-router /etc/routelet /etc/iproute2 /etc/systemd/system /etc/default /usr/local/bin; do
   find "$folder" -type f -exec sha256sum {} +
 done | sort | part files

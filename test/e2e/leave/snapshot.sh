@@ -36,8 +36,10 @@ done
 on one iptables-nft -A INPUT -s 203.0.113.9 -m comment --comment "an admin's" -j DROP
 on old iptables-legacy -t mangle -N KUBE-IPTABLES-HINT
 on old iptables-legacy -A INPUT -s 203.0.113.9 -m comment --comment "an admin's" -j DROP
-on old ip link del kube-bridge
+on old bash -c 'ip link del kube-bridge; rm /etc/cni/net.d/*'
 photograph before
+out=$($LAB run old -- install --run-router) || fail "install" "$out"
+expect "install names each file" "$(grep -c '^wrote /' <<<"$out") $($LAB run old -- install --run-router | grep -c '^wrote')" "4 0"
 
 cp "$HERE/../../../plugins.d/hostport.ts" /run/plugins.d/hostport.ts && chmod 644 /run/plugins.d/hostport.ts
 start
@@ -51,8 +53,12 @@ expect "one has switched to nftables" "$(on old nft list tables | grep -c routel
 
 $LAB agent kill $NODES
 $LAB api fail down
-for node in $NODES; do
-  out=$($LAB run $node -- --cleanup-config 2>&1)
-  expect "$node: --cleanup-config after a kill, without an API server" "$? $(tail -n 1 <<<"$out" | grep -o 'nothing of ours is left')" "0 nothing of ours is left"
-done
+out=$($LAB run one -- --cleanup-config 2>&1)
+expect "--cleanup-config after a kill, without an API server" "$? $(tail -n 1 <<<"$out" | grep -o 'nothing of ours is left')" "0 nothing of ours is left"
+out=$($LAB run old -- uninstall --verify 2>&1)
+status=$?
+printf '%s\n' "$out" >"$LAB_OUT/proof"
+expect "uninstall --verify after a kill, without an API server" "$status $(grep -o '^verified: nothing of ours is left' <<<"$out") $(grep -c '^removed /' <<<"$out")" "0 verified: nothing of ours is left 5"
+proved() { awk -v where="$1" '$0 ~ "^ *" where " " { print $(NF - 2), $(NF - 1), $NF }' "$LAB_OUT/proof"; }
+expect "which counts what others have, and looked at pods" "$(proved ipvs.service) $(proved ipset) $(grep -cE 'links of ([3-9]|1[0-9]) network namespaces' "$LAB_OUT/proof")" "1 0 1 1 0 1 1"
 same "Linux is as it was, byte for byte"

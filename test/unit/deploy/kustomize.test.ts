@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { version } from "../../../package.json";
 import { hostedPlugins } from "../../../src/cli/agent.ts";
 import { COMMANDS } from "../../../src/cli/commands.ts";
@@ -12,6 +12,8 @@ import { startWarnings } from "../../../src/cli/validate-flags.ts";
 import { accessRules } from "../../../src/kernel/cluster/access.ts";
 import { RUNTIME_DIRECTORY } from "../../../src/kernel/dataplane/linux/ledger.ts";
 import { CNI_CONF } from "../../../src/plugins/router/networking.ts";
+import { PACKAGES } from "../../../scripts/image/debian.ts";
+import { ours } from "../../../scripts/image/ours.ts";
 import { build, documents, type Fields } from "../../support/kustomize.ts";
 
 const DEPLOY = join(import.meta.dir, "../../../deploy/kustomize");
@@ -190,6 +192,20 @@ describe("the manifests", () => {
     expect(initContainers[0]?.["securityContext"]).toEqual({ privileged: true });
     expect(containers.map((each) => [each["command"], each.args, each["livenessProbe"]]))
       .toEqual([[["sleep", "infinity"], [], undefined]]);
+  });
+
+  test("the folder of plugins that an overlay names is in the image, by make image and by the Dockerfile", () => {
+    const { line } = agentOf(build(join(DEPLOY, "overlays/hostport")));
+    const folder = line.flags.pluginsDir;
+    expect(ours("amd64").map(([path]) => dirname(`/${path}`))).toContain(folder);
+    const dockerfile = readFileSync(join(DEPLOY, "../image/Dockerfile"), "utf8");
+    for (const [path, source] of ours("amd64")) {
+      if (source.endsWith(".cdx.json")) continue;
+      const target = path.startsWith("usr/local/bin/") ? `/${path}` : `${dirname(`/${path}`)}/`;
+      expect(dockerfile).toContain(target);
+      expect(dockerfile).toContain(source);
+    }
+    for (const name of PACKAGES) expect(dockerfile).toContain(` ${name}`);
   });
 
   test("defaults in the manifests are those of the code", () => {

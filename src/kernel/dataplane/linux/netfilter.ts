@@ -84,7 +84,10 @@ export function openIptables(options: NetfilterOptions): Netfilter {
   const builtins = options.builtins === undefined
     ? undefined
     : new IptablesBuiltins(inNamespace, options.builtins);
-  if (builtins !== undefined) tool.onWrite = (...place) => builtins.before(...place);
+  if (builtins !== undefined) {
+    // Rules matter more than what stays empty behind them: without a mark, a table of iptables-nft stays when they go.
+    tool.onWrite = (...place) => builtins.before(...place).catch(() => {});
+  }
   const state = new IptablesState(tool);
   const watch = new IptablesWatch(state, {
     ...inNamespace,
