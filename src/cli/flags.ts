@@ -663,6 +663,18 @@ const TABLE = {
     LATER,
   ),
 
+  "from": flag(
+    text,
+    "",
+    "routelet",
+    "Program that the command migrate takes over from: kube-proxy or kube-router",
+    {
+      check: (value) =>
+        ["", "kube-proxy", "kube-router"].includes(value) ? undefined : "kube-proxy or kube-router",
+    },
+  ),
+  "yes": flag(bool, false, "routelet", "Has the command migrate do what it shows"),
+
   // Output
   "v": flag(int32, 0, "Output", "Log level: 0 info, 1 and above debug", { short: "v" }),
   "log-format": flag(choice("text", "json"), "text", "Output", "Form of the log on standard error"),

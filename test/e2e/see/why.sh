@@ -83,11 +83,11 @@ twice() { [ "$(grep -c 'on one: ready' "$LAB_OUT/watched")" -ge 2 ]; }
 within 20 "status --watch prints it again and again" twice
 kill $! 2>/dev/null
 status=$(run status)
-for line in 'ipvs +11 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
+for line in 'ipvs +12 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
   grep -qE "^$line" <<<"$status" || fail "status says \"$line\"" "$status"
   pass "status says \"$line\""
 done
-expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[11,1,1]"
+expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[12,1,1]"
 
 # What other flags, and manifests that are not applied yet, would change.
 run plan --service-external-ip-range=203.0.113.128/25 >"$LAB_OUT/plan" 2>"$LAB_OUT/warnings"

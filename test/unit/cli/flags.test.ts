@@ -22,6 +22,7 @@ const DROPPED = ["cluster-cidr", "config-sync-period"];
 
 const OURS = [
   "advertise-service-ranges",
+  "from",
   "log-format",
   "manifests",
   "netfilter",
@@ -32,6 +33,7 @@ const OURS = [
   "runtime-dir",
   "vip-binding",
   "watch",
+  "yes",
 ];
 
 describe("the table of flags", () => {
