@@ -15,6 +15,7 @@ import {
   noMetrics,
   serveMetrics,
 } from "../kernel/observe/metrics.ts";
+import { pluginReady } from "../kernel/observe/plugin-ready.ts";
 import {
   combined,
   firewallMetrics,
@@ -143,17 +144,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         ]),
     });
     agent.runtime = runtime;
-    metrics.sampled(
-      "gauge",
-      "plugin_ready",
-      "Whether a plugin works: 1 if it does, 0 while it waits or is degraded",
-      ["plugin"],
-      () =>
-        runtime.status().plugins.map(({ name, phase }) => ({
-          labels: { plugin: name },
-          value: phase === "ready" ? 1 : 0,
-        })),
-    );
+    pluginReady(metrics, () => runtime.status().plugins);
     closers.push(() => runtime.stop());
     await runtime.start();
     const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });
