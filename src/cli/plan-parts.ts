@@ -107,10 +107,15 @@ export function groupedText(changes: readonly Change[]): string {
   return `${[...lines, counts].join("\n")}\n`;
 }
 
-/** What a person should look at twice before the change is made. */
+/**
+ * What a person should look at twice before the change is made.
+ *
+ * @param present addresses that this host has now, whoever put them there
+ */
 export function warningsOf(
   changes: readonly Change[],
   problems: readonly Pick<Problem, "subject" | "reason">[],
+  present: ReadonlySet<string> = new Set(),
 ): readonly string[] {
   const gone = changes.filter(({ verb, kind }) => verb === "delete" && kind === "ipvs.service");
   const warnings: string[] = [];
@@ -121,6 +126,7 @@ export function warningsOf(
     );
     if (!/is not served|and is not served/.test(reason)) continue;
     const lost = addresses.filter((address) =>
+      present.has(address) ||
       gone.some(({ key }) => key.includes(` ${address}:`) || key.includes(` [${address}]:`))
     );
     if (lost.length === 0) continue;

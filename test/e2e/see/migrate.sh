@@ -87,7 +87,7 @@ settle
 none_lost "nothing was lost on the way from kube-proxy"
 expect "IPVS is as it was" "$(table)" "$before"
 expect "no chain, set or link of kube-proxy is left" \
-  "$(on sh -c 'iptables-save | grep -cE "KUBE-(SERVICES|SVC|SEP)"; ipset list -n | grep -c KUBE-CLUSTER; ip -o link | grep -c kube-ipvs0')" "$(printf '0\n0\n0')"
+  "$(on sh -c 'iptables-save | grep -cE "KUBE-(SERVICES|SVC|SEP)"; ipset list -n | grep -c KUBE-CLUSTER; ip -o link 2>/dev/null | grep -c kube-ipvs0')" "$(printf '0\n0\n0')"
 expect "what is others' is" "$(on ipset list -n | grep -x mine)" mine
 planned() { [ "$(run plan 2>&1)" = "" ]; }
 within 20 "and all that is wanted is there" planned
@@ -98,3 +98,4 @@ alive() { run doctor 2>&1 | grep -q 'FAIL  agents/kube-proxy'; }
 within 10 "doctor sees a kube-proxy that runs" alive
 says "and migrate does nothing beside it" 1 'kube-proxy runs here as process' migrate --from=kube-proxy --yes
 kill "$(on sh -c 'grep -lx kube-proxy /proc/[0-9]*/comm | head -n 1' | cut -d/ -f3)"
+wait 2>/dev/null
