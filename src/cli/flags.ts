@@ -23,6 +23,8 @@ import {
   uints,
 } from "./flag-kinds.ts";
 
+import { parseUiAddress } from "./ui/address.ts";
+
 /** The groups of the help text and of the reference page, in their order. */
 export const SECTIONS = [
   "Functions",
@@ -674,6 +676,19 @@ const TABLE = {
     },
   ),
   "yes": flag(bool, false, "routelet", "Has the command migrate do what it shows"),
+
+  "ui-addr": flag(
+    text,
+    "",
+    "Health and metrics",
+    'Where the live page is served, "PORT" on loopback or "ADDRESS:PORT"; nothing for no page. It has no log-in',
+    {
+      check: (value) =>
+        value === "" || parseUiAddress(value) !== undefined
+          ? undefined
+          : '"20245" or "127.0.0.1:20245"',
+    },
+  ),
 
   // Output
   "v": flag(int32, 0, "Output", "Log level: 0 info, 1 and above debug", { short: "v" }),

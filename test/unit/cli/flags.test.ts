@@ -31,6 +31,7 @@ const OURS = [
   "plugin",
   "plugins-dir",
   "runtime-dir",
+  "ui-addr",
   "vip-binding",
   "watch",
   "yes",
