@@ -145,8 +145,8 @@ async function open(socket: WebSocket, url: string): Promise<Tab> {
     return result ?? {};
   }
   const { targetId } = await call("Target.createTarget", { url: "about:blank" });
-  session =
-    (await call("Target.attachToTarget", { targetId, flatten: true }))["sessionId"] as string;
+  const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
+  at.session = String(sessionId);
   for (const domain of ["Page", "Runtime", "Log", "Network"]) await call(`${domain}.enable`);
   await call("Page.navigate", { url });
   const evaluate = async <T>(expression: string): Promise<T> => {
