@@ -86,14 +86,16 @@ function textOf({ plugin, kind, key }: Change): string {
   return `${plugin} ${kind} ${key}`;
 }
 
-/** The changes below the object that asks for them, in the order in which the first of each would be made. */
+/** The changes below the object that asks for them, in the order in which the last of each would be made. */
 export function groupedText(changes: readonly Change[]): string {
   const groups = new Map<string, Change[]>();
   for (const change of changes) {
     const title = `${change.plugin}: ${change.by ?? "nobody any more"}`;
-    const group = groups.get(title);
-    if (group === undefined) groups.set(title, [change]);
-    else group.push(change);
+    const group = groups.get(title) ?? [];
+    group.push(change);
+    // Last in the map, whenever it was made.
+    groups.delete(title);
+    groups.set(title, group);
   }
   const ordered = [...groups].flatMap(([title, group]) => [
     { title },

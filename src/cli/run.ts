@@ -44,7 +44,7 @@ import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
 import { runThirdParties } from "./third-parties.ts";
-import { parseUiAddress } from "./ui/address.ts";
+import { isLoopback, parseUiAddress } from "./ui/address.ts";
 import { changeLog } from "./ui/changes.ts";
 import { uiData } from "./ui/data.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
@@ -166,6 +166,11 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       );
       closers.push(() => page.stop());
       log.info("The live page is served", { url: `http://${page.address}/` });
+      if (!isLoopback(ui.address)) {
+        log.warn("The live page has no log-in: whoever reaches its port can read it", {
+          address: ui.address,
+        });
+      }
     }
     await runtime.start();
     const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });

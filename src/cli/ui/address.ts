@@ -17,3 +17,7 @@ export function parseUiAddress(text: string): UiAddress | undefined {
   const address = bracketed ?? plain ?? "";
   return { address: address === "" ? LOOPBACK : address, port: number };
 }
+
+export function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1" || address === "localhost";
+}
