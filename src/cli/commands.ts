@@ -104,6 +104,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     needsRoot: false,
     run: async (flags, io) => (await import("./doctor/mod.ts")).doctor(flags, io),
   },
+  migrate: {
+    summary: "Take over from kube-proxy or kube-router: show what they left, adopt it or remove it",
+    details:
+      "routelet migrate --from=kube-proxy|kube-router          shows what is left, and changes nothing\n" +
+      "routelet migrate --from=kube-proxy|kube-router --yes    does it\n\n" +
+      "1. Stop the other program; what it made goes on serving. 2. Run migrate: what carries Services in IPVS is marked as\n" +
+      "ours, in place (= lines). 3. Start the agent. 4. Run migrate again: what is left goes (- lines).\n" +
+      "Exit code: 0 nothing is left, 2 something is, 1 it failed.",
+    needsRoot: true,
+    run: async (flags, io) => (await import("./migrate/mod.ts")).migrate(flags, io),
+  },
   plugin: {
     summary: "List third parties' plugins, and help to write one",
     details: "routelet plugin list        plugins of the running agent, or of the folders\n" +

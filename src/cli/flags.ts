@@ -23,6 +23,8 @@ import {
   uints,
 } from "./flag-kinds.ts";
 
+import { parseUiAddress } from "./ui/address.ts";
+
 /** The groups of the help text and of the reference page, in their order. */
 export const SECTIONS = [
   "Functions",
@@ -678,6 +680,30 @@ const TABLE = {
     false,
     "Installation",
     "After cleanup or uninstall, look at all of Linux again and print what was looked at and what is left",
+  ),
+  "from": flag(
+    text,
+    "",
+    "routelet",
+    "Program that the command migrate takes over from: kube-proxy or kube-router",
+    {
+      check: (value) =>
+        ["", "kube-proxy", "kube-router"].includes(value) ? undefined : "kube-proxy or kube-router",
+    },
+  ),
+  "yes": flag(bool, false, "routelet", "Has the command migrate do what it shows"),
+
+  "ui-addr": flag(
+    text,
+    "",
+    "Health and metrics",
+    'Where the live page is served, "PORT" on loopback or "ADDRESS:PORT"; nothing for no page. It has no log-in',
+    {
+      check: (value) =>
+        value === "" || parseUiAddress(value) !== undefined
+          ? undefined
+          : '"20245" or "127.0.0.1:20245"',
+    },
   ),
 
   // Output

@@ -86,14 +86,16 @@ function textOf({ plugin, kind, key }: Change): string {
   return `${plugin} ${kind} ${key}`;
 }
 
-/** The changes below the object that asks for them, in the order in which the first of each would be made. */
+/** The changes below the object that asks for them, in the order in which the last of each would be made. */
 export function groupedText(changes: readonly Change[]): string {
   const groups = new Map<string, Change[]>();
   for (const change of changes) {
     const title = `${change.plugin}: ${change.by ?? "nobody any more"}`;
-    const group = groups.get(title);
-    if (group === undefined) groups.set(title, [change]);
-    else group.push(change);
+    const group = groups.get(title) ?? [];
+    group.push(change);
+    // Last in the map, whenever it was made.
+    groups.delete(title);
+    groups.set(title, group);
   }
   const ordered = [...groups].flatMap(([title, group]) => [
     { title },
@@ -107,10 +109,15 @@ export function groupedText(changes: readonly Change[]): string {
   return `${[...lines, counts].join("\n")}\n`;
 }
 
-/** What a person should look at twice before the change is made. */
+/**
+ * What a person should look at twice before the change is made.
+ *
+ * @param present addresses that this host has now, whoever put them there
+ */
 export function warningsOf(
   changes: readonly Change[],
   problems: readonly Pick<Problem, "subject" | "reason">[],
+  present: ReadonlySet<string> = new Set(),
 ): readonly string[] {
   const gone = changes.filter(({ verb, kind }) => verb === "delete" && kind === "ipvs.service");
   const warnings: string[] = [];
@@ -121,6 +128,7 @@ export function warningsOf(
     );
     if (!/is not served|and is not served/.test(reason)) continue;
     const lost = addresses.filter((address) =>
+      present.has(address) ||
       gone.some(({ key }) => key.includes(` ${address}:`) || key.includes(` [${address}]:`))
     );
     if (lost.length === 0) continue;

@@ -105,7 +105,11 @@ export async function plan(given: Flags, io: Io, paths: readonly string[] = []):
     const warnings = [
       ...manifests.problems,
       ...overlay?.notes() ?? [],
-      ...warningsOf(changes, problems),
+      ...warningsOf(
+        changes,
+        problems,
+        new Set(host.values().map(({ address }) => address)),
+      ),
     ];
     if (flags.output === "json") {
       io.stdout(`${JSON.stringify({ changes, conflicts, problems, warnings }, null, 2)}\n`);

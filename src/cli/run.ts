@@ -15,6 +15,7 @@ import {
   noMetrics,
   serveMetrics,
 } from "../kernel/observe/metrics.ts";
+import { pluginReady } from "../kernel/observe/plugin-ready.ts";
 import {
   combined,
   firewallMetrics,
@@ -43,6 +44,9 @@ import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
 import { runThirdParties } from "./third-parties.ts";
+import { isLoopback, parseUiAddress } from "./ui/address.ts";
+import { changeLog } from "./ui/changes.ts";
+import { uiData } from "./ui/data.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
 import { VERSION } from "./version.ts";
 
@@ -116,13 +120,15 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     closers.push(() => host.stop());
     const metrics = registry ?? noMetrics;
     const builtIn = new Set(hostedPlugins(flags).map(({ plugin: { name } }) => name));
+    const ui = parseUiAddress(flags.uiAddr);
+    const changes = changeLog();
     const runtime = new Runtime({
       plugins: hostedPlugins(flags),
       source,
       dataplane,
       host,
       node,
-      log,
+      log: ui === undefined ? log : changes.logger(log),
       fullInterval: flags.ipvsSyncPeriod,
       metrics,
       observer: (plugin) =>
@@ -143,18 +149,29 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         ]),
     });
     agent.runtime = runtime;
-    metrics.sampled(
-      "gauge",
-      "plugin_ready",
-      "Whether a plugin works: 1 if it does, 0 while it waits or is degraded",
-      ["plugin"],
-      () =>
-        runtime.status().plugins.map(({ name, phase }) => ({
-          labels: { plugin: name },
-          value: phase === "ready" ? 1 : 0,
-        })),
-    );
+    pluginReady(metrics, () => runtime.status().plugins);
     closers.push(() => runtime.stop());
+    if (ui !== undefined) {
+      // Late: most agents run without it.
+      const { serveUi } = await import("./ui/server.ts");
+      const page = serveUi(
+        ui,
+        uiData({
+          status: () => ({ version: VERSION, ...runtime.status() }),
+          answer: (question, query) => runtime.answer(question, query),
+          source: () => agent.source,
+          changes: changes.changes,
+          now: Date.now,
+        }),
+      );
+      closers.push(() => page.stop());
+      log.info("The live page is served", { url: `http://${page.address}/` });
+      if (!isLoopback(ui.address)) {
+        log.warn("The live page has no log-in: whoever reaches its port can read it", {
+          address: ui.address,
+        });
+      }
+    }
     await runtime.start();
     const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });
     closers.push(() => thirdParties.stop());

@@ -18,3 +18,16 @@ test(
   },
   300_000,
 );
+
+test(
+  "see migrate: it takes over from kube-router and kube-proxy without a lost connection",
+  async () => {
+    const lab = await passLab({
+      topology: join(FOLDER, "topology.yaml"),
+      script: join(FOLDER, "migrate.sh"),
+      timeout: 240,
+    });
+    expect(lab.stdout).toContain("ok   and migrate does nothing beside it");
+  },
+  300_000,
+);

@@ -3,6 +3,7 @@
 import { canonicalIp, type Family } from "../../kernel/ip.ts";
 import type {
   EndpointSlice,
+  IpvsCounters,
   IpvsProtocol,
   IpvsServiceId,
   PluginContext,
@@ -21,6 +22,7 @@ import {
 } from "./answers.ts";
 import type { MarkedService } from "./dsr.ts";
 import type { ProxyOptions } from "./options.ts";
+import { listServices, type ServiceListAnswer } from "./service-list.ts";
 import type { ServiceContext } from "./service-plan.ts";
 
 /** What of the proxy's own state the answers are made of. */
@@ -33,6 +35,7 @@ export interface Questioned {
 
 /** Rows that one answer holds at most, where the question says no number. */
 const MOST_ROWS = 1_000;
+const MOST_LISTED = 500;
 
 export function answerQuestions(
   context: PluginContext<ProxyOptions>,
@@ -69,6 +72,15 @@ export function answerQuestions(
       return { node, ...await rows(statistics, concerned, most) };
     });
   }
+  answer("services", async (query): Promise<ServiceListAnswer> => {
+    const rates = await ratesOf(statistics, unitOf);
+    return listServices(stores.services.values(), questioned.slicesOf, rates, {
+      offset: numberOf(query, "offset", 0),
+      limit: Math.min(numberOf(query, "limit", 50), MOST_LISTED),
+      find: query.get("find") ?? "",
+      order: query.get("order") === "name" ? "name" : "rate",
+    });
+  });
   answer("why", async (query): Promise<ProxyWhyAnswer> => {
     const found = proxyWhyAnswer({
       context: questioned.shared(),
@@ -91,6 +103,35 @@ export function answerQuestions(
       }),
     };
   });
+}
+
+/** Rates of each Service, all of its virtual services together. */
+async function ratesOf(
+  statistics: Statistics | undefined,
+  unitOf: (id: IpvsServiceId) => string | undefined,
+): Promise<Map<string, Pick<IpvsCounters, "connectionRate" | "inByteRate" | "outByteRate">>> {
+  const rates = new Map<
+    string,
+    { connectionRate: number; inByteRate: number; outByteRate: number }
+  >();
+  for (const { id, counters } of await statistics?.ipvsServices() ?? []) {
+    const unit = unitOf(id);
+    if (unit === undefined) continue;
+    const sum = rates.get(unit) ?? { connectionRate: 0, inByteRate: 0, outByteRate: 0 };
+    sum.connectionRate += counters.connectionRate;
+    sum.inByteRate += counters.inByteRate;
+    sum.outByteRate += counters.outByteRate;
+    rates.set(unit, sum);
+  }
+  return rates;
+}
+
+/** @throws {RangeError} */
+function numberOf(query: URLSearchParams, name: string, fallback: number): number {
+  const text = query.get(name);
+  if (text === null) return fallback;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new RangeError(`"${text}" is no ${name}; it is a number from 0`);
 }
 
 const PROTOCOLS: readonly IpvsProtocol[] = ["tcp", "udp", "sctp"];

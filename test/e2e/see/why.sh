@@ -83,11 +83,25 @@ twice() { [ "$(grep -c 'on one: ready' "$LAB_OUT/watched")" -ge 2 ]; }
 within 20 "status --watch prints it again and again" twice
 kill $! 2>/dev/null
 status=$(run status)
-for line in 'ipvs +11 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
+for line in 'ipvs +12 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
   grep -qE "^$line" <<<"$status" || fail "status says \"$line\"" "$status"
   pass "status says \"$line\""
 done
-expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[11,1,1]"
+expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[12,1,1]"
+
+# The live page: on loopback alone, by its own names alone.
+get() { $LAB exec node-one curl -s --max-time 10 "$@"; }
+page=$(get -i http://127.0.0.1:20245/)
+grep -qi '^content-security-policy: default-src .none.; script-src .sha256-' <<<"$page" && grep -q '<title>routelet</title>' <<<"$page" ||
+  fail "the live page is there" "$(head -n 30 <<<"$page")"
+pass "the live page is there"
+expect "it lists Services" "$(get "http://localhost:20245/api/services?find=shop/&order=name" | jq -c '[.total, .services[0].name]')" '[5,"shop/alone"]'
+expect "and peers" "$(get http://localhost:20245/api/overview | jq -r '.peers[0] | .address + " " + .state')" "10.2.0.12 Established"
+expect "and who may reach which pod" "$(get http://localhost:20245/api/policies | jq -c '.sources as $s | [.pods[] | select(.name == "vault/safe") | .cells[$s | index("shop", "vault")]]')" '["none","all"]'
+expect "and changes" "$(get http://localhost:20245/api/changes | jq '.changes | length > 5')" true
+expect "another name is refused" "$(get -o /dev/null -w '%{http_code}' -H 'Host: evil.example' http://127.0.0.1:20245/api/overview)" 403
+$LAB exec client-outside curl -s --max-time 3 http://10.1.0.11:20245/ >/dev/null && fail "nobody outside reaches it" ""
+pass "nobody outside reaches it"
 
 # What other flags, and manifests that are not applied yet, would change.
 run plan --service-external-ip-range=203.0.113.128/25 >"$LAB_OUT/plan" 2>"$LAB_OUT/warnings"

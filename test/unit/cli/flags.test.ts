@@ -24,6 +24,7 @@ const OURS = [
   "advertise-service-ranges",
   "bgp-max-prefixes",
   "dry-run",
+  "from",
   "log-format",
   "manifests",
   "netfilter",
@@ -33,9 +34,11 @@ const OURS = [
   "plugins-dir",
   "root",
   "runtime-dir",
+  "ui-addr",
   "verify",
   "vip-binding",
   "watch",
+  "yes",
 ];
 
 describe("the table of flags", () => {

@@ -21,7 +21,7 @@ function change(verb: Change["verb"], kind: string, key: string, by?: string): C
   };
 }
 
-test("changes stand below the object that asks for them, in the order of the first of each", () => {
+test("changes stand below the object that asks for them, in the order of the last of each", () => {
   expect(groupedText([
     change("create", "link", "kube-dummy-if", "node"),
     change("create", "address", "10.96.0.1", "service default/web"),
