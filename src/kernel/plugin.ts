@@ -214,6 +214,7 @@ export type {
   Node,
   Pod,
   Service,
+  ServiceCIDR,
   Store,
   Stores,
 } from "./cluster/store.ts";
@@ -225,6 +226,7 @@ export type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
+export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { Address } from "./dataplane/resources/address.ts";

@@ -20,6 +20,7 @@ const firewall: Plugin<FirewallOptions> = {
     { kind: "namespaces" },
     { kind: "networkpolicies" },
     { kind: "nodes", only: "self" },
+    { kind: "servicecidrs" },
   ],
   tables: ["sysctls", "ipsets", "ipsetMembers", "chains", "jumps"],
   parse: parseOptions,
@@ -31,7 +32,7 @@ function setup(context: PluginContext<FirewallOptions>): void {
   const { answer, host, judgeFlows, metrics, node, options, reconcile, stores, tables } = context;
   const index = new PolicyIndex(node, familiesOf(options));
   const inputs = indexInputs(index, stores);
-  const facts = factsInput(stores.nodes, node, options);
+  const facts = factsInput(stores.nodes, stores.servicecidrs, node, options);
 
   const families = familiesOf(options);
   const isNode = (address: string) => host.values().some((each) => each.address === address);

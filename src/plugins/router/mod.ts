@@ -2,13 +2,14 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { contains, type Family } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  Input,
-  Plugin,
-  PluginContext,
-  Route,
-  Service,
+import {
+  type EndpointSlice,
+  type Input,
+  type Plugin,
+  type PluginContext,
+  type Route,
+  type Service,
+  serviceRanges,
 } from "../../kernel/plugin.ts";
 import {
   type AdvertisingContext,
@@ -59,7 +60,12 @@ export function routerPlugin(
 const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
   name: "router",
   api: 1,
-  watches: [{ kind: "nodes" }, { kind: "services" }, { kind: "endpointslices" }],
+  watches: [
+    { kind: "nodes" },
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "servicecidrs" },
+  ],
   tables: [
     "fouPorts",
     "links",
@@ -215,9 +221,18 @@ function setup(
   });
 
   // Advertising.
-  const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
+  const rangesChanged = input(stores.servicecidrs, () => "all");
+  const advertising = derive("node addresses", [nodesChanged, rangesChanged], () => {
     const { own } = cluster();
-    return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
+    const addresses = own === undefined ? [] : nodeAddresses(own).all;
+    const objects = stores.servicecidrs.values();
+    const serviceClusterIpRange = serviceRanges(options.serviceClusterIpRange, objects);
+    const context: AdvertisingContext = {
+      node: self,
+      addresses,
+      options: { ...options, serviceClusterIpRange },
+    };
+    return context;
   });
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const slicesChanged = input(endpointslices, sliceKeys);
