@@ -73,7 +73,6 @@ async function build(architecture: Architecture): Promise<void> {
       join(ROOT, "src/main.ts"),
       // A thread is an entry point of its own; left out here, it is missed at run time only.
       join(ROOT, "src/plugins/router/bfd/worker.ts"),
-      join(ROOT, "src/kernel/guest/worker.ts"),
     ]);
     chmodSync(fresh, 0o755);
     // In one step: an agent that runs from the old file keeps it, and nobody sees half of the new one.

@@ -28,6 +28,7 @@ import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { toldFlags } from "./agent-flags.ts";
 import {
+  advertisable,
   errorText,
   fullInterval,
   hostedPlugins,
@@ -95,6 +96,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDirectory: flags.runtimeDir,
       netfilter,
       runtimeEndpoint: flags.runtimeEndpoint,
+      ...advertisable(flags),
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}

@@ -97,6 +97,7 @@ export type { ContainerPort, PluginMetrics };
 
 export type {
   Address,
+  Advertisement,
   BackgroundEnd,
   Bridge,
   BridgeHairpin,
