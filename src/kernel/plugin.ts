@@ -6,6 +6,7 @@
  * stores. The kernel decides when, compares with Linux, writes, retries, repairs, logs and measures.
  */
 
+import type { ApiWrite, ClusterApi } from "./cluster/cluster-api.ts";
 import type { Stores, Watch } from "./cluster/store.ts";
 import type { AdvertisementRequests } from "./dataplane/advertisements.ts";
 import type { Adoption, Statistics } from "./dataplane/dataplane.ts";
@@ -29,6 +30,8 @@ export interface Plugin<Options = unknown> {
   readonly watches: readonly Watch[] | WatchesOf<Options>;
   /** The kinds of Linux state that it wants items of. Others are closed to it. */
   readonly tables: readonly (keyof Tables)[];
+  /** What it writes to the API server. Anything else is refused. Absent: nothing. */
+  readonly writes?: readonly ApiWrite[];
   /** What another program leaves that it takes over, by the evidence that says whose it was. Absent: nothing. */
   readonly adopts?: Adoption;
   /**
@@ -55,6 +58,8 @@ export interface PluginContext<Options> {
   readonly tables: Tables;
   /** The addresses of this host's own links, as Linux has them; not those that plugins asked for. */
   readonly host: HostAddresses;
+  /** The API server, for what `writes` names, and for reads of the kinds in `watches` that must not be late. */
+  readonly api: ClusterApi;
   readonly log: Logger;
   /** What the plugin measures with; measures nothing where metrics are off. */
   readonly metrics: Metrics;
@@ -198,6 +203,14 @@ export type { Flow } from "./dataplane/dataplane.ts";
 export type { FlowRule } from "./runtime/flow-marks.ts";
 export type { Watch } from "./cluster/store.ts";
 export type {
+  ApiEvent,
+  ApiFailure,
+  ApiFailureCode,
+  ApiWrite,
+  ClusterApi,
+  Lease,
+} from "./cluster/cluster-api.ts";
+export type {
   EndpointSlice,
   Namespace,
   NetworkPolicy,
@@ -210,6 +223,7 @@ export type {
 export type {
   Labels,
   LabelSelector,
+  LoadBalancerIngress,
   NetworkPolicyPeer,
   NetworkPolicyPort,
   NetworkPolicyRule,

@@ -10,6 +10,7 @@ import type { Level, Logger } from "../observe/log.ts";
 import type { BackgroundEnd, HostAddress, HostAddresses } from "../plugin.ts";
 import { onlyWatched, storeInput } from "../runtime/store-input.ts";
 import type { PluginContext } from "../third-party.ts";
+import { askingApi } from "./api-calls.ts";
 import { DefinitionError, pluginOf } from "./definition.ts";
 import { type Evaluator, evaluator, textOf } from "./evaluator.ts";
 import { messageMetrics } from "./message-metrics.ts";
@@ -38,6 +39,7 @@ export function guestChild(
   const tasks: Task[] = [];
   const ends: Promise<BackgroundEnd>[] = [];
   const log = messageLog(post);
+  const { api, take } = askingApi(post);
   let units: Evaluator | undefined;
 
   async function start(message: Load): Promise<void> {
@@ -59,6 +61,7 @@ export function guestChild(
       ),
       tables,
       host,
+      api,
       log,
       metrics: messageMetrics(post),
       signal: abort.signal,
@@ -74,6 +77,7 @@ export function guestChild(
         summary: plugin.summary ?? "",
         watches: plugin.watches,
         tables: plugin.tables,
+        writes: plugin.writes ?? [],
         reconcilers: units.names,
       },
     });
@@ -113,6 +117,8 @@ export function guestChild(
         return host.set(message.values);
       case "serve":
         return units?.serve(message.number);
+      case "api":
+        return take(message);
       case "ping":
         return post({ type: "pong" });
       case "begin":

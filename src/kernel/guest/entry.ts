@@ -4,6 +4,7 @@ import type { HostAddresses, Logger, Tables } from "../plugin.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { retryDelay } from "../runtime/backoff.ts";
 import type { Guest, Runtime } from "../runtime/runtime.ts";
+import { answeringApi } from "./api-calls.ts";
 import { type Link, startLink } from "./link.ts";
 import { takeMetric } from "./message-metrics.ts";
 import type { FromGuest, GuestMeta } from "./messages.ts";
@@ -39,6 +40,7 @@ export class Entry implements Guest {
   readonly #log: Logger;
   #link: Link | undefined;
   #mirror: Mirror | undefined;
+  #answer: ReturnType<typeof answeringApi> | undefined;
   /** What it said of itself the first time. */
   #meta: string | undefined;
   #attempts = 0;
@@ -101,7 +103,7 @@ export class Entry implements Guest {
     const started = performance.now();
     const link = startLink({
       load: { type: "load", file: module, name, given: settings, node, host: host.values() },
-      onMessage: (message) => this.#take(message),
+      onMessage: (message) => this.#take(message, link),
       onFault: (reason, final) => {
         this.#link = undefined;
         this.#mirror?.detach();
@@ -131,6 +133,7 @@ export class Entry implements Guest {
       });
       if (reason !== undefined) throw new Error(reason);
       this.#mirror = mirror;
+      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api);
       this.#meta = text;
     } else if (this.#meta !== text) {
       throw new Error(
@@ -145,8 +148,11 @@ export class Entry implements Guest {
     if (this.fault === undefined) this.#log.info("Plugin started", { file: this.file });
   }
 
-  #take(message: FromGuest): void {
+  #take(message: FromGuest, link: Link): void {
     switch (message.type) {
+      case "api":
+        void this.#answer?.(message, (answer) => link.post(answer));
+        return;
       case "results": {
         this.#mirror?.take(message);
         const { fault } = message;

@@ -5,6 +5,7 @@
 
 import type { KindName, KubeObject } from "../cluster/kinds.ts";
 import type { Store } from "../cluster/store.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import { type Input, type Plugin, PLUGIN_API, type PluginContext, type Tables } from "../plugin.ts";
 import type { FromGuest, GuestMeta, ToGuest, UnitResult } from "./messages.ts";
 
@@ -21,6 +22,8 @@ interface Part {
 
 export interface Mirror {
   readonly plugin: Plugin<undefined>;
+  /** The API server as the plugin may use it; there once the plugin was set up. */
+  readonly api: ClusterApi | undefined;
   /** Whether the process has answered to all that it was told. */
   readonly settled: boolean;
   /** Whether it has said at least once what all of its units want. */
@@ -96,6 +99,7 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
     api: PLUGIN_API,
     watches: meta.watches,
     tables: meta.tables,
+    writes: meta.writes,
     parse: () => undefined,
     setup(given) {
       context = given;
@@ -133,6 +137,9 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
 
   return {
     plugin,
+    get api() {
+      return context?.api;
+    },
     get settled() {
       return post !== undefined && asked === answered;
     },

@@ -21,6 +21,7 @@ import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
 import { FlowMarks } from "./flow-marks.ts";
+import { restrictedApi } from "./api-access.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
 import { faultOf, type Hosted } from "./plugin-check.ts";
@@ -439,6 +440,12 @@ export class Runtime {
         stores: onlyWatched(name, watches, this.#options.source.stores),
         tables,
         host: this.#options.host,
+        api: restrictedApi({
+          plugin: name,
+          watches,
+          writes: plugin.writes ?? [],
+          isGuest: host.guest !== undefined,
+        }, this.#options.source.api),
         log,
         metrics: this.#options.metrics ?? noMetrics,
         ...(statistics === undefined ? {} : { statistics }),

@@ -310,6 +310,11 @@ describe("a plugin that cannot be used says why", () => {
       'its field "tables" names "routs"; allowed are fouPorts',
     ],
     [
+      "it writes what nobody may",
+      () => blackholes({ writes: ["secrets" as never] }),
+      'its field "writes" names "secrets"; allowed are services/status, events, leases',
+    ],
+    [
       "it has no setup",
       () => blackholes({ setup: 1 as never }),
       'its field "setup" is no function',
