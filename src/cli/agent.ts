@@ -3,6 +3,7 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { ClusterSource } from "../kernel/cluster/source.ts";
+import type { AdvertisementCheck } from "../kernel/dataplane/advertisements.ts";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import type { Logger } from "../kernel/observe/log.ts";
@@ -13,6 +14,7 @@ import firewall from "../plugins/firewall/mod.ts";
 import loadbalancer from "../plugins/loadbalancer/mod.ts";
 import proxy from "../plugins/proxy/mod.ts";
 import router from "../plugins/router/mod.ts";
+import { advertisementRefusal } from "../plugins/router/requests.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
@@ -65,6 +67,12 @@ export function hostedPlugins(flags: Flags): readonly Hosted[] {
       options: flags,
       fullInterval: interval(flags),
     }));
+}
+
+/** Which advertisements of plugins can be served: none where the router is off. */
+export function advertisable(flags: Flags): { readonly advertisable?: AdvertisementCheck } {
+  const isOn = hostedPlugins(flags).some(({ plugin }) => plugin.name === router.name);
+  return isOn ? { advertisable: advertisementRefusal } : {};
 }
 
 /** Milliseconds between full comparisons of a plugin with Linux. */

@@ -13,6 +13,8 @@ export interface Command {
   readonly details: string;
   /** Programs or reads Linux, which takes root. */
   readonly needsRoot: boolean;
+  /** No command for people: help does not list it. */
+  readonly hidden?: true;
   /** Other words that it takes; absent for none. */
   readonly words?: string;
   /** Exit code of a wrong command line; 2 if absent. */
@@ -152,6 +154,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     needsRoot: true,
     run: async (flags, io) => (await import("./install.ts")).uninstall(flags, io),
   },
+  "plugin-process": {
+    summary: "Run one third party's plugin; started by the agent alone",
+    details: "",
+    needsRoot: false,
+    hidden: true,
+    run: async (_flags, io) => await (await import("./plugin-process.ts")).pluginProcess(io),
+  },
   version: {
     summary: "Print the version",
     details: "",
@@ -185,7 +194,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
 
 /** The complaint about a word that is no command. */
 export function unknownCommand(word: string): string {
-  const names = Object.keys(COMMANDS);
+  const names = Object.keys(COMMANDS).filter((each) => COMMANDS[each]?.hidden !== true);
   const near = nearest(word, names);
   return near === undefined
     ? `Unknown command "${word}"; commands are ${names.join(", ")}`

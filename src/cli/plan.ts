@@ -8,6 +8,7 @@ import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { overAgentFlags } from "./agent-flags.ts";
 import {
+  advertisable,
   errorText,
   hostedPlugins,
   leftoverTexts,
@@ -70,6 +71,7 @@ export async function plan(given: Flags, io: Io, paths: readonly string[] = []):
       runtimeDirectory: flags.runtimeDir,
       runtimeEndpoint: flags.runtimeEndpoint,
       netfilter: netfilterOf(flags),
+      ...advertisable(flags),
       log,
     });
     closers.push(() => dataplane.close());

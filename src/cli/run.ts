@@ -31,6 +31,7 @@ import { Runtime } from "../kernel/runtime/runtime.ts";
 import { agentAnswer } from "./agent-answers.ts";
 import { toldFlags } from "./agent-flags.ts";
 import {
+  advertisable,
   errorText,
   fullInterval,
   hostedPlugins,
@@ -109,6 +110,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       runtimeDirectory: flags.runtimeDir,
       netfilter,
       runtimeEndpoint: flags.runtimeEndpoint,
+      ...advertisable(flags),
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}

@@ -8,6 +8,7 @@
 
 import type { ApiWrite, ClusterApi } from "./cluster/cluster-api.ts";
 import type { Stores, Watch } from "./cluster/store.ts";
+import type { AdvertisementRequests } from "./dataplane/advertisements.ts";
 import type { Adoption, Statistics } from "./dataplane/dataplane.ts";
 import type { TableRef } from "./dataplane/resource.ts";
 import type { Tables } from "./dataplane/resources/mod.ts";
@@ -64,6 +65,8 @@ export interface PluginContext<Options> {
   readonly metrics: Metrics;
   /** Counters that Linux keeps; absent where there are none. */
   readonly statistics?: Statistics;
+  /** What plugins ask to be announced by BGP (`tables.advertisements`), for the one that does it; absent where nobody does. */
+  readonly advertisements?: AdvertisementRequests;
   /** Name of the unit of this plugin that holds an item's key, if one does. */
   holder<T>(table: TableRef<T>, key: string): string | undefined;
   /** Aborted when the plugin must stop. */
@@ -229,6 +232,8 @@ export type {
 export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
+export type { AdvertisementRequests, RequestedAdvertisement } from "./dataplane/advertisements.ts";
+export type { Advertisement } from "./dataplane/resources/advertisement.ts";
 export type { Address } from "./dataplane/resources/address.ts";
 export type { Bridge } from "./dataplane/resources/bridge.ts";
 export type { CniConf } from "./dataplane/resources/cni.ts";

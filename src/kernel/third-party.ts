@@ -106,6 +106,7 @@ export type { ContainerPort, PluginMetrics };
 
 export type {
   Address,
+  Advertisement,
   ApiEvent,
   ApiFailure,
   ApiFailureCode,

@@ -1,5 +1,6 @@
 /** The dataplane's interface: real (`linux/`), fake (`fake.ts`) and recording (`record.ts`). */
 
+import type { Advertisements } from "./advertisements.ts";
 import type { Family, Table, TableRef } from "./resource.ts";
 import type { Link } from "./resources/link.ts";
 import type { IpvsDestination, IpvsService, IpvsServiceId } from "./resources/ipvs.ts";
@@ -114,6 +115,8 @@ export interface Dataplane {
   readonly statistics?: Statistics;
   /** As `statistics`. */
   readonly flows?: Flows;
+  /** What plugins have the router announce; it lives in this process. Absent: nothing. */
+  readonly advertisements?: Advertisements;
   /** Opens a kind for an owner. Opening does not touch Linux; `list` and `apply` do. */
   open<T>(ref: TableRef<T>, owner: Owner): Table<T>;
   /**

@@ -1,4 +1,4 @@
-/** The API server across threads: the plugin's side asks by a number, the agent's side checks, does it and answers. */
+/** The API server across processes: the plugin's side asks by a number, the agent's side checks, does it and answers. */
 
 import { ApiFailed, type ApiFailureCode, type ClusterApi } from "../cluster/cluster-api.ts";
 import type { FromGuest, ToGuest } from "./messages.ts";
@@ -10,7 +10,7 @@ const METHODS = ["list", "get", "patchIngress", "emit", "getLease", "writeLease"
 /** Questions of one plugin that may be open; more are refused, so that one in a loop does not stall the API server. */
 const MOST_OPEN = 64;
 
-/** The thread's side. */
+/** The plugin's side. */
 export function askingApi(post: (call: ApiCall) => void): {
   readonly api: ClusterApi;
   readonly take: (answer: ApiAnswer) => void;

@@ -1,4 +1,4 @@
-/** What the agent and a plugin's thread tell each other. All of it is plain data. */
+/** What the agent and a plugin's process tell each other. All of it is plain data. */
 
 import type { ApiFailureCode, ApiWrite } from "../cluster/cluster-api.ts";
 import type { KindName, KubeObject } from "../cluster/kinds.ts";
@@ -72,7 +72,7 @@ export interface UnitResult {
 
 export type MetricType = "counter" | "gauge" | "histogram";
 
-/** From the plugin's thread. */
+/** From the plugin's process. */
 export type FromGuest =
   | { readonly type: "stage"; readonly stage: "load" | "setup" }
   | { readonly type: "ready"; readonly meta: GuestMeta }

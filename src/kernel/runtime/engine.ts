@@ -381,9 +381,10 @@ export class Engine {
   /**
    * What a round would do to Linux now, without doing it.
    *
+   * @param inProcess what lives in this process as well: of another one that runs nobody can tell
    * @throws {KernelError} when Linux cannot be read
    */
-  async preview(): Promise<readonly TablePlan[]> {
+  async preview(inProcess = false): Promise<readonly TablePlan[]> {
     this.#noteIncomplete();
     this.#evaluate();
     const lists: (readonly Actual<unknown>[])[] = [];
@@ -398,7 +399,7 @@ export class Engine {
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
       const found = plan(tracker.resource, tracker.allDesired(), list);
-      const difference = tracker.resource.inProcess === true
+      const difference = tracker.resource.inProcess === true && !inProcess
         ? { ...found, upserts: [], deletes: [] }
         : found;
       tracker.take("upserts");

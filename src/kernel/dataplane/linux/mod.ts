@@ -4,6 +4,7 @@
  */
 
 import type { Logger } from "../../observe/log.ts";
+import { type AdvertisementCheck, createAdvertisements } from "../advertisements.ts";
 import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
@@ -37,6 +38,8 @@ export interface LinuxOptions {
   readonly log?: Pick<Logger, "warn" | "info">;
   /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
   readonly proxyHealthy?: () => boolean;
+  /** Which advertisements the router can serve; absent: no router runs. */
+  readonly advertisable?: AdvertisementCheck;
   /** Told of each run of iptables-save and iptables-restore. */
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
   /** Told of each write of ipsets. */
@@ -92,6 +95,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       : { source: criSource(options.runtimeEndpoint) }),
   });
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
+  const advertisements = createAdvertisements(options.advertisable);
   const ledgers = new Map<string, Ledger>();
   const ledgerOf = (owner: Pick<Owner, "name">, kind: string): Ledger => {
     const name = `${owner.name} ${kind}`;
@@ -123,6 +127,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
     "health.check": () => checks.table,
+    "bgp.advertisement": (owner) => advertisements.table(owner),
     "ipvs.timeout": (owner) =>
       ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
@@ -135,6 +140,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       ipvsEntries: (only, most) => readIpvsEntries(ipvs.connection, only, most),
     },
     flows: conntrack,
+    advertisements,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { ApiFailed, type ClusterApi } from "../../../../src/kernel/cluster/cluster-api.ts";
 import { answeringApi, type ApiCall, askingApi } from "../../../../src/kernel/guest/api-calls.ts";
 
-/** Both sides, with copies between them as between threads. */
+/** Both sides, with copies between them as between processes. */
 function across(api: Partial<ClusterApi>): ClusterApi {
   const answer = answeringApi(api as ClusterApi);
   const asking = askingApi((call) => {
@@ -14,7 +14,7 @@ function across(api: Partial<ClusterApi>): ClusterApi {
 
 const failure = (promise: Promise<unknown>) => promise.catch((error) => error);
 
-describe("questions of a plugin's thread to the API server", () => {
+describe("questions of a plugin's process to the API server", () => {
   test("get each its own answer, in whatever order they come", async () => {
     const waiting = new Map<string, (lease: undefined) => void>();
     const api = across({

@@ -1,5 +1,5 @@
 /**
- * The side of a third party's plugin, in a thread of its own: loads the module, keeps copies of the stores that it watches, and
+ * The side of a third party's plugin, in a process of its own: loads the module, keeps copies of the stores that it watches, and
  * answers what its units want.
  */
 
@@ -24,12 +24,12 @@ type Task = () => BackgroundEnd | Promise<BackgroundEnd>;
 const LINES_A_SECOND = 100;
 
 /**
- * Makes a thread's side.
+ * Makes a process's side.
  *
  * @param load imports a module; its default export is the plugin
  * @returns takes messages of the agent
  */
-export function guestThread(
+export function guestChild(
   post: (message: FromGuest) => void,
   load: (file: string) => Promise<unknown>,
 ): (message: ToGuest) => void {
