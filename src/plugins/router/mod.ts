@@ -264,7 +264,7 @@ function setup(
   const own = ownRoutes(vips, ranges, requestedRoutes(advertisements, familyOn));
   const requested = requestsInput(advertisements);
   const nextHops = derive("next hops", [nodesChanged], () => {
-    const node = nodes.get(self);
+    const { own: node } = cluster();
     const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
     const of = (family: Family) => bestAddress(addresses, family);
     const [four, six] = [of(4), of(6)];
