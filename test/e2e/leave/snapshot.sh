@@ -8,7 +8,7 @@ on() { local node=$1; shift; $LAB exec "node-$node" "$@"; }
 
 photograph() { # photograph FOLDER: one file a namespace
   local ns
-  for ns in node-one node-old pod-default-web; do $LAB exec $ns "$HERE/linux.sh" >"$LAB_OUT/$1/$ns"; done
+  for ns in node-one node-old pod-default-web; do $LAB exec $ns "$HERE/linux.sh" ${ns%%-*} >"$LAB_OUT/$1/$ns"; done
 }
 same() { # same DESCRIPTION
   photograph after
