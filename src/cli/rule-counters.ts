@@ -2,6 +2,7 @@
 
 import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
 import { mayHold } from "../kernel/dataplane/linux/netfilter.ts";
+import { parseChainName } from "../kernel/dataplane/linux/nft/names.ts";
 import { nftCounters, type RuleCounter } from "../kernel/dataplane/linux/nft/counters.ts";
 import type { LinuxObject } from "../plugins/firewall/answers.ts";
 
@@ -37,7 +38,7 @@ export function packetsAmong(
   { chain, comment }: LinuxObject,
 ): number | undefined {
   const found = rules.filter((rule) =>
-    rule.chain === chain && rule.comment.startsWith(comment.trim())
+    parseChainName(rule.chain).name === chain && rule.comment.startsWith(comment.trim())
   );
   return found.length === 0 ? undefined : found.reduce((sum, { packets }) => sum + packets, 0);
 }
