@@ -190,30 +190,59 @@ check(
   },
 );
 
-check("a chain that names a missing set, or says what nf_tables cannot, fails alone", async () => {
-  const table = open(tables.chains);
-  const cannot: FilterRule = {
-    matches: [{ kind: "source", prefix: "fd00::/8" }],
-    target: { kind: "accept" },
-  };
-  const outcomes = await table.apply([
-    chainOf("KUBE-ROUTER-A"),
-    chainOf("KUBE-ROUTER-B", [asks("kube-router-nope")]),
-    chainOf("KUBE-ROUTER-C", [cannot]),
-    chainOf("KUBE-ROUTER-D"),
-  ].map(create));
-  expect(outcomes.map(({ error }) => error?.code)).toEqual([
-    undefined,
-    "ENOENT",
-    "EINVAL",
-    undefined,
-  ]);
-  expect(outcomes[2]?.error?.message).toContain('"fd00::/8" is no IPv4 prefix');
-  expect((await listed(table)).map(({ name }) => name).toSorted()).toEqual([
-    "KUBE-ROUTER-A",
-    "KUBE-ROUTER-D",
-  ]);
-});
+check(
+  "a chain that names a missing set, or says what nf_tables cannot, fails alone, and is there without rules",
+  async () => {
+    const table = open(tables.chains);
+    const cannot: FilterRule = {
+      matches: [{ kind: "source", prefix: "fd00::/8" }],
+      target: { kind: "accept" },
+    };
+    const to = (chain: string): FilterRule => ({ matches: [], target: { kind: "jump", chain } });
+    const wanted = [
+      chainOf("KUBE-ROUTER-A", [to("KUBE-ROUTER-B"), to("KUBE-ROUTER-C")]),
+      chainOf("KUBE-ROUTER-B", [asks("kube-router-nope")]),
+      chainOf("KUBE-ROUTER-C", [cannot]),
+      chainOf("KUBE-ROUTER-D", [to("KUBE-ROUTER-A")]),
+    ];
+    const outcomes = await table.apply(wanted.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([
+      undefined,
+      "ENOENT",
+      "EINVAL",
+      undefined,
+    ]);
+    expect(outcomes.map(({ made }) => made?.rules)).toEqual([undefined, [], [], undefined]);
+    expect(outcomes[2]?.error?.message).toContain('"fd00::/8" is no IPv4 prefix');
+    const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+    expect(wanted.map(({ name }) => rules.get(name))).toEqual([2, 0, 0, 1]);
+  },
+);
+
+check(
+  "among many chains that fail each costs itself, and those that jump to them stand",
+  async () => {
+    const table = open(tables.chains);
+    const wanted = Array.from({ length: 40 }, (_, i) => {
+      const next: FilterRule = {
+        matches: [],
+        target: { kind: "jump", chain: `KUBE-ROUTER-${i + 1}` },
+      };
+      return chainOf(
+        `KUBE-ROUTER-${i}`,
+        [...(i < 39 ? [next] : []), ...(i % 2 === 1 ? [asks(`kube-router-nope-${i}`)] : [])],
+      );
+    });
+    const outcomes = await table.apply(wanted.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(
+      wanted.map((_, i) => i % 2 === 1 ? "ENOENT" : undefined),
+    );
+    const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+    expect(wanted.map(({ name }) => rules.get(name))).toEqual(
+      wanted.map((_, i) => i % 2 === 1 ? 0 : 1),
+    );
+  },
+);
 
 check("a member that fits no set is refused, and of 1,000 it alone", async () => {
   await done(open(tables.ipsets), create(ips));
@@ -332,9 +361,12 @@ check("a rule that asks IPVS is taken, or costs its chain alone and says what he
     chainOf("KUBE-ROUTER-C"),
   ].map(create));
   const lacks = outcomes[1]?.error;
-  expect((await listed(table)).map(({ name }) => name).toSorted()).toEqual(
-    ["KUBE-ROUTER-A", ...(lacks === undefined ? ["KUBE-ROUTER-B"] : []), "KUBE-ROUTER-C"],
-  );
+  const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+  expect(["A", "B", "C"].map((letter) => rules.get(`KUBE-ROUTER-${letter}`))).toEqual([
+    0,
+    lacks === undefined ? 1 : 0,
+    0,
+  ]);
   expect(lacks?.message ?? "").toMatch(
     lacks === undefined
       ? /^$/

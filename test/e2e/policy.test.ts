@@ -78,6 +78,20 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
+  for (const backend of ["iptables", "nftables"] as const) {
+    const words =
+      "logs and counts what policies deny, or under audit would, and keeps ways and names of ports apart";
+    test(`seeing on ${backend}: ${words}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(ALONE, `--netfilter=${backend}`),
+        script: join(FOLDER, "seeing.sh"),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   a name that nobody has opens nothing");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
   for (const backend of ["nft", "legacy", "nftables"] as const) {
     const words =
       "leaves others' state alone through 1,000 random changes, kill -9, a switch of the backend and back, and cleanup";

@@ -165,7 +165,26 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
         for (const family of ops.some(({ verb }) => verb === "delete") ? FAMILIES : []) {
           for (const { name } of await state.chains(family)) there.add(`${family} ${name}`);
         }
-        return transact(state, chainResource, ops, (op) => steps(op, there), remedyOf);
+        const outcomes = transact(
+          state,
+          chainResource,
+          ops,
+          (op) => steps(op, there),
+          remedyOf,
+          // Others jump to it, and would fail in its place, and those that jump to them.
+          ({ verb, item: { family, table, name } }) =>
+            verb === "create"
+              ? [[
+                (w) => writeTable(w, family),
+                (w) => writeChain(w, family, chainName({ table, name })),
+              ]]
+              : undefined,
+        );
+        return outcomes.map(({ op, error }): Outcome<Chain> =>
+          error === undefined
+            ? { op }
+            : { op, error, ...(op.verb === "create" ? { made: { ...op.item, rules: [] } } : {}) }
+        );
       }),
     refuse: (item) => refuseChain(owner, item),
   };
