@@ -324,6 +324,7 @@ export const ANNOTATION_PREFIXES: readonly string[] = [
   "net.beta.kubernetes.io/",
   "service.kubernetes.io/",
   "endpoints.kubernetes.io/",
+  "metallb.io/",
 ];
 
 /** Key of an object in its store: "namespace/name", or "name" for kinds without a namespace. */

@@ -60,14 +60,21 @@ export interface FactsInput extends Input {
   readonly value: Facts;
 }
 
-/** The facts, which wake all units when they differ: heartbeats of the Node do not. */
+/**
+ * The facts, which wake all units when they differ: heartbeats of the Node do not. Not synced before the Node of this host was
+ * seen: under a wrong name the node has no pods, and all rules of an earlier life would go. One that goes later counts as it was.
+ */
 export function factsInput(
   nodes: Store<Node>,
   serviceCIDRs: Store<ServiceCIDR>,
   name: string,
   options: FirewallOptions,
 ): FactsInput {
-  const compute = (): Facts => factsOf(nodes.get(name), options, serviceCIDRs.values());
+  let last: Node | undefined;
+  const compute = (): Facts => {
+    last = nodes.get(name) ?? last;
+    return factsOf(last, options, serviceCIDRs.values());
+  };
   const listeners = new Set<(changed: boolean) => void>();
   let value = compute();
   const update = (): void => {
@@ -81,7 +88,13 @@ export function factsInput(
   return {
     name: "node",
     get synced() {
-      return nodes.synced && serviceCIDRs.synced;
+      return nodes.synced && serviceCIDRs.synced && last !== undefined;
+    },
+    get waitsFor() {
+      return nodes.synced && last === undefined
+        ? `Node "${name}" not found; if that is not this node's name, correct --hostname-override, or NODE_NAME, or ` +
+          "the host's name"
+        : undefined;
     },
     get value() {
       return value;

@@ -6,6 +6,7 @@ import { baseItems, type Items, namespaceItems, podItems, policyItems } from "./
 import { factsInput, familiesOf } from "./facts.ts";
 import { flowRule } from "./flows.ts";
 import { indexInputs } from "./index-inputs.ts";
+import { matrixAnswer } from "./matrix.ts";
 import { measure } from "./metrics.ts";
 import { type FirewallOptions, parseOptions } from "./options.ts";
 import { PolicyIndex } from "./policy-index.ts";
@@ -37,6 +38,10 @@ function setup(context: PluginContext<FirewallOptions>): void {
   const isNode = (address: string) => host.values().some((each) => each.address === address);
   answer("list", () => listAnswer(index, node));
   answer("why", (query) => whyAnswer(index, node, families, query, isNode));
+  answer(
+    "matrix",
+    (query) => matrixAnswer(index, families, Number(query.get("offset") ?? 0) || 0, isNode),
+  );
   measure(index, families, metrics);
 
   if (!options.netpolKeepEstablished) {

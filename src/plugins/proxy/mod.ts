@@ -1,7 +1,7 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
 import { release } from "node:os";
-import { contains, parseCidr } from "../../kernel/ip.ts";
+import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
   type EndpointSlice,
   type HostAddress,
@@ -27,6 +27,7 @@ import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
+import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -149,15 +150,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
     rank: (service) => rank(serviceKey(service)),
   });
   const inside = insideInput({ services, shared, input, rank });
-  serviceMetrics(
-    context,
-    (unit, mark, family) =>
-      isInside(mark) ? inside.behind(mark, family) : dsr.behind(unit, mark, family),
-  );
-  const { statistics } = context;
-  if (statistics !== undefined) {
-    context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
-  }
+  const behind = (unit: string, mark: number, family: Family) =>
+    isInside(mark) ? inside.behind(mark, family) : dsr.behind(unit, mark, family);
+  serviceMetrics(context, behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
@@ -201,6 +196,14 @@ function setup(context: PluginContext<ProxyOptions>): void {
         }),
     );
   }
+
+  answerQuestions(context, {
+    shared: () => shared.value.context,
+    slicesOf: (unit) => endpointslices.by(BY_SERVICE, unit),
+    marked: (unit) => dsr.of(unit),
+    inside: inside.of,
+    behind,
+  });
 
   reconcile({
     name: "node",

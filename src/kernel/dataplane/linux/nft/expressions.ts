@@ -156,6 +156,29 @@ export function lookup(set: string, negate: boolean): Expression {
   };
 }
 
+/** Looks the register up in a map of verdicts, and does what that says. @param id of the map in this batch */
+export function lookupVerdict(map: string, id: number): Expression {
+  return {
+    name: "lookup",
+    write(w) {
+      w.string(1, map);
+      w.u32be(2, REGISTER);
+      w.u32be(3, VERDICT_REGISTER);
+      w.u32be(4, id);
+    },
+  };
+}
+
+/** What an element of such a map says: jump there. */
+export function writeJump(w: MessageWriter, type: number, chain: string): void {
+  const data = w.open(type);
+  const inner = w.open(NFTA_DATA_VERDICT);
+  w.u32be(NFTA_VERDICT_CODE, NFT_JUMP >>> 0);
+  w.string(NFTA_VERDICT_CHAIN, chain);
+  w.close(inner);
+  w.close(data);
+}
+
 /** The type of an address of the packet, as the routes have it (RTN_LOCAL and its like). */
 export function fibType(side: "source" | "destination"): Expression {
   return {
