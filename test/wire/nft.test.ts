@@ -183,6 +183,10 @@ const RULES: readonly (readonly [
   ["snat to fd00::1 fully-random", [], { kind: "snat", to: "fd00::1", fullyRandom: true }],
   ["masquerade", [], { kind: "masquerade" }],
   ["masquerade fully-random", [], { kind: "masquerade", fullyRandom: true }],
+  ["meta l4proto tcp redirect to :0", [{ kind: "protocol", protocol: "tcp" }], {
+    kind: "redirect",
+    port: 0,
+  }],
   ['log prefix "a/b" group 100', [], { kind: "log", group: 100, prefix: "a/b" }],
   ["tcp option maxseg size set 1400", [], { kind: "tcpmss", mss: 1400 }],
   ["meta mark set 0x3eb3", [], { kind: "mark", set: 0x3eb3 }],

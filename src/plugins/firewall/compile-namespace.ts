@@ -48,7 +48,7 @@ function rulesOf(
   const selects = (policy: PolicyModel): readonly Match[] =>
     policy.target.all ? [] : [{
       kind: "set",
-      set: podSetName(targetSet(policy.namespace, policy.target, direction), family),
+      set: podSetName(targetSet(policy, direction), family),
       directions: [direction === "ingress" ? "dst" : "src"],
     }];
   const everyone = annotated || enforced.some(({ target }) => target.all);

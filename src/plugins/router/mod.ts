@@ -2,13 +2,14 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { contains, type Family } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  Input,
-  Plugin,
-  PluginContext,
-  Route,
-  Service,
+import {
+  type EndpointSlice,
+  type Input,
+  type Plugin,
+  type PluginContext,
+  type Route,
+  type Service,
+  serviceRanges,
 } from "../../kernel/plugin.ts";
 import {
   type AdvertisingContext,
@@ -19,6 +20,7 @@ import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } f
 import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
 import { globalPeers } from "./external-peers.ts";
 import { derive, settable } from "./inputs.ts";
+import { learnedGuard } from "./learned-guard.ts";
 import { routerMetrics } from "./metrics.ts";
 import {
   clusterSets,
@@ -35,6 +37,7 @@ import { announcedRanges } from "./ranges.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
 import { MAIN_TABLE, routeItems, routingContext } from "./routes.ts";
 import { ownRoutes } from "./own-routes.ts";
+import { requestedRoutes, requestProblems, requestsInput, requestTexts } from "./requests.ts";
 import { peerConfigs, speakerOptions } from "./speaker-config.ts";
 import { speakerControl } from "./speaker-control.ts";
 import { isTunnel, TUNNEL_TABLE } from "./tunnels.ts";
@@ -58,7 +61,12 @@ export function routerPlugin(
 const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
   name: "router",
   api: 1,
-  watches: [{ kind: "nodes" }, { kind: "services" }, { kind: "endpointslices" }],
+  watches: [
+    { kind: "nodes" },
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "servicecidrs" },
+  ],
   tables: [
     "fouPorts",
     "links",
@@ -214,9 +222,18 @@ function setup(
   });
 
   // Advertising.
-  const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
+  const rangesChanged = input(stores.servicecidrs, () => "all");
+  const advertising = derive("node addresses", [nodesChanged, rangesChanged], () => {
     const { own } = cluster();
-    return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
+    const addresses = own === undefined ? [] : nodeAddresses(own).all;
+    const objects = stores.servicecidrs.values();
+    const serviceClusterIpRange = serviceRanges(options.serviceClusterIpRange, objects);
+    const context: AdvertisingContext = {
+      node: self,
+      addresses,
+      options: { ...options, serviceClusterIpRange },
+    };
+    return context;
   });
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const slicesChanged = input(endpointslices, sliceKeys);
@@ -240,7 +257,37 @@ function setup(
     },
     (address) => ranges.some((range) => contains(range, address)),
   );
-  const own = ownRoutes(vips, ranges);
+  // What plugins ask for.
+  const { advertisements } = context;
+  const familyOn = (family: Family): boolean =>
+    family === 4 ? options.enableIpv4 : options.enableIpv6;
+  const own = ownRoutes(vips, ranges, requestedRoutes(advertisements, familyOn));
+  const requested = requestsInput(advertisements);
+  const nextHops = derive("next hops", [nodesChanged], () => {
+    const { own: node } = cluster();
+    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
+    const of = (family: Family) => bestAddress(addresses, family);
+    const [four, six] = [of(4), of(6)];
+    return {
+      ...(four === undefined ? {} : { 4: four }),
+      ...(six === undefined ? {} : { 6: six }),
+    };
+  });
+  advertisements?.subscribe((prefixes) => {
+    if (!known) return;
+    control.changeRoutes(own.requested(prefixes));
+  });
+  reconcile({
+    name: "advertisement",
+    inputs: [requested, nextHops],
+    units: () => advertisements?.prefixes() ?? [],
+    desired(prefix, { report }) {
+      const asked = advertisements?.of(prefix) ?? [];
+      for (const problem of requestProblems(prefix, asked, familyOn, nextHops.value)) {
+        report(problem);
+      }
+    },
+  });
   reconcile({
     name: "service",
     inputs: [servicesChanged, slicesChanged, advertising],
@@ -259,6 +306,7 @@ function setup(
     podCidrs: () => facts.value.podCidrs.length,
     learned: () => rib.size,
   });
+  const guard = learnedGuard(log);
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
@@ -266,6 +314,7 @@ function setup(
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
+      guard(rib.size);
     },
     onGone: () => rib.clear(),
     onSettled: (family, value) => settled[family].set(value),
@@ -283,6 +332,8 @@ function setup(
       return learned === undefined ? undefined : routeItems(learned, routing.value);
     },
     vip: (address) => vipTexts(address, services.values(), announced),
+    requested: (prefix) => requestTexts(prefix, advertisements),
+    askedBy: (prefix) => advertisements?.of(prefix).map(({ plugin }) => plugin) ?? [],
     now: Date.now,
   };
   context.answer("global", () => globalAnswer(answering));
@@ -290,23 +341,14 @@ function setup(
   context.answer("rib", (query) => ribAnswer(answering, query));
   context.answer("why", (query) => whyAnswer(answering, query));
   const objects: readonly Input[] = [servicesChanged, slicesChanged];
-  const sources: readonly Input[] = [peering, facts, advertising, ...objects];
+  const sources: readonly Input[] = [peering, facts, advertising, nextHops, ...objects];
   let running = false;
   /** Our routes are known: from then on VIPs are looked at one by one. */
   let known = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
     if (!sources.every(({ synced }) => synced)) return;
-    const { own: node } = cluster();
-    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
-    const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
-    own.renew({
-      podCidrs: facts.value.podCidrs,
-      nextHops: {
-        ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
-        ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
-      },
-    });
+    own.renew({ podCidrs: facts.value.podCidrs, nextHops: nextHops.value });
     known = true;
     aggregates.set(own.aggregates);
     if (!running) return;
@@ -321,7 +363,10 @@ function setup(
     control.want({
       options: speakerOptions(plan, self),
       ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
-      peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
+      peers: peerConfigs(plan, {
+        advertisePodCidr: options.advertisePodCidr,
+        maxPrefixes: options.bgpMaxPrefixes,
+      }),
       routes: own.all,
     });
     metrics.peersSynced(planMs + performance.now() - begin);

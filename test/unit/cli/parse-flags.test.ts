@@ -206,6 +206,12 @@ describe("flags that do not fit together are refused", () => {
     [["--service-cluster-ip-range=10.0.0.0/16,10.1.0.0/16"], "one IPv4 and one IPv6"],
     [["--manifests=/x", "--kubeconfig=/y"], "--manifests and --kubeconfig"],
     [["--manifests=/x", "--master=http://y"], "--manifests and --master"],
+    [["--run-loadbalancer", "--manifests=/x"], "--run-loadbalancer and --manifests"],
+    [
+      ["--run-loadbalancer", "--loadbalancer-ip-range=10.97.0.0/16"],
+      'overlaps the cluster IPs of --service-cluster-ip-range "10.96.0.0/12"',
+    ],
+    [["--run-loadbalancer", "--loadbalancer-ip-range=10.0.0.0/8"], 'cannot hold "10.0.0.0/8"'],
     [["--netfilter=iptables", "--use-nftables-for-netpol"], "contradict each other"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-time=4096s"], "up to 1h8m15s"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-deferral-time=0s"], "above 0"],
@@ -268,10 +274,18 @@ describe("startWarnings()", () => {
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--loadbalancer-sync-period=5m", "--run-loadbalancer=false");
+    const given = flags("--enable-pprof", "--disable-source-dest-check=false");
     expect(startWarnings(given)).toEqual([
-      "Flags without effect in this version: --loadbalancer-sync-period",
+      "Flags without effect in this version: --enable-pprof",
     ]);
+  });
+
+  test("says that an allocator without ranges gives nothing", () => {
+    expect(startWarnings(flags("--run-loadbalancer"))).toEqual([
+      "Flag --run-loadbalancer gives no Service an address without --loadbalancer-ip-range; give it ranges",
+    ]);
+    const given = ["--run-loadbalancer", "--loadbalancer-ip-range=10.9.0.0/24"];
+    expect(startWarnings(flags(...given))).toEqual([]);
   });
 
   test("says nothing of a value that is what happens anyway", () => {

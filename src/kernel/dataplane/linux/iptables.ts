@@ -192,7 +192,12 @@ function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
 } {
   const lines = [`*${table}`];
   const owners = new Map<number, Lines<T>>();
-  for (const section of ["declare", "rules", "remove"] as const) {
+  // The nft variant keeps the chains that a run names in a list sorted by name, and goes through it from the front for each new
+  // one: with 2,000 chains in any other order that is half of its time.
+  const declaring = parts.filter(({ declare }) => declare.length > 0)
+    .toSorted(({ declare: [a = ""] }, { declare: [b = ""] }) => a > b ? -1 : a < b ? 1 : 0);
+  for (const part of declaring) for (const line of part.declare) owners.set(lines.push(line), part);
+  for (const section of ["rules", "remove"] as const) {
     for (const part of parts) {
       for (const line of part[section]) owners.set(lines.push(line), part);
     }
@@ -216,7 +221,10 @@ async function applyByTable<
   for (const op of ops) {
     const place = `${op.item.family} ${op.item.table}`;
     state.places.add(place);
-    places.set(place, [...(places.get(place) ?? []), op]);
+    // Not copied for each op: there are thousands.
+    const group = places.get(place);
+    if (group === undefined) places.set(place, [op]);
+    else group.push(op);
   }
   /** What is to be said to the tool for some ops of one family. */
   async function linesOf(
@@ -248,13 +256,17 @@ async function applyByTable<
   }
   const done = new Set<Op<T>>();
   const tried = new Set<Family>();
-  for (const family of FAMILIES) {
-    const groups = [...places.values()].filter((group) => group[0]?.item.family === family);
-    if (groups.length < 2) continue;
+  const byFamily = FAMILIES.map((family) =>
+    [...places.values()].filter((group) => group[0]?.item.family === family)
+  );
+  const both = byFamily.every((groups) => groups.length > 0);
+  // Both families at a time, as far as the tool allows that.
+  await Promise.all(byFamily.map(async (groups, i) => {
+    if (groups.length < 2 && !both) return;
     if (await allAtOnce(groups)) { for (const op of groups.flat()) done.add(op); }
     // Some tables may be written and others not.
-    else tried.add(family);
-  }
+    else tried.add(FAMILIES[i] as Family);
+  }));
   for (const group of places.values()) {
     if (group.some((op) => done.has(op))) continue;
     try {

@@ -241,9 +241,9 @@ describe("learned routes", () => {
     await first.runtime.stop();
     const cluster = world({ synced: false });
     const again = await start({}, { linux: first.linux, cluster }, speakers);
-    cluster.sync("services");
-    cluster.sync("endpointslices");
-    cluster.sync("nodes");
+    for (const kind of ["services", "endpointslices", "servicecidrs", "nodes"] as const) {
+      cluster.sync(kind);
+    }
     await passed(again);
     expect(again.runtime.ready).toBe(true);
     expect(linesOf(again, "route", "link")).toEqual(before);

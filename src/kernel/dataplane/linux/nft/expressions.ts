@@ -33,6 +33,7 @@ const NFT_FIB_RESULT_ADDRTYPE = 3;
 const FIB = { source: 1, destination: 2 } as const;
 const NFT_EXTHDR_OP_TCPOPT = 1;
 const TCPOPT_MAXSEG = 2;
+const NF_NAT_RANGE_PROTO_SPECIFIED = 1 << 1;
 const NF_NAT_RANGE_PROTO_RANDOM_FULLY = 16;
 const NFT_NAT_SNAT = 0;
 const NFT_LOOKUP_F_INV = 1;
@@ -263,6 +264,15 @@ export function masquerade(fullyRandom: boolean): Expression {
     },
   };
 }
+
+/** To the port of this host that is in the register. */
+export const redirect: Expression = {
+  name: "redir",
+  write(w) {
+    w.u32be(1, REGISTER);
+    w.u32be(3, NF_NAT_RANGE_PROTO_SPECIFIED);
+  },
+};
 
 /** The address is in the register. @param protocolFamily AF_INET or AF_INET6 */
 export function snat(protocolFamily: number, fullyRandom: boolean): Expression {

@@ -26,6 +26,7 @@ import {
   meta,
   networkOrder16,
   payload,
+  redirect,
   registerAt,
   reject,
   setMeta,
@@ -340,6 +341,8 @@ function targetExpressions(
     }
     case "masquerade":
       return [masquerade(target.fullyRandom === true)];
+    case "redirect":
+      return [immediate(networkOrder16(target.port)), redirect];
     case "log":
       return [log(target.group, clamp(target.prefix ?? "", PREFIX_BYTES))];
     case "tcpmss":
