@@ -67,6 +67,8 @@ export interface EngineOptions {
 /** One kind's part of a dry run. */
 export interface TablePlan<T = unknown> extends Plan<T> {
   readonly resource: Resource<T>;
+  /** The unit that wants an item, by its key, as logs name it: "service default/web". */
+  readonly wantedBy: (key: string) => string | undefined;
 }
 
 interface Failure {
@@ -319,6 +321,12 @@ export class Engine {
     return (open?.tracker.holder(key) as UnitState | undefined)?.name;
   }
 
+  /** The same as logs name it: "service default/web". */
+  holderLabel(kind: string, key: string): string | undefined {
+    return this.#tables.find(({ tracker }) => tracker.resource.kind === kind)?.tracker.holder(key)
+      ?.label;
+  }
+
   /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
     for (const [unit, refused] of this.#evaluation.refused) {
@@ -375,9 +383,10 @@ export class Engine {
   /**
    * What a round would do to Linux now, without doing it.
    *
+   * @param inProcess what lives in this process as well: of another one that runs nobody can tell
    * @throws {KernelError} when Linux cannot be read
    */
-  async preview(): Promise<readonly TablePlan[]> {
+  async preview(inProcess = false): Promise<readonly TablePlan[]> {
     this.#noteIncomplete();
     this.#evaluate();
     const lists: (readonly Actual<unknown>[])[] = [];
@@ -392,7 +401,7 @@ export class Engine {
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
       const found = plan(tracker.resource, tracker.allDesired(), list);
-      const difference = tracker.resource.inProcess === true
+      const difference = tracker.resource.inProcess === true && !inProcess
         ? { ...found, upserts: [], deletes: [] }
         : found;
       tracker.take("upserts");
@@ -401,6 +410,7 @@ export class Engine {
         deletes: difference.deletes.filter((op) => !tracker.keeps(op)),
         conflicts: [...tracker.conflicts],
         resource: tracker.resource,
+        wantedBy: (key) => tracker.holder(key)?.label,
       });
     }
     return plans;

@@ -106,6 +106,6 @@ function auditRules(matches: readonly Match[], policy: string): readonly FilterR
       target: { kind: "mark", set: 0, mask: 0 },
       comment: comment(`${policy} audit`),
     },
-    logRule(matches, `audit ${policy}`, `${policy} audit log`),
+    logRule(matches, `audit ${policy}`, `${policy} log-audit`),
   ];
 }

@@ -171,6 +171,8 @@ function targetWords(target: Target, features: Features): string {
       return `-j SNAT --to-source ${target.to}${random}`;
     case "masquerade":
       return `-j MASQUERADE${random}`;
+    case "redirect":
+      return `-j REDIRECT --to-ports ${target.port}`;
     case "log": {
       const prefix = clamp(target.prefix ?? "", PREFIX_BYTES);
       return `-j NFLOG --nflog-group ${target.group}${

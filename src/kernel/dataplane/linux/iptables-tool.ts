@@ -39,6 +39,8 @@ export class IptablesTool {
   readonly #pids: number[] = [];
   /** Called with them when one is about to begin. */
   onStart: ((pids: readonly number[]) => void) | undefined;
+  /** Called before the nft variant writes to tables. */
+  onWrite: ((family: Family, tables: readonly string[]) => Promise<void>) | undefined;
   /** The last run of each family, and of all that belong to none. */
   readonly #queues = new Map<Family | undefined, Promise<unknown>>();
 
@@ -90,6 +92,12 @@ export class IptablesTool {
   /** One transaction per table: the text of an `iptables-restore --noflush`. */
   async restore(family: Family, text: string): Promise<ToolResult> {
     const { variant, modern } = await this.found();
+    if (this.#variant === "nft") {
+      await this.onWrite?.(
+        family,
+        [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
+      );
+    }
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
     const start = performance.now();
     const result = await this.run(

@@ -17,6 +17,7 @@ import {
   firstPlace,
   leads,
   parseSave,
+  rank,
   savedChains,
   savedJumps,
   type SavedTable,
@@ -30,6 +31,7 @@ import {
 } from "./iptables-render.ts";
 import { type IptablesTool, toolError, type ToolResult } from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
+import { Turns } from "./turns.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
 /**
@@ -55,7 +57,7 @@ export class IptablesState {
   /** Called after each of our own changes. */
   onApplied: (() => void) | undefined;
   #applying = 0;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(tool: IptablesTool) {
     this.tool = tool;
@@ -92,15 +94,14 @@ export class IptablesState {
 
   /**
    * Runs `work`, which changes rules, after that of others has ended: where a jump goes is read before it is written, and
-   * another owner's jump must not come in between.
+   * another owner's jump must not come in between. The firewall does not queue up: what others want can wait until nothing is
+   * open any more.
    */
-  async applying<R>(work: () => Promise<R>): Promise<R> {
+  async applying<R>(owner: Owner, work: () => Promise<R>): Promise<R> {
     this.#applying++;
     this.generation++;
-    const turn = this.#last.then(work);
-    this.#last = turn.catch(() => {});
     try {
-      return await turn;
+      return await this.#turns.take(rank(owner.name), work);
     } finally {
       this.#applying--;
       this.forget();
@@ -306,17 +307,19 @@ export function chainTable(
       return watch.add(chainResource, owner, context, list);
     },
     apply: async (ops) => {
-      const outcomes = await state.applying(() =>
-        applyByTable(state, chainResource, ops, (op, saved, features) => {
-          const { name, table } = op.item;
-          if (op.verb !== "delete") {
-            const [declaration = "", ...rules] = renderChain(op.item, owner, features);
-            return { declare: [declaration], rules, remove: [] };
-          }
-          if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
-          // Emptied with the rules of others, removed last: chains of ours may name each other.
-          return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
-        }, (op) => op.verb === "delete")
+      const outcomes = await state.applying(
+        owner,
+        () =>
+          applyByTable(state, chainResource, ops, (op, saved, features) => {
+            const { name, table } = op.item;
+            if (op.verb !== "delete") {
+              const [declaration = "", ...rules] = renderChain(op.item, owner, features);
+              return { declare: [declaration], rules, remove: [] };
+            }
+            if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
+            // Emptied with the rules of others, removed last: chains of ours may name each other.
+            return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
+          }, (op) => op.verb === "delete"),
       );
       return outcomes.map(({ op, error }): Outcome<Chain> =>
         error === undefined || !isNew(op)
@@ -346,7 +349,7 @@ export function jumpTable(
     list: () => list(),
     watch: (context) => watch.add(jumpResource, owner, context, list),
     apply: (ops) =>
-      state.applying(() =>
+      state.applying(owner, () =>
         applyByTable(state, jumpResource, ops, (op, saved) => {
           const there = saved === undefined
             ? undefined
@@ -357,8 +360,7 @@ export function jumpTable(
           const place = firstPlace(saved?.get(op.item.table), op.item.from, owner);
           const rules = op.verb === "delete" ? gone : [...gone, renderJump(op.item, owner, place)];
           return { declare: [], rules, remove: [] };
-        }, ({ item, verb }) => verb !== "create" || (item.first === true && !leads(owner)))
-      ),
+        }, ({ item, verb }) => verb !== "create" || (item.first === true && !leads(owner)))),
     refuse: (item) => refuseJump(owner, item),
   };
 }

@@ -65,6 +65,8 @@ export type Target =
   | { readonly kind: "jump"; readonly chain: string }
   | { readonly kind: "snat"; readonly to: string; readonly fullyRandom?: boolean }
   | { readonly kind: "masquerade"; readonly fullyRandom?: boolean }
+  /** To a port of this host instead; in table nat, from PREROUTING and OUTPUT alone. */
+  | { readonly kind: "redirect"; readonly port: number }
   | { readonly kind: "mark"; readonly set: number; readonly mask?: number }
   /** Hands a copy of the packet to whoever listens to the group, `tcpdump -i nflog:100` for one. Goes on with the next rule. */
   | {

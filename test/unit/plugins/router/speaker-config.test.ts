@@ -36,7 +36,7 @@ const PLAN: PeeringPlan = {
   importReject: [],
   peers: [NODE, ROUTER],
 };
-const INPUT: PolicyInput = { advertisePodCidr: true };
+const INPUT: PolicyInput = { advertisePodCidr: true, maxPrefixes: 0 };
 
 function configs(changes: Partial<PeeringPlan> = {}, input: Partial<PolicyInput> = {}) {
   const [node, router] = peerConfigs({ ...PLAN, ...changes }, { ...INPUT, ...input });
@@ -88,6 +88,12 @@ test("a peer has what its plan says, with BFD in microseconds", () => {
   expect(client?.routeReflectorClient).toBe(true);
 });
 
+test("a peer may announce as many prefixes as the flag says, and any number where it says 0", () => {
+  expect(configs({}, { maxPrefixes: 5000 }).router.maxPrefixes).toBe(5000);
+  expect(configs({}, { maxPrefixes: 5000 }).node.maxPrefixes).toBe(5000);
+  expect(configs().router.maxPrefixes).toBeUndefined();
+});
+
 describe("what is taken in", () => {
   test("is all but own VIPs, default routes and refused networks, from everybody", () => {
     const { node, router } = configs({ importReject: ["10.5.0.0/16", "fd00::/8"] });
@@ -98,6 +104,11 @@ describe("what is taken in", () => {
         {
           name: "own VIPs",
           match: { classes: ["vip"] },
+          action: "reject",
+        },
+        {
+          name: "own prefixes of plugins",
+          match: { classes: ["plugin"] },
           action: "reject",
         },
         {
@@ -121,7 +132,12 @@ describe("what is taken in", () => {
 
   test("has no empty statement, which others take for one that matches all", () => {
     expect(words(configs().node.import))
-      .toEqual(["own VIPs: reject", "default routes: reject", "else: accept"]);
+      .toEqual([
+        "own VIPs: reject",
+        "own prefixes of plugins: reject",
+        "default routes: reject",
+        "else: accept",
+      ]);
   });
 });
 
@@ -131,11 +147,12 @@ describe("what is told", () => {
     expect(words(node.export)).toEqual(["own pod CIDRs: accept", "else: reject"]);
     expect(words(router.export)).toEqual([
       "own VIPs: accept",
+      "own prefixes of plugins: accept",
       "own pod CIDRs (--advertise-pod-cidr): accept",
       "else: reject",
     ]);
     expect(words(configs({}, { advertisePodCidr: false }).router.export))
-      .toEqual(["own VIPs: accept", "else: reject"]);
+      .toEqual(["own VIPs: accept", "own prefixes of plugins: accept", "else: reject"]);
   });
 
   test("attributes are set for routers outside alone", () => {
@@ -151,7 +168,7 @@ describe("what is told", () => {
       communities: ["65535:65281", "65000:1"],
       nextHop: "self",
     };
-    expect(router.export?.statements.map((each) => each.set)).toEqual([set, set]);
+    expect(router.export?.statements.map((each) => each.set)).toEqual([set, set, set]);
     expect(node.export?.statements.map((each) => each.set)).toEqual([undefined]);
   });
 
