@@ -364,7 +364,9 @@ export class Runtime {
   /** What each plugin would do to Linux now. The stores must be synced. @param inProcess what lives in this process as well */
   async preview(inProcess = false): Promise<readonly Preview[]> {
     const previews: Preview[] = [];
-    for (const { name, engine, failure } of this.#hosts) {
+    for (const { name, guest, engine, failure } of this.#hosts) {
+      // What it had stays until it says what it wants.
+      if (guest !== undefined && (guest.fault !== undefined || !guest.heard)) continue;
       if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
       const tables = await engine.preview(inProcess);
       const problems = engine.status().problems.filter(({ type }) => type !== "conflict");
