@@ -368,7 +368,20 @@ export class Runtime {
       // What it had stays until it says what it wants.
       if (guest !== undefined && (guest.fault !== undefined || !guest.heard)) continue;
       if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
-      const tables = await engine.preview(inProcess);
+      let tables: readonly TablePlan[];
+      try {
+        tables = await engine.preview(inProcess);
+      } catch (error) {
+        // A kind that Linux lacks costs a third party's plugin its own part alone.
+        if (guest === undefined) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        previews.push({
+          plugin: name,
+          tables: [],
+          problems: [{ type: "failed", subject: `plugin ${name}`, reason }],
+        });
+        continue;
+      }
       const problems = engine.status().problems.filter(({ type }) => type !== "conflict");
       previews.push({ plugin: name, tables, problems });
     }
