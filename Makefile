@@ -29,6 +29,10 @@ build: dist/routelet-linux-x64 dist/routelet-linux-arm64 ## Build the executable
 dist/routelet-linux-%: $(SOURCES) | setup
 	@$(BUN) scripts/build.ts $*
 
+.PHONY: image
+image: build ## Build the image into dist/, an OCI archive for amd64 and arm64, without a container engine
+	@$(BUN) scripts/image/main.ts
+
 .PHONY: lab
 lab: $(BINARY) setup-lab ## Run SCRIPT in a cluster: TOPOLOGY=file.yaml SCRIPT=file OUT=dir [TIMEOUT=seconds]
 	@scripts/lab "$(CALLER)"

@@ -40,6 +40,8 @@ interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly string[];
+  /** What each test took, in seconds. */
+  readonly times: readonly (readonly [name: string, seconds: number])[];
 }
 
 async function run(suite: Suite): Promise<Counts> {
@@ -81,7 +83,7 @@ async function run(suite: Suite): Promise<Counts> {
   }
 }
 
-const NONE: Counts = { passed: 0, failed: 0, skipped: [] };
+const NONE: Counts = { passed: 0, failed: 0, skipped: [], times: [] };
 
 function testFiles(folder: string): readonly string[] {
   const path = join(ROOT, folder);
@@ -96,17 +98,19 @@ function read(xml: string, files: readonly string[]): Counts {
   let passed = 0;
   let failed = 0;
   const skipped: string[] = [];
+  const times: (readonly [string, number])[] = [];
   for (const [, attributes = "", empty, body = ""] of xml.matchAll(CASE)) {
     if (empty === undefined && /<(?:failure|error)\b/.test(body)) failed++;
     else if (empty === undefined && /<skipped\b/.test(body)) {
       skipped.push(fullName(attributes));
     } else passed++;
+    times.push([fullName(attributes), Number(/ time="([\d.]+)"/.exec(attributes)?.[1] ?? 0)]);
   }
   for (const file of files.filter((file) => !xml.includes(` file="${file}"`))) {
     console.error(`test: No test of "${file}" ran to its end`);
     failed++;
   }
-  return { passed, failed, skipped };
+  return { passed, failed, skipped, times };
 }
 
 /** The groups of a test and its name: a group's name says what the machine lacks for all of it. */
@@ -144,6 +148,12 @@ const skipped = results.flatMap((counts) => counts.skipped);
 if (skipped.length > 0) {
   console.log(`\nleft out on this machine (${skipped.length}):`);
   for (const name of skipped) console.log(`  ${name}`);
+}
+// The suites have twenty minutes together: whoever adds to them sees here where the time goes.
+const longest = results.flatMap((counts) => counts.times).toSorted((a, b) => b[1] - a[1]);
+console.log("\nlongest tests (seconds):");
+for (const [name, seconds] of longest.slice(0, 25)) {
+  console.log(`  ${seconds.toFixed(0).padStart(4)}  ${name.slice(0, 100)}`);
 }
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || passed === 0 ? 1 : 0);

@@ -13,6 +13,8 @@ import {
   rowsOf,
   type ScaleResult,
 } from "./report.ts";
+import type { BgpResult } from "../bgp/main.ts";
+import { bgpRows } from "../bgp/report.ts";
 import type { FirewallResult } from "../firewall/main.ts";
 import { firewallRows } from "../firewall/report.ts";
 import type { StartTimes } from "./start.ts";
@@ -53,6 +55,16 @@ function firewallOnHost(): FirewallResult {
   });
   if (!result.success) throw new Error("the firewall could not be measured on the host, see above");
   return JSON.parse(result.stdout.toString()) as FirewallResult;
+}
+
+/** On the host as well, in namespaces, beside BIRD, FRR and GoBGP. */
+function bgpOnHost(): BgpResult {
+  const result = Bun.spawnSync([...first, process.execPath, join(HERE, "../bgp/main.ts")], {
+    env: { ...process.env, ROUTELET: EXECUTABLE },
+    stderr: "inherit",
+  });
+  if (!result.success) throw new Error("BGP could not be measured on the host, see above");
+  return JSON.parse(result.stdout.toString()) as BgpResult;
 }
 
 interface LabRun {
@@ -164,6 +176,8 @@ try {
   );
   say("firewall, on the host");
   const firewall = inAnyCase(firewallOnHost);
+  say("BGP, on the host");
+  const bgp = inAnyCase(bgpOnHost);
   const rows = rowsOf({
     start,
     netlink: netlink as NetlinkResult,
@@ -172,7 +186,7 @@ try {
     wide,
     many,
   });
-  const table = markdown([...rows, ...firewallRows(firewall)]);
+  const table = markdown([...rows, ...firewallRows(firewall), ...bgpRows(bgp)]);
   const text = `${new Date().toISOString().slice(0, 10)}, ${machine()}:\n\n${table}`;
   console.log(text);
   if (process.argv.includes("--write")) write(text);

@@ -66,7 +66,7 @@ function stream(nextHop: string): Buffer {
   return Buffer.concat([...messages, message(2, Buffer.alloc(4))]);
 }
 
-const socket = connect({ host: address, port: 179, noDelay: true });
+const socket = connect({ host: address, port: 179, localAddress: "198.18.1.1", noDelay: true });
 socket.on("error", (error) => {
   console.error(error.message);
   process.exit(1);

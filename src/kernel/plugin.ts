@@ -217,6 +217,7 @@ export type {
   Node,
   Pod,
   Service,
+  ServiceCIDR,
   Store,
   Stores,
 } from "./cluster/store.ts";
@@ -228,6 +229,7 @@ export type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
+export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
 export type { AdvertisementRequests, RequestedAdvertisement } from "./dataplane/advertisements.ts";
@@ -255,4 +257,4 @@ export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";
 export type { Logger } from "./observe/log.ts";
 export type { Metrics, Sample } from "./observe/metrics.ts";
-export type { Adoption, Statistics } from "./dataplane/dataplane.ts";
+export type { Adoption, IpvsCounters, IpvsEntry, Statistics } from "./dataplane/dataplane.ts";

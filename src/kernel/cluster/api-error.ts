@@ -32,6 +32,11 @@ export class ApiError extends Error {
   }
 }
 
+/** The server does not serve the kind (404), or not to us (403). */
+export function isMissing(error: unknown): error is ApiError {
+  return error instanceof ApiError && (error.status === 404 || error.status === 403);
+}
+
 /** The resourceVersion or the continue token is too old: nothing but a new list helps. */
 export function isExpired(error: unknown): boolean {
   return error instanceof ApiError && error.kind === "expired";

@@ -67,6 +67,10 @@ const TRIMMERS: {
   pods: trimPod,
   namespaces: trimNamespace,
   networkpolicies: trimNetworkPolicy,
+  servicecidrs: (fields, metadata) => ({
+    metadata,
+    spec: { cidrs: texts(object(fields, "spec"), "cidrs") },
+  }),
 };
 
 function trimMetadata(fields: Fields, kind: KindName): Metadata | undefined {

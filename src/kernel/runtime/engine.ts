@@ -67,6 +67,8 @@ export interface EngineOptions {
 /** One kind's part of a dry run. */
 export interface TablePlan<T = unknown> extends Plan<T> {
   readonly resource: Resource<T>;
+  /** The unit that wants an item, by its key, as logs name it: "service default/web". */
+  readonly wantedBy: (key: string) => string | undefined;
 }
 
 interface Failure {
@@ -317,6 +319,12 @@ export class Engine {
     return (open?.tracker.holder(key) as UnitState | undefined)?.name;
   }
 
+  /** The same as logs name it: "service default/web". */
+  holderLabel(kind: string, key: string): string | undefined {
+    return this.#tables.find(({ tracker }) => tracker.resource.kind === kind)?.tracker.holder(key)
+      ?.label;
+  }
+
   /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
     for (const [unit, refused] of this.#evaluation.refused) {
@@ -400,6 +408,7 @@ export class Engine {
         deletes: difference.deletes.filter((op) => !tracker.keeps(op)),
         conflicts: [...tracker.conflicts],
         resource: tracker.resource,
+        wantedBy: (key) => tracker.holder(key)?.label,
       });
     }
     return plans;

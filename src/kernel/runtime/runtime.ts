@@ -6,7 +6,7 @@
 import type { ClusterSource, KindName, KindState, SourceState } from "../cluster/store.ts";
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import type { TableRef } from "../dataplane/resource.ts";
-import { type Tables, tables } from "../dataplane/resources/mod.ts";
+import { tables } from "../dataplane/resources/mod.ts";
 import {
   type BackgroundEnd,
   type HostAddresses,
@@ -24,7 +24,7 @@ import { FlowMarks } from "./flow-marks.ts";
 import { restrictedApi } from "./api-access.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
-import { faultOf, type Hosted } from "./plugin-check.ts";
+import { faultOf, type Hosted, inCreationOrder } from "./plugin-check.ts";
 import { onlyWatched, storeInput } from "./store-input.ts";
 
 export type { Hosted };
@@ -249,6 +249,11 @@ export class Runtime {
    */
   answer(question: string, query: URLSearchParams): unknown {
     return this.#answers.get(question)?.(query);
+  }
+
+  /** The unit of a plugin that wants what Linux has at a key, as logs name it: "service default/web". */
+  holder(plugin: string, kind: string, key: string): string | undefined {
+    return this.#hosts.find(({ name }) => name === plugin)?.engine?.holderLabel(kind, key);
   }
 
   get ready(): boolean {
@@ -567,12 +572,6 @@ function isSettled({ guest, engine, failure }: Host): boolean {
   return engine === undefined
     ? failure !== undefined
     : engine.settled && (guest === undefined || guest.settled);
-}
-
-function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {
-  return (Object.keys(tables) as (keyof Tables)[])
-    .filter((name) => names.includes(name))
-    .map((name) => tables[name] as TableRef<unknown>);
 }
 
 async function within(ms: number, setup: Promise<void>): Promise<void> {

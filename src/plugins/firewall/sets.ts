@@ -47,14 +47,29 @@ function podSet(set: Omit<PodSet, "text" | "type" | "names">): PodSet {
   };
 }
 
-/** The pods of this node that a policy selects. */
-export function targetSet(namespace: string, target: Selector, direction: Direction): PodSet {
-  return podSet({
+const targets = {
+  ingress: new WeakMap<Target, PodSet>(),
+  egress: new WeakMap<Target, PodSet>(),
+} as const;
+
+/** A policy, as far as it says which pods it selects. */
+interface Target {
+  readonly namespace: string;
+  readonly target: Selector;
+}
+
+/** The pods of this node that a policy selects. Its own chains and its namespace's ask for it, for each family. */
+export function targetSet(policy: Target, direction: Direction): PodSet {
+  const known = targets[direction].get(policy);
+  if (known !== undefined) return known;
+  const made = podSet({
     use: direction === "ingress" ? "DST" : "SRC",
     local: true,
-    namespaces: namespace,
-    pods: target,
+    namespaces: policy.namespace,
+    pods: policy.target,
   });
+  targets[direction].set(policy, made);
+  return made;
 }
 
 /** The pods that a peer means. */

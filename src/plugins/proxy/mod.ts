@@ -11,6 +11,8 @@ import {
   type Plugin,
   type PluginContext,
   type Service,
+  serviceRangeProblems,
+  serviceRanges,
   type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
@@ -23,6 +25,7 @@ import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
+import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -40,6 +43,7 @@ const proxy: Plugin<ProxyOptions> = {
     { kind: "services" },
     { kind: "endpointslices" },
     { kind: "nodes" },
+    { kind: "servicecidrs" },
     // Their grace periods. 100,000 pods take memory: only where somebody asks for it.
     ...(ipvsGracefulTermination ? [{ kind: "pods" } as const] : []),
   ],
@@ -73,12 +77,18 @@ function setup(context: PluginContext<ProxyOptions>): void {
   indexDsr(services);
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
-  const ranges = externalRanges(options);
+  const ranges = derive("service ranges", [input(stores.servicecidrs, () => "all")], () => {
+    const objects = [...stores.servicecidrs.values()];
+    return {
+      ...externalRanges(options, serviceRanges(options.serviceClusterIpRange, objects)),
+      problems: serviceRangeProblems(objects),
+    };
+  });
   const excluded = options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []);
   // The host's own addresses are watched only where something depends on them.
   const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
-    !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
-  const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
+    !ranges.value.strict || ranges.value.external.length + ranges.value.loadBalancer.length > 0;
+  const sources = [input(stores.nodes, () => "all"), ranges, ...(watchesHost ? [host] : [])];
   const own = ownNode(node, options);
   const facts = derive(
     "nodes",
@@ -89,7 +99,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       return {
         problems: self.problems,
         known: {
-          ...nodeFacts(self.node, nodes, host.values(), options, ranges),
+          ...nodeFacts(self.node, nodes, host.values(), options, ranges.value),
           extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
         },
       };
@@ -106,10 +116,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
     return kinds = routedKinds(options.vipBinding, counts, kinds);
   });
   const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
-  const shared = derive("node", [facts, binding, direct], () => {
+  const shared = derive("node", [facts, binding, direct, ranges], () => {
     const { obstacles, ...known } = facts.value.known;
     const { routed, problems } = bindRanges(
-      ranges,
+      ranges.value,
       binding.value,
       (range) =>
         obstacles[range.text] ?? direct.value.filter((each) => contains(range, each))
@@ -118,12 +128,12 @@ function setup(context: PluginContext<ProxyOptions>): void {
     const context: ServiceContext = {
       node,
       ...known,
-      ranges,
+      ranges: ranges.value,
       excluded,
       routedRanges: routed,
       graceful: options.ipvsGracefulTermination,
     };
-    return { context, problems };
+    return { context, problems: [...ranges.value.problems, ...problems] };
   });
 
   // The older Service wins an address and port that two of them want.
@@ -138,10 +148,6 @@ function setup(context: PluginContext<ProxyOptions>): void {
     rank: (service) => rank(serviceKey(service)),
   });
   serviceMetrics(context, dsr.behind);
-  const { statistics } = context;
-  if (statistics !== undefined) {
-    context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
-  }
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
@@ -182,6 +188,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
         }),
     );
   }
+
+  answerQuestions(context, {
+    shared: () => shared.value.context,
+    slicesOf: (unit) => endpointslices.by(BY_SERVICE, unit),
+    marked: (unit) => dsr.of(unit),
+    behind: dsr.behind,
+  });
 
   reconcile({
     name: "node",

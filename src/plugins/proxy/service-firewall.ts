@@ -28,6 +28,9 @@ export const VERDICT_CHAIN = "KUBE-ROUTER-SVC-VERDICT";
 /** Drops what the node itself sends to a Local Service without endpoints here, before IPVS sees it. */
 export const LOCAL_OUT_CHAIN = "KUBE-ROUTER-SVC-OUT";
 
+/** Leads what IPVS or ICMP cannot refuse to a port that nobody can have. */
+export const REFUSAL_CHAIN = "KUBE-ROUTER-SVC-REFUSE";
+
 /** Names of the sets; those of IPv6 have "inet6:" before them. */
 const SETS = {
   /** The host's own addresses. */
@@ -246,7 +249,11 @@ export function firewallRules(
     matches: [...asked, isNew],
     comment: "judge new connections of the node to services",
   };
-  return { chains: [verdicts, services, output], jumps: [input, out] };
+  const refusal = refusalRules(family);
+  return {
+    chains: [verdicts, services, output, ...refusal.chains],
+    jumps: [input, out, ...refusal.jumps],
+  };
 }
 
 function noVip(family: Family): FilterRule {
@@ -317,6 +324,9 @@ function acceptRules(family: Family): readonly FilterRule[] {
 }
 
 const TCP: Match = { kind: "protocol", protocol: "tcp" };
+const SCTP: Match = { kind: "protocol", protocol: "sctp" };
+/** To bind it means "any": no program can ever have it. */
+const NOBODYS_PORT = 0;
 /** Linux sends one ICMP error a second to a client, and an IPv6 client waits for a second one; resets are not limited. */
 const RESET = { kind: "reject", with: "tcp-reset" } as const;
 
@@ -340,11 +350,11 @@ function verdictRules(family: Family): readonly FilterRule[] {
       comment: "not in loadBalancerSourceRanges",
     },
     { matches: [TCP, noEndpoints], target: RESET, comment },
-    // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C).
+    // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C); ICMPv6 has none.
     ...(family === 4
       ? [
         {
-          matches: [{ kind: "protocol", protocol: "sctp" }, noEndpoints],
+          matches: [SCTP, noEndpoints],
           target: { kind: "reject", with: "icmp-proto-unreachable" },
           comment,
         } as const,
@@ -352,6 +362,41 @@ function verdictRules(family: Family): readonly FilterRule[] {
       : []),
     { matches: [noEndpoints], target: unreachable(family), comment },
   ];
+}
+
+/**
+ * Refuses what only the host's own TCP and SCTP can refuse at once, by handing it to them at port 0, on which nobody can
+ * listen: TCP resets it, SCTP aborts it (a host without SCTP says that it has none), and NAT translates the answer.
+ *
+ * IPVS takes the node's own packets before any REJECT could, and its ICMP error arrives while `connect` still holds the socket:
+ * Linux then notes it (LockDroppedIcmps) and refuses at the next SYN, a second later. SCTP over IPv6 ignores all that REJECT
+ * has (RFC 9260, appendix C: "unrecognized next header" alone ends an association).
+ */
+function refusalRules(family: Family): FirewallRules {
+  const place = { family, table: "nat" } as const;
+  const noEndpoints = toPort("reject", family);
+  const comment = "no endpoints";
+  const chain: Chain = {
+    ...place,
+    name: REFUSAL_CHAIN,
+    rules: [TCP, SCTP].map((protocol) => ({
+      matches: [protocol],
+      target: { kind: "redirect", port: NOBODYS_PORT },
+      comment,
+    })),
+    // Where Linux has no REDIRECT, clients wait as they did.
+    dispensable: true,
+  };
+  const jump = { ...place, to: REFUSAL_CHAIN, comment: "refuse at once what has no endpoints" };
+  return {
+    chains: [chain],
+    jumps: [
+      { ...jump, from: "OUTPUT", matches: [noEndpoints] },
+      ...(family === 4
+        ? []
+        : [{ ...jump, from: "PREROUTING", matches: [SCTP, noEndpoints] } as const]),
+    ],
+  };
 }
 
 function dropRule(family: Family): FilterRule {

@@ -2,13 +2,14 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { contains, type Family } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  Input,
-  Plugin,
-  PluginContext,
-  Route,
-  Service,
+import {
+  type EndpointSlice,
+  type Input,
+  type Plugin,
+  type PluginContext,
+  type Route,
+  type Service,
+  serviceRanges,
 } from "../../kernel/plugin.ts";
 import {
   type AdvertisingContext,
@@ -19,6 +20,7 @@ import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } f
 import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
 import { globalPeers } from "./external-peers.ts";
 import { derive, settable } from "./inputs.ts";
+import { learnedGuard } from "./learned-guard.ts";
 import { routerMetrics } from "./metrics.ts";
 import {
   clusterSets,
@@ -28,6 +30,7 @@ import {
   nodeMembers,
 } from "./networking.ts";
 import { bestAddress, nodeAddresses } from "./node.ts";
+import { ownNode } from "./own-node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
 import { announcedRanges } from "./ranges.ts";
@@ -58,7 +61,12 @@ export function routerPlugin(
 const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
   name: "router",
   api: 1,
-  watches: [{ kind: "nodes" }, { kind: "services" }, { kind: "endpointslices" }],
+  watches: [
+    { kind: "nodes" },
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "servicecidrs" },
+  ],
   tables: [
     "fouPorts",
     "links",
@@ -92,15 +100,25 @@ function setup(
   const { endpointslices, nodes, services } = stores;
   endpointslices.addIndex(BY_SERVICE, sliceKeys);
   const nodesChanged = input(nodes, ({ metadata }) => [metadata.name]);
+  const remembered = ownNode(self, options);
+  const cluster = () => remembered(nodes.values());
 
   // Pod networking.
   const facts = derive(
     "node network",
     [nodesChanged, host],
-    () => networkingFacts(self, [...nodes.values()], host.values(), options),
+    () => networkingFacts(cluster(), self, host.values(), options),
+    undefined,
+    // Before it is known who this node is, Linux stays as it is.
+    ({ families, problems }) => families.length === 0 ? problems[0] : undefined,
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
+  const setFamilies = derive(
+    "families of sets",
+    [facts],
+    () => needsSets && facts.value.podCidrs.length > 0 ? facts.value.families : [],
+  );
   const ranges = announcedRanges(options);
   // Before it is known that nothing is announced any more, nothing is taken away.
   const aggregates = settable<readonly string[]>("announced ranges", [], ranges.length === 0);
@@ -116,24 +134,21 @@ function setup(
       for (const item of items.sysctls) want(tables.sysctls, item);
       for (const item of items.rules) want(tables.rules, item);
       for (const item of items.fouPorts) want(tables.fouPorts, item);
-      for (const item of needsSets ? clusterSets(facts.value.families) : []) {
-        want(tables.ipsets, item);
-      }
+      for (const item of clusterSets(setFamilies.value)) want(tables.ipsets, item);
       for (const item of items.chains) want(tables.chains, item);
       for (const item of items.jumps) want(tables.jumps, item);
     },
   });
-  const families = derive("families", [facts], () => facts.value.families);
   reconcile({
     name: "node",
-    inputs: [nodesChanged, families],
+    inputs: [nodesChanged, setFamilies],
     *units() {
-      for (const { metadata } of nodes.values()) yield metadata.name;
+      for (const { metadata } of cluster().nodes) yield metadata.name;
     },
     desired(name, { want }) {
-      const node = nodes.get(name);
-      if (node === undefined || !needsSets) return;
-      for (const item of nodeMembers(node, families.value)) want(tables.ipsetMembers, item);
+      const node = name === self ? cluster().own : nodes.get(name);
+      if (node === undefined) return;
+      for (const item of nodeMembers(node, setFamilies.value)) want(tables.ipsetMembers, item);
     },
   });
 
@@ -142,7 +157,7 @@ function setup(
   const routing = derive(
     "ways to nodes",
     [nodesChanged, host],
-    () => routingContext(self, [...nodes.values()], host.values(), options),
+    () => routingContext(self, cluster().nodes, host.values(), options),
     (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }),
   );
   reconcile({
@@ -181,7 +196,7 @@ function setup(
       const begin = performance.now();
       const planned = planPeering({
         self,
-        nodes: [...nodes.values()],
+        nodes: cluster().nodes,
         options,
         globalPeers: withFileProblem(
           globalPeers(options, passwords.value.text),
@@ -207,9 +222,18 @@ function setup(
   });
 
   // Advertising.
-  const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
-    const own = nodes.get(self);
-    return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
+  const rangesChanged = input(stores.servicecidrs, () => "all");
+  const advertising = derive("node addresses", [nodesChanged, rangesChanged], () => {
+    const { own } = cluster();
+    const addresses = own === undefined ? [] : nodeAddresses(own).all;
+    const objects = stores.servicecidrs.values();
+    const serviceClusterIpRange = serviceRanges(options.serviceClusterIpRange, objects);
+    const context: AdvertisingContext = {
+      node: self,
+      addresses,
+      options: { ...options, serviceClusterIpRange },
+    };
+    return context;
   });
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const slicesChanged = input(endpointslices, sliceKeys);
@@ -240,7 +264,7 @@ function setup(
   const own = ownRoutes(vips, ranges, requestedRoutes(advertisements, familyOn));
   const requested = requestsInput(advertisements);
   const nextHops = derive("next hops", [nodesChanged], () => {
-    const node = nodes.get(self);
+    const { own: node } = cluster();
     const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
     const of = (family: Family) => bestAddress(addresses, family);
     const [four, six] = [of(4), of(6)];
@@ -282,13 +306,15 @@ function setup(
     podCidrs: () => facts.value.podCidrs.length,
     learned: () => rib.size,
   });
+  const guard = learnedGuard(log);
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? facts.value.families : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
+      guard(rib.size);
     },
     onGone: () => rib.clear(),
     onSettled: (family, value) => settled[family].set(value),
@@ -337,7 +363,10 @@ function setup(
     control.want({
       options: speakerOptions(plan, self),
       ...(plan.clusterId === undefined ? {} : { clusterId: plan.clusterId }),
-      peers: peerConfigs(plan, { advertisePodCidr: options.advertisePodCidr }),
+      peers: peerConfigs(plan, {
+        advertisePodCidr: options.advertisePodCidr,
+        maxPrefixes: options.bgpMaxPrefixes,
+      }),
       routes: own.all,
     });
     metrics.peersSynced(planMs + performance.now() - begin);

@@ -25,6 +25,8 @@ export interface RouterOptions {
   /** IPv4 address, "generate", or "" for the node's primary address. */
   readonly routerId: string;
   readonly bgpPort: number;
+  /** Of a peer, in each family; 0: no limit. */
+  readonly bgpMaxPrefixes: number;
   /** ms. */
   readonly bgpHoldtime: number;
   readonly bgpGracefulRestart: boolean;
@@ -80,6 +82,7 @@ const FIELDS = [
   "clusterAsn",
   "routerId",
   "bgpPort",
+  "bgpMaxPrefixes",
   "bgpHoldtime",
   "bgpGracefulRestart",
   "bgpGracefulRestartTime",

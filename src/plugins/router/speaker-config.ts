@@ -38,10 +38,12 @@ export function speakerOptions(plan: PeeringPlan, hostname: string): SpeakerOpti
   };
 }
 
-/** What is announced to whom. */
+/** What is announced to whom, and how much is taken. */
 export interface PolicyInput {
   /** `--advertise-pod-cidr`: to routers outside. Nodes always get them. */
   readonly advertisePodCidr: boolean;
+  /** `--bgp-max-prefixes`: of any peer, in each family; 0: no limit. */
+  readonly maxPrefixes: number;
 }
 
 export function peerConfigs(plan: PeeringPlan, input: PolicyInput): readonly PeerConfig[] {
@@ -49,13 +51,20 @@ export function peerConfigs(plan: PeeringPlan, input: PolicyInput): readonly Pee
   const internal = exportToNodes(plan);
   const external = exportOutside(plan, input);
   return plan.peers.map((peer) =>
-    peerConfig(plan, peer, importPolicy, peer.kind === "internal" ? internal : external)
+    peerConfig(
+      plan,
+      peer,
+      input.maxPrefixes,
+      importPolicy,
+      peer.kind === "internal" ? internal : external,
+    )
   );
 }
 
 function peerConfig(
   { holdTime }: PeeringPlan,
   peer: PeerPlan,
+  maxPrefixes: number,
   importPolicy: Policy,
   exportPolicy: Policy,
 ): PeerConfig {
@@ -70,6 +79,7 @@ function peerConfig(
     holdSeconds: holdTime,
     ...(multihop === undefined ? {} : { multihop }),
     ...(peer.reflectorClient ? { routeReflectorClient: true } : {}),
+    ...(maxPrefixes === 0 ? {} : { maxPrefixes }),
     import: importPolicy,
     export: exportPolicy,
     ...(bfd === undefined ? {} : {

@@ -55,9 +55,15 @@ export class World {
   readonly folder = mkdtempSync(join(tmpdir(), "routelet-bgp-"));
   readonly #namespaces: string[] = [];
   readonly #children: Child[] = [];
+  readonly #ends: (() => void)[] = [];
   readonly us: string;
+  readonly speakerCommand: readonly string[];
 
-  constructor() {
+  /** @param speaker the command of a compiled speaker-process.ts */
+  constructor(speaker?: string) {
+    this.speakerCommand = speaker === undefined
+      ? [process.execPath, join(import.meta.dir, "speaker-process.ts")]
+      : [speaker];
     this.us = this.namespace("us");
   }
 
@@ -86,6 +92,12 @@ export class World {
       run(["ip", "-n", namespace, "address", "add", address, "dev", link, ...nodad]);
     }
     run(["ip", "-n", namespace, "link", "set", link, "up"]);
+  }
+
+  /** Many IPv4 addresses at once. */
+  addresses(namespace: string, link: string, addresses: readonly string[]): void {
+    const lines = addresses.map((address) => `address add ${address} dev ${link}\n`);
+    run(["ip", "-n", namespace, "-batch", this.file("addresses", lines.join(""))]);
   }
 
   file(name: string, text: string): string {
@@ -123,8 +135,7 @@ export class World {
       "netns",
       "exec",
       namespace,
-      process.execPath,
-      join(import.meta.dir, "speaker-process.ts"),
+      ...this.speakerCommand,
     ], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
     this.#children.push(child);
     const waiting = new Map<number, (answer: { result?: unknown; error?: string }) => void>();
@@ -186,7 +197,13 @@ export class World {
     };
   }
 
+  /** What else has to end with it. */
+  ends(end: () => void): void {
+    this.#ends.push(end);
+  }
+
   async close(): Promise<void> {
+    for (const end of this.#ends) end();
     for (const child of this.#children) child.kill("SIGKILL");
     await Promise.all(this.#children.map((child) => child.exited));
     for (const namespace of this.#namespaces) {

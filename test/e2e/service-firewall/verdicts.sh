@@ -22,6 +22,20 @@ spec:
 YAML
   settle
 }
+connect() { # connect PORT ADDRESS…: what a blocking connect of node one's says, "ADDRESS refused" when at once
+  on python3 - "$@" <<'PYTHON'
+import socket, sys, time
+for address in sys.argv[2:]:
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    start = time.monotonic()
+    try:
+        s.connect((address, int(sys.argv[1])))
+        said = "ok"
+    except OSError as error:
+        said = "refused" if isinstance(error, ConnectionRefusedError) else repr(error)
+    print(address, said, *(["late"] if time.monotonic() - start > 0.5 else []))
+PYTHON
+}
 vips() { echo "10.96.2.$1 fd00:96::2:$1"; }
 NODE="192.168.50.11 fd00:50::11"
 
@@ -30,13 +44,17 @@ listen 80 30201 30202 30203
 
 service empty 201 nobody ""
 expect "no endpoints: TCP is reset at once at the cluster IPs" "$(results TCP 80 $OUTSIDE -- $(vips 201))" "$(every refused $OUTSIDE -- $(vips 201))"
-expect "and by the node itself over IPv4" "$(results TCP 80 node-one -- 10.96.2.201)" "node-one 10.96.2.201 refused"
-expect "and by the node itself over IPv6, at the second try" "$(results TCP 80 node-one -- fd00:96::2:201 | sed 's/ late//')" "node-one fd00:96::2:201 refused"
+expect "and by the node itself" "$(results TCP 80 node-one -- $(vips 201))" "$(every refused node-one -- $(vips 201))"
+expect "and by a program of the node that waits in connect" "$(connect 80 $(vips 201))" "10.96.2.201 refused
+fd00:96::2:201 refused"
 expect "TCP is reset at once at the NodePort" "$(results TCP 30201 $OUTSIDE -- $NODE)" "$(every refused $OUTSIDE -- $NODE)"
 expect "UDP is refused at once" "$(results UDP 53 $ALL -- $(vips 201))" "$(every refused $ALL -- $(vips 201))"
 expect "UDP is refused at once at the NodePort" "$(results UDP 30201 $OUTSIDE -- $NODE)" "$(every refused $OUTSIDE -- $NODE)"
 # ENOPROTOOPT, which the probe calls an error: not a time-out.
 expect "SCTP is refused at once over IPv4" "$(results SCTP 80 $OUTSIDE -- 10.96.2.201)" "$(every error $OUTSIDE -- 10.96.2.201)"
+expect "SCTP is refused at once over IPv6" "$(results SCTP 80 $OUTSIDE -- fd00:96::2:201)" "$(every refused $OUTSIDE -- fd00:96::2:201)"
+expect "and at the NodePort" "$(results SCTP 30201 $OUTSIDE -- fd00:50::11)" "$(every refused $OUTSIDE -- fd00:50::11)"
+expect "SCTP of the node itself is refused at once" "$(results SCTP 80 node-one -- $(vips 201))" "$(every refused node-one -- $(vips 201))"
 many=$(for i in $(seq 30); do echo '{"from":"client-outside","to":"10.96.2.201","port":80,"protocol":"TCP","timeoutMs":1500}'; done |
   $LAB probe | jq -r 'select(.ms < 500) | .result' | sort | uniq -c | tr -s ' ')
 expect "thirty connections are all refused at once" "$many" " 30 refused"

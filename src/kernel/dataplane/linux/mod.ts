@@ -17,7 +17,7 @@ import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsEntries, readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -72,6 +72,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const netfilter = openNetfilter({
     ...inNamespace,
     onError: warn,
+    // Nobody's in particular: whatever plugin's rules they were made for.
+    builtins: () => ledgerOf({ name: "shared" }, "iptables"),
     ...(options.onIptables === undefined ? {} : { onIptables: options.onIptables }),
     ...(options.onIpsets === undefined ? {} : { onIpsets: options.onIpsets }),
   });
@@ -95,7 +97,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
   const advertisements = createAdvertisements(options.advertisable);
   const ledgers = new Map<string, Ledger>();
-  const ledgerOf = (owner: Owner, kind: string): Ledger => {
+  const ledgerOf = (owner: Pick<Owner, "name">, kind: string): Ledger => {
     const name = `${owner.name} ${kind}`;
     const ledger = ledgers.get(name) ??
       openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
@@ -135,6 +137,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     statistics: {
       ipvsServices: () => serviceStatistics(ipvs.connection),
       ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+      ipvsEntries: (only, most) => readIpvsEntries(ipvs.connection, only, most),
     },
     flows: conntrack,
     advertisements,
@@ -145,6 +148,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       }
       return make(owner) as Table<T>;
     },
+    tidy: () => netfilter.tidy(),
     close() {
       monitor.close();
       netfilter.close();

@@ -15,12 +15,13 @@ import {
   sessionKey,
 } from "./config.ts";
 import { LocalRoutes } from "./local-routes.ts";
+import { glanceOf, takeUpdates } from "./intake.ts";
 import { ISSUES, reimport, take } from "./received.ts";
 import { changeClusterId } from "./reflector.ts";
 import { Settling } from "./settling.ts";
-import { clearPaths, clearStale, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
+import { clearPaths, clearStale, isLate, peerIsBack, peerIsGone, STALE_SECONDS } from "./stale.ts";
 import type { BfdState, CoreOutput, Refusal } from "./output.ts";
-import { type ExportCache, flushPeer, markDifference, resend } from "./flush.ts";
+import { type ExportCache, flushPeer, hasWork, markDifference, resend } from "./flush.ts";
 import {
   createPeer,
   exportPolicy,
@@ -101,6 +102,11 @@ export class Core {
     return this.#work || this.ribs[4].dirty || this.ribs[6].dirty;
   }
 
+  /** Whether it should not wait: what a peer has begun to be told goes on. */
+  get pressing(): boolean {
+    return this.#pressing;
+  }
+
   /** When `tick` is next needed. */
   get deadline(): number {
     return this.#nextTick;
@@ -166,7 +172,7 @@ export class Core {
     const peer = this.#byConnection.get(connection);
     if (peer === undefined) return this.#out.close(connection, true);
     peer.session.connected(connection, ends, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   /** A connection from the address of a peer; its number, or why it is not taken. */
@@ -181,7 +187,7 @@ export class Core {
     }
     const connection = this.#nextConnection(peer);
     if (peer.session.accepted(connection, ends, now)) {
-      this.#retime();
+      this.#retime(peer);
       return connection;
     }
     this.#byConnection.delete(connection);
@@ -195,7 +201,7 @@ export class Core {
     if (peer === undefined) return;
     this.#byConnection.delete(connection);
     peer.session.closed(connection, reason, now);
-    this.#retime();
+    this.#retime(peer);
   }
 
   data(connection: number, bytes: Uint8Array, now: number): void {
@@ -213,26 +219,25 @@ export class Core {
     if (peer === undefined) return;
     peer.session.blocked(connection, blocked, now);
     peer.blocked = blocked;
-    if (!blocked) this.#work = true;
+    if (!blocked) this.#work = this.#pressing = true;
     this.#retime(peer);
   }
 
   tick(now: number): void {
     this.#now = now;
+    let next = this.#nextTick = Number.POSITIVE_INFINITY;
     for (const peer of this.peers.values()) {
-      if (now >= peer.session.deadline()) peer.session.tick(now);
-      if (peer.restartUntil !== undefined && now >= peer.restartUntil) {
-        peer.restartUntil = undefined;
-        this.#dropStale(peer, "It has not come back within its restart time");
+      let at = peer.session.deadline();
+      if (now >= at) {
+        peer.session.tick(now);
+        at = peer.session.deadline();
       }
-      if (peer.staleUntil !== undefined && now >= peer.staleUntil) {
-        peer.staleUntil = undefined;
-        this.#dropStale(peer, `It has not confirmed its routes within ${STALE_SECONDS} s`);
-      }
+      const late = isLate(peer, now);
+      if (late !== undefined) this.#dropStale(peer, late);
+      next = Math.min(next, at, peer.restartUntil ?? next, peer.staleUntil ?? next);
     }
     this.#checkSettled(now);
-    this.#nextTick = Number.POSITIVE_INFINITY;
-    this.#retime();
+    this.#nextTick = Math.min(this.#nextTick, next, this.#settlingDeadline());
   }
 
   /** Decides about what changed and writes what the peers have to know; one turn's worth of it. */
@@ -251,14 +256,14 @@ export class Core {
       }
     }
     for (const peer of this.peers.values()) {
-      if (!this.#hasWork(peer)) continue;
+      if (!hasWork(this, peer)) continue;
       flushPeer(this, peer, this.#exports, (bytes, messages) => {
         peer.session.sent.update += messages;
         if (peer.connection !== undefined) this.#out.send(peer.connection, bytes);
       });
     }
     this.#exports.clear();
-    this.#work = [...this.peers.values()].some((peer) => this.#hasWork(peer));
+    this.#work = this.#pressing = [...this.peers.values()].some((peer) => hasWork(this, peer));
     for (const family of FAMILIES) {
       // A number may be given away again only when nobody's list holds it.
       const rib = this.ribs[family];
@@ -317,15 +322,8 @@ export class Core {
 
   /** Some peer may have something to be sent. */
   #work = false;
+  #pressing = false;
   #now = 0;
-
-  #hasWork(peer: Peer): boolean {
-    if (peer.target === undefined || peer.blocked) return false;
-    return FAMILIES.some((family) => {
-      const out = peer.out[family];
-      return !out.idle || (out.endOfRibDue && this.settled(family)) || out.refreshEndDue;
-    });
-  }
 
   #resend(peer: Peer, family: Family, withEnd: boolean): void {
     resend(peer, family, withEnd);
@@ -421,6 +419,7 @@ export class Core {
       established: (negotiated, ends, connection, now) =>
         this.#established(peer(), negotiated, ends, connection, now),
       down: (reason, lost, now) => this.#down(peer(), reason, lost, now),
+      updates: (framer) => takeUpdates(this, peer(), framer, Math.floor(this.#now / 1000)),
       update: (frame) => this.#update(peer(), frame),
       refresh: (frame) => this.#refresh(peer(), frame),
       failed: (reason, level) => tellFailure(this.#out, peer(), reason, level),
@@ -460,6 +459,7 @@ export class Core {
     };
     peer.export = exportPolicy(peer.config, negotiated.external);
     peer.target = exportTarget(peer, negotiated, ends, this.self);
+    peer.glance = glanceOf(peer, negotiated, this.self);
     peer.decoder = new UpdateDecoder({
       fourOctetAs: negotiated.fourOctetAs,
       external: negotiated.external,
@@ -492,6 +492,7 @@ export class Core {
     peer.negotiated = undefined;
     peer.target = undefined;
     peer.decoder = undefined;
+    peer.glance = undefined;
     setEnds(peer, undefined);
     peer.connection = undefined;
     peer.blocked = false;
@@ -577,10 +578,13 @@ export class Core {
         peer.staleUntil ?? at,
       );
     }
-    if (this.#startedAt !== undefined) {
-      at = Math.min(at, this.#settling.deadline(this.#startedAt, this.#now));
-    }
-    this.#nextTick = at;
+    this.#nextTick = Math.min(at, this.#settlingDeadline());
+  }
+
+  #settlingDeadline(): number {
+    return this.#startedAt === undefined
+      ? Number.POSITIVE_INFINITY
+      : this.#settling.deadline(this.#startedAt, this.#now);
   }
 
   #event(

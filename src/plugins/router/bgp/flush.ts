@@ -10,7 +10,9 @@ import {
   judgeExport,
 } from "./rib/export.ts";
 import type { Route } from "./rib/policy.ts";
+import type { PrefixTable } from "./rib/prefixes.ts";
 import { LOCAL } from "./rib/rib.ts";
+import type { Negotiated } from "./session/negotiate.ts";
 import { type Attributes, NO_BYTES } from "./wire/attributes.ts";
 import { Writer } from "./wire/bytes.ts";
 import { MAX_EXTENDED_LENGTH, MAX_LENGTH } from "./wire/constants.ts";
@@ -26,8 +28,41 @@ import { encodeRefresh, RefreshSubtype } from "./wire/messages.ts";
 /** Prefixes a peer and turn: the loop breathes between them, and a peer that reads slowly costs no memory. */
 const TURN = 16_384;
 
-/** Blocks by all that they depend on but the set, then by the set's number; kept for one flush. */
-export type ExportCache = Map<string, Map<number, AttributeBlock>>;
+/** What peers that are told the same are told, by what that depends on; kept for one flush. */
+export type ExportCache = Map<string, Group>;
+
+interface Group {
+  readonly told: { readonly 4: GroupFamily; readonly 6: GroupFamily };
+}
+
+interface GroupFamily {
+  /** By the number of who it came from and of the set: nothing where it is not announced. For policies that ask no more. */
+  readonly quick: Map<number, AttributeBlock | undefined>;
+  /** By source and statement, then by the set's number. */
+  readonly blocks: Map<string, Map<number, AttributeBlock>>;
+  /** What the last peer was told in this flush: who has to know the same gets the same bytes. */
+  last: Written | undefined;
+}
+
+interface Written {
+  readonly announced: readonly number[];
+  readonly withdrawn: readonly number[];
+  readonly limit: number;
+  /** Ids whose attributes do not fit into a message. */
+  readonly unfit: readonly number[];
+  readonly bytes: Uint8Array;
+  readonly messages: number;
+}
+
+function groupOf(cache: ExportCache, target: ExportTarget, fourOctetAs: boolean): Group {
+  const key = `${targetKey(target)} ${fourOctetAs}`;
+  let group = cache.get(key);
+  if (group === undefined) {
+    const empty = (): GroupFamily => ({ quick: new Map(), blocks: new Map(), last: undefined });
+    cache.set(key, group = { told: { 4: empty(), 6: empty() } });
+  }
+  return group;
+}
 
 /** What a peer is told of a prefix: these attributes, or one sentence that says why nothing. */
 export interface Told {
@@ -52,8 +87,10 @@ export function markDifference(core: Core, peer: Peer, before: ExportTarget): vo
   const cache: ExportCache = new Map();
   for (const family of negotiated.families) {
     const { prefixes } = core.ribs[family];
-    const block = (of: ExportTarget, id: number) =>
-      blockOf(core, peer, of, family, id, negotiated.fourOctetAs, cache);
+    const block = (of: ExportTarget, id: number) => {
+      const { told } = groupOf(cache, of, negotiated.fourOctetAs);
+      return blockOf(core, peer, of, family, id, negotiated.fourOctetAs, told[family]);
+    };
     for (let id = 0; id < prefixes.limit; id++) {
       if (!sameBlock(block(before, id), block(target, id))) peer.out[family].mark(id);
     }
@@ -66,6 +103,17 @@ function sameBlock(a: AttributeBlock | undefined, b: AttributeBlock | undefined)
     Buffer.compare(a.mpNextHop ?? NO_BYTES, b.mpNextHop ?? NO_BYTES) === 0;
 }
 
+/** Whether a peer has something to be told, and reads. */
+export function hasWork(core: Core, peer: Peer): boolean {
+  return peer.target !== undefined && !peer.blocked &&
+    (hasToTell(core, peer, 4) || hasToTell(core, peer, 6));
+}
+
+function hasToTell(core: Core, { out }: Peer, family: Family): boolean {
+  const { idle, endOfRibDue, refreshEndDue } = out[family];
+  return !idle || (endOfRibDue && core.settled(family)) || refreshEndDue;
+}
+
 /** Writes one turn's worth of what a peer has to know. */
 export function flushPeer(
   core: Core,
@@ -73,41 +121,55 @@ export function flushPeer(
   cache: ExportCache,
   send: (bytes: Uint8Array, messages: number) => void,
 ): void {
-  const out = new Writer(4096);
-  let messages = 0;
-  for (const family of FAMILIES) messages += flushFamily(core, peer, family, cache, out);
-  if (out.length > 0) send(out.take(), messages);
+  const { target, negotiated } = peer;
+  if (target === undefined || negotiated === undefined) return;
+  let group: Group | undefined;
+  for (const family of FAMILIES) {
+    const state = peer.out[family];
+    if (!state.idle) {
+      group ??= groupOf(cache, target, negotiated.fourOctetAs);
+      const written = flushFamily(core, peer, target, negotiated, family, group.told[family]);
+      if (written.messages > 0) send(written.bytes, written.messages);
+    }
+    if (!state.idle) continue;
+    if (state.endOfRibDue && core.settled(family)) {
+      state.endOfRibDue = false;
+      send(encodeEndOfRib(family), 1);
+    }
+    if (state.refreshEndDue) {
+      state.refreshEndDue = false;
+      peer.session.sent.refresh++;
+      send(encodeRefresh(family, RefreshSubtype.End), 0);
+    }
+  }
 }
 
 function flushFamily(
   core: Core,
   peer: Peer,
+  target: ExportTarget,
+  { fourOctetAs, extendedMessage }: Negotiated,
   family: Family,
-  cache: ExportCache,
-  out: Writer,
-): number {
-  const { target, negotiated } = peer;
+  group: GroupFamily,
+): Written {
   const state = peer.out[family];
-  if (target === undefined || negotiated === undefined) return 0;
   const rib = core.ribs[family];
-  const limit = negotiated.extendedMessage ? MAX_EXTENDED_LENGTH : MAX_LENGTH;
+  const limit = extendedMessage ? MAX_EXTENDED_LENGTH : MAX_LENGTH;
+  const announced: number[] = [];
   const withdrawn: number[] = [];
-  const announced = new Map<AttributeBlock, number[]>();
   const look = (id: number): void => {
-    const block = blockOf(core, peer, target, family, id, negotiated.fourOctetAs, cache);
-    if (block === undefined) {
-      if (state.advertised.delete(id)) withdrawn.push(id);
-      return;
-    }
-    const ids = announced.get(block);
-    if (ids === undefined) announced.set(block, [id]);
-    else ids.push(id);
+    const block = blockOf(core, peer, target, family, id, fourOctetAs, group);
+    if (block !== undefined) announced.push(id);
+    else if (state.advertised.delete(id)) withdrawn.push(id);
   };
   let left = TURN;
-  while (left > 0 && state.pending.length > 0) {
-    const batch = state.pending.splice(0, left);
+  if (state.pending.length > 0) {
+    const all = state.pending.length <= left;
+    const batch = all ? state.pending : state.pending.splice(0, left);
+    if (all) state.pending = [];
     left -= batch.length;
-    for (const id of batch) {
+    for (let i = 0; i < batch.length; i++) {
+      const id = batch[i] ?? 0;
       state.isPending.delete(id);
       look(id);
     }
@@ -120,31 +182,60 @@ function flushFamily(
       left--;
     }
   }
-  let messages = putWithdrawals(out, rib.prefixes, withdrawn, limit);
-  for (const [block, ids] of announced) {
-    const count = putAnnouncements(out, block, rib.prefixes, ids, limit);
-    if (count < 0) {
-      // RFC 8654 section 4: attributes that do not fit; the peer must not keep the old ones.
-      const gone = ids.filter((id) => state.advertised.delete(id));
-      messages += putWithdrawals(out, rib.prefixes, gone, limit);
-      continue;
-    }
-    for (const id of ids) state.advertised.add(id);
-    messages += count;
+  let written = group.last;
+  const known = written !== undefined && written.limit === limit &&
+    sameNumbers(written.announced, announced) && sameNumbers(written.withdrawn, withdrawn);
+  if (written === undefined || !known) {
+    const blockFor = (id: number) => blockOf(core, peer, target, family, id, fourOctetAs, group);
+    written = write(rib.prefixes, announced, withdrawn, limit, blockFor);
+    group.last = written;
   }
-  if (!state.idle) return messages;
-  if (state.endOfRibDue && core.settled(family)) {
-    state.endOfRibDue = false;
-    out.put(encodeEndOfRib(family));
-    messages++;
-  }
-  if (state.refreshEndDue) {
-    state.refreshEndDue = false;
-    peer.session.sent.refresh++;
-    out.put(encodeRefresh(family, RefreshSubtype.End));
-  }
-  return messages;
+  for (let i = 0; i < announced.length; i++) state.advertised.add(announced[i] ?? 0);
+  if (written.unfit.length === 0) return written;
+  // RFC 8654 section 4: attributes that do not fit; the peer must not keep the old ones. `advertised` tells who had them.
+  for (const id of written.unfit) state.advertised.delete(id);
+  return written;
 }
+
+/** Used again by each peer. */
+const out = new Writer(65_536);
+
+function write(
+  prefixes: PrefixTable,
+  announced: readonly number[],
+  withdrawn: readonly number[],
+  limit: number,
+  blockFor: (id: number) => AttributeBlock | undefined,
+): Written {
+  const byBlock = new Map<AttributeBlock, number[]>();
+  for (let i = 0; i < announced.length; i++) {
+    const id = announced[i] ?? 0;
+    const block = blockFor(id);
+    if (block === undefined) continue;
+    const ids = byBlock.get(block);
+    if (ids === undefined) byBlock.set(block, [id]);
+    else ids.push(id);
+  }
+  let messages = putWithdrawals(out, prefixes, withdrawn, limit);
+  const unfit: number[] = [];
+  for (const [block, ids] of byBlock) {
+    const count = putAnnouncements(out, block, prefixes, ids, limit);
+    if (count < 0) unfit.push(...ids);
+    else messages += count;
+  }
+  // Also to whom they were never announced: a withdrawal more than need be does no harm, and nearly never is there one.
+  messages += putWithdrawals(out, prefixes, unfit, limit);
+  return { announced, withdrawn, limit, unfit, bytes: out.take(), messages };
+}
+
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** More sets than a number of the RIB's ever has. */
+const SETS = 2 ** 26;
 
 function blockOf(
   core: Core,
@@ -153,29 +244,54 @@ function blockOf(
   family: Family,
   id: number,
   fourOctetAs: boolean,
-  cache: ExportCache,
+  group: GroupFamily,
 ): AttributeBlock | undefined {
   const rib = core.ribs[family];
   const row = rib.best(id);
-  const set = row < 0 ? undefined : rib.usedOf(row);
-  if (set === undefined) return undefined;
+  if (row < 0) return undefined;
   const from = rib.peerOf(row);
+  if (from === peer.index) return undefined;
+  const setId = rib.usedId(row);
+  // Of what was learned a policy that looks at no prefix says the same for the same set.
+  const quick = from !== LOCAL && !target.policy.byPrefix;
+  const number = from * SETS + setId;
+  if (quick) {
+    const known = group.quick.get(number);
+    if (known !== undefined || group.quick.has(number)) return known;
+  }
+  const block = blockAnew(core, peer, target, family, id, row, fourOctetAs, group);
+  if (quick) group.quick.set(number, block);
+  return block;
+}
+
+function blockAnew(
+  core: Core,
+  peer: Peer,
+  target: ExportTarget,
+  family: Family,
+  id: number,
+  row: number,
+  fourOctetAs: boolean,
+  { blocks }: GroupFamily,
+): AttributeBlock | undefined {
+  const rib = core.ribs[family];
   const judged = judge(core, peer, target, family, id, row);
-  if (typeof judged === "string") return undefined;
+  const set = rib.usedOf(row);
+  if (typeof judged === "string" || set === undefined) return undefined;
   const { decision, source } = judged;
   // What is reflected carries the identifier of the one that it came from; nothing else depends on the peer.
-  const who = source.source === "ibgp" ? from : source.source;
-  const key = `${targetKey(target)} ${family} ${fourOctetAs} ${who} ${decision.statement}`;
-  let blocks = cache.get(key);
-  if (blocks === undefined) cache.set(key, blocks = new Map());
-  let block = blocks.get(set.id);
+  const who = source.source === "ibgp" ? rib.peerOf(row) : source.source;
+  const key = `${who} ${decision.statement}`;
+  let bySet = blocks.get(key);
+  if (bySet === undefined) blocks.set(key, bySet = new Map());
+  let block = bySet.get(set.id);
   if (block === undefined) {
     block = encodeAttributes(
       exportAttributes(set, family, source, target, decision.set),
       family,
       fourOctetAs,
     );
-    blocks.set(set.id, block);
+    bySet.set(set.id, block);
   }
   return block;
 }

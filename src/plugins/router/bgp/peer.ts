@@ -13,6 +13,7 @@ import type { PeerConfig, Policy } from "./types.ts";
 import { pathHas } from "./wire/attributes.ts";
 import type { UpdateDecoder } from "./wire/update.ts";
 import { hex } from "./wire/bytes.ts";
+import type { PeerGlance } from "./intake.ts";
 import { peerFamily, sessionKey } from "./config.ts";
 
 export const FAMILIES: readonly Family[] = [4, 6];
@@ -35,6 +36,8 @@ export class PeerOut {
 
   /** Prefixes changed. What comes from the peer itself does not concern it, unless it was told of another path before. */
   markAll(ids: readonly number[], rib: Rib, self: number): void {
+    // A full feed, to the one who sends it.
+    if (rib.decidedFrom === self && this.advertised.count === 0) return;
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] ?? 0;
       const best = rib.best(id);
@@ -76,6 +79,8 @@ export interface Peer {
   /** Our end, as it would stand in a next hop. */
   ownHop: Uint8Array | undefined;
   decoder: UpdateDecoder<AttributeSet> | undefined;
+  /** How its UPDATEs are read at a glance, while Established with IPv4. */
+  glance: PeerGlance | undefined;
   readonly out: { readonly 4: PeerOut; readonly 6: PeerOut };
   /** Paths in the Adj-RIB-In. */
   readonly held: { 4: number; 6: number };
@@ -120,6 +125,7 @@ export function createPeer(
     ends: undefined,
     ownHop: undefined,
     decoder: undefined,
+    glance: undefined,
     out: { 4: new PeerOut(), 6: new PeerOut() },
     held: { 4: 0, 6: 0 },
     endOfRib: { 4: false, 6: false },
@@ -225,7 +231,7 @@ export function judgeImport(
   const decision = peer.import.decide(route);
   if (!decision.accept) return `rejected by import ${decision.name}`;
   if (decision.set === undefined) return set;
-  const key = `i${decision.set.key}\u0000${set.key}`;
+  const key = `i${decision.set.key}\u0000${table.key(set.id)}`;
   const known = table.get(key);
   if (known !== undefined) return known;
   const changed = decision.set.apply(set);

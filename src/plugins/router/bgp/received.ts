@@ -43,7 +43,8 @@ function withdraw(core: Core, peer: Peer, batch: PrefixBatch): void {
   }
 }
 
-function announce(
+/** A batch with one set, through import. @throws {BgpError} 6/1 when there are too many */
+export function announce(
   core: Core,
   peer: Peer,
   batch: PrefixBatch,
@@ -118,7 +119,7 @@ function again(
 }
 
 /** RFC 4486 section 4. */
-function tooMany(family: Family, most: number): BgpError {
+export function tooMany(family: Family, most: number): BgpError {
   return new BgpError(
     `The peer has more than ${most} IPv${family} prefixes`,
     ErrorCode.Cease,

@@ -3,6 +3,7 @@
 import { ipv4Number } from "../../../kernel/ip.ts";
 import type { Core } from "./core.ts";
 import { markDifference } from "./flush.ts";
+import { glanceOf } from "./intake.ts";
 import { exportTarget } from "./peer.ts";
 import { reimport } from "./received.ts";
 
@@ -20,6 +21,7 @@ export function changeClusterId(core: Core, text: string | undefined): boolean {
     reimport(core, peer);
     const { ends, negotiated, target } = peer;
     if (negotiated === undefined || ends === undefined || target === undefined) continue;
+    peer.glance = glanceOf(peer, negotiated, core.self);
     peer.target = exportTarget(peer, negotiated, ends, core.self);
     markDifference(core, peer, target);
   }

@@ -51,6 +51,17 @@ export function peerIsBack(core: Core, peer: Peer, negotiated: Negotiated, now: 
   if (peer.stale[4] || peer.stale[6]) peer.staleUntil = now + 1000 * STALE_SECONDS;
 }
 
+/** Why its stale routes are to go by now, if they are; once. */
+export function isLate(peer: Peer, now: number): string | undefined {
+  if (peer.restartUntil !== undefined && now >= peer.restartUntil) {
+    peer.restartUntil = undefined;
+    return "It has not come back within its restart time";
+  }
+  if (peer.staleUntil === undefined || now < peer.staleUntil) return undefined;
+  peer.staleUntil = undefined;
+  return `It has not confirmed its routes within ${STALE_SECONDS} s`;
+}
+
 export function clearStale(core: Core, peer: Peer, family: Family): void {
   if (!peer.stale[family]) return;
   peer.held[family] -= core.ribs[family].clear(peer.index, true);

@@ -2,10 +2,17 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { Entry } from "../../../../src/kernel/guest/entry.ts";
 import { startLink } from "../../../../src/kernel/guest/link.ts";
 import { noMetrics } from "../../../../src/kernel/observe/metrics.ts";
-import type { Plugin, PluginContext } from "../../../../src/kernel/third-party.ts";
+import type {
+  ApiEvent,
+  ApiFailure,
+  ClusterApi,
+  Plugin,
+  PluginContext,
+} from "../../../../src/kernel/third-party.ts";
+import { testCluster } from "../../../support/cluster.ts";
 import { type TestProcess, testProcess } from "../../../support/guest.ts";
 import { service } from "../../../support/objects.ts";
-import { type Bench, bench } from "../../../support/runtime.ts";
+import { type Bench, bench, type BenchOptions } from "../../../support/runtime.ts";
 
 const HOST = { name: "host", synced: true, subscribe: () => () => {}, values: () => [] };
 
@@ -58,9 +65,10 @@ afterEach(async () => {
 function guested(
   exported: () => unknown,
   given: Readonly<Record<string, unknown>> = {},
+  options: BenchOptions = {},
   steadyMs = 20,
 ): Guested {
-  const made = bench([]);
+  const made = bench([], options);
   const processes: TestProcess[] = [];
   const candidate = { name: "guest", file: "/p/guest.ts", module: "/p/guest.ts", fingerprint: "" };
   const entry = new Entry(candidate, {
@@ -99,7 +107,7 @@ async function started(
   exported: () => unknown = () => blackholes(),
   steadyMs?: number,
 ): Promise<Guested> {
-  const made = guested(exported, {}, steadyMs);
+  const made = guested(exported, {}, {}, steadyMs);
   await made.runtime.start();
   made.cluster.put("services", service("default/web", { clusterIPs: ["10.96.0.1"] }));
   made.cluster.sync();
@@ -259,6 +267,51 @@ describe("a third party's plugin", () => {
     cluster.remove("services", "default/web");
     await settle();
     expect(linux.dump()).toContain("10.96.0.1/32");
+  });
+});
+
+describe("what a third party's plugin writes to the API server", () => {
+  const emitting = (changes: Partial<Plugin>): Plugin =>
+    blackholes({
+      ...changes,
+      setup({ api, log, background }) {
+        background(() => {
+          const { metadata } = service("default/web");
+          const said = { type: "Normal", reason: "Odd", message: "It is" } as const;
+          api.emit({ kind: "services", metadata, ...said }).then(
+            () => log.info("Written"),
+            (error: ApiFailure) => log.warn("Refused", { code: error.code, text: error.message }),
+          );
+          return () => {};
+        });
+      },
+    });
+
+  function writing(changes: Partial<Plugin>) {
+    const events: ApiEvent[] = [];
+    const api = {
+      emit: (event: ApiEvent) => Promise.resolve(void events.push(event)),
+    } as unknown as ClusterApi;
+    const cluster = { ...testCluster(), api };
+    const made = guested(() => emitting(changes), {}, { cluster });
+    made.entry.launch();
+    const line = (message: string) => made.log.lines.find((each) => each.message === message);
+    return { ...made, events, line };
+  }
+
+  test("gets there if it is declared", async () => {
+    const { until, events, line } = writing({ writes: ["events"] });
+    await until("an answer", () => line("Written") !== undefined);
+    expect(events).toMatchObject([{ reason: "Odd", metadata: { name: "web" } }]);
+  });
+
+  test("is refused by the agent if it is not", async () => {
+    const { until, events, line } = writing({ writes: ["leases"] });
+    await until("an answer", () => line("Refused") !== undefined);
+    expect(JSON.stringify(line("Refused"))).toContain(
+      'Plugin \\"guest\\" writes \\"events\\", which its field \\"writes\\" does not name; add it there',
+    );
+    expect(events).toEqual([]);
   });
 });
 

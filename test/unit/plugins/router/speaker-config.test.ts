@@ -36,7 +36,7 @@ const PLAN: PeeringPlan = {
   importReject: [],
   peers: [NODE, ROUTER],
 };
-const INPUT: PolicyInput = { advertisePodCidr: true };
+const INPUT: PolicyInput = { advertisePodCidr: true, maxPrefixes: 0 };
 
 function configs(changes: Partial<PeeringPlan> = {}, input: Partial<PolicyInput> = {}) {
   const [node, router] = peerConfigs({ ...PLAN, ...changes }, { ...INPUT, ...input });
@@ -86,6 +86,12 @@ test("a peer has what its plan says, with BFD in microseconds", () => {
   expect(config?.routeReflectorClient).toBeUndefined();
   const [client] = peerConfigs({ ...PLAN, peers: [{ ...NODE, reflectorClient: true }] }, INPUT);
   expect(client?.routeReflectorClient).toBe(true);
+});
+
+test("a peer may announce as many prefixes as the flag says, and any number where it says 0", () => {
+  expect(configs({}, { maxPrefixes: 5000 }).router.maxPrefixes).toBe(5000);
+  expect(configs({}, { maxPrefixes: 5000 }).node.maxPrefixes).toBe(5000);
+  expect(configs().router.maxPrefixes).toBeUndefined();
 });
 
 describe("what is taken in", () => {

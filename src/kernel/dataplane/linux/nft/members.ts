@@ -7,6 +7,7 @@ import type { Owner } from "../../dataplane.ts";
 import { KernelError } from "../../errors.ts";
 import type { Actual, Op, Outcome, Table } from "../../resource.ts";
 import {
+  DEFAULT_MAX_ELEMENTS,
   type IpSet,
   type IpSetMember,
   ipsetMember as memberResource,
@@ -132,12 +133,12 @@ export async function readMembers(
   set: IpSet,
 ): Promise<readonly IpSetMember[]> {
   if (!hasNetworks(set.type)) {
-    return (await state.elements(set.family, named(set).name)).map(({ key }) => ({
-      set: set.name,
-      entry: entryText(set, key),
-    }));
+    const elements = await state.elements(set.family, named(set).name);
+    state.mostMembers.set(set.name, elements.length);
+    return elements.map(({ key }) => ({ set: set.name, entry: entryText(set, key) }));
   }
   const have = await held(state, set);
+  state.mostMembers.set(set.name, have.members.length);
   return have.whole ? have.members : broken(set, have);
 }
 
@@ -214,6 +215,37 @@ function keyWrites(set: IpSet, ops: readonly MemberOp[]): readonly Write[] {
   ];
 }
 
+/**
+ * The ops for which there is room. A set of nf_tables with a size takes the memory for all of it at once, so `maxElements` is held
+ * here: by a number that no set has more members than, and where that could be too many by what the set holds.
+ */
+async function withRoom(
+  state: NftState,
+  set: IpSet,
+  ops: readonly MemberOp[],
+  refuse: (op: MemberOp) => void,
+): Promise<readonly MemberOp[]> {
+  const limit = set.maxElements ?? DEFAULT_MAX_ELEMENTS;
+  const adds = ops.filter(({ verb }) => verb !== "delete").length;
+  const known = state.mostMembers.get(set.name);
+  if (adds === 0) return ops;
+  if (known !== undefined && known + adds <= limit) {
+    state.mostMembers.set(set.name, known + adds);
+    return ops;
+  }
+  const there = new Set((await readMembers(state, set)).map(({ entry }) => entry));
+  for (const { verb, item } of ops) if (verb === "delete") there.delete(item.entry);
+  const fitting = ops.filter((op) => {
+    const fits = op.verb === "delete" || there.has(op.item.entry) || there.size < limit;
+    if (!fits) refuse(op);
+    else if (op.verb !== "delete") there.add(op.item.entry);
+    return fits;
+  });
+  state.mostMembers.set(set.name, there.size);
+  return fitting;
+}
+
+const FULL: Refusal = { errno: errno.ENOSPC, text: "the set is full" };
 const NO_SET: Refusal = { errno: errno.ENOENT, text: "there is no such set" };
 const NO_MEMBER: Refusal = {
   errno: errno.EINVAL,
@@ -228,7 +260,10 @@ async function applyMembers(
   const refuse = (op: MemberOp, refusal: Refusal): void => {
     errors.set(
       op,
-      kernelError(`${op.verb} ipset.member`, refusal, { object: memberResource.key(op.item) }),
+      kernelError(`${op.verb} ipset.member`, refusal, {
+        object: memberResource.key(op.item),
+        ...(refusal === FULL ? { remedy: "ask for a set with more maxElements" } : {}),
+      }),
     );
   };
   const sets = new Map((await listSets(state)).map((set) => [set.name, set]));
@@ -245,6 +280,9 @@ async function applyMembers(
       if (group === undefined) groups.set(set, [op]);
       else group.push(op);
     }
+  }
+  for (const [set, group] of groups) {
+    groups.set(set, [...await withRoom(state, set, group, (op) => refuse(op, FULL))]);
   }
   /** What each set of these groups writes, as Linux is now. */
   async function writes(some: readonly (readonly [IpSet, readonly MemberOp[]])[], anew: boolean) {

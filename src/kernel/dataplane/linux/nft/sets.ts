@@ -15,6 +15,7 @@ import { errno, type Refusal } from "../errno.ts";
 import { ownsSet, refuseSet } from "../ipset-names.ts";
 import { changing } from "./chains.ts";
 import { bookKeyType, hasNetworks, keyType } from "./elements.ts";
+import { nextId } from "./ids.ts";
 import type { RuleRead } from "./listing.ts";
 import { readMembers, writeMembers } from "./members.ts";
 import { writeDeleteRule, writeDeleteSet, writeRule, writeSet, writeTable } from "./messages.ts";
@@ -78,14 +79,12 @@ export async function listSets(state: NftState): Promise<readonly IpSet[]> {
 /** Nobody wants a set for no members. */
 const BROKEN = 0;
 
-let ids = 0;
-
 function creation(set: IpSet): readonly Write[] {
   const { family, timeout } = set;
   const name = setName(set.name, family);
   const common = { family, comment: comment(set), ...(timeout === undefined ? {} : { timeout }) };
   const write = (one: Parameters<typeof writeSet>[1]): Write => {
-    const id = ids = ids % 0x7fffffff + 1;
+    const id = nextId();
     return (w) => writeSet(w, one, id);
   };
   return [
@@ -188,7 +187,9 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
           ops.filter((op) => !updates.includes(op)),
           (op) => {
             const have = there.get(op.item.name);
+            state.mostMembers.delete(op.item.name);
             if (op.verb === "delete") return have === undefined ? [] : [removal(have)];
+            if (have === undefined) state.mostMembers.set(op.item.name, 0);
             return [creation(op.item)];
           },
           remedyOf,

@@ -44,6 +44,8 @@ export class NftState {
   #applying = 0;
   /** Counts our own changes: what was read before one of them is old after it. */
   generation = 0;
+  /** By set: how many members it has at most, as it was read and written here. */
+  readonly mostMembers = new Map<string, number>();
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
 

@@ -32,6 +32,8 @@ export interface CompiledPolicy {
   readonly key: string;
   /** Nothing matches and nothing is changed: every route meets the default. */
   readonly trivial: boolean;
+  /** Something is matched by prefix. */
+  readonly byPrefix: boolean;
   decide(route: Route): Decision;
 }
 
@@ -58,6 +60,7 @@ export function compilePolicy(policy: Policy): CompiledPolicy {
   return {
     key,
     trivial: statements.length === 0,
+    byPrefix: policy.statements.some(({ match }) => match?.prefixes !== undefined),
     decide(route) {
       for (const { matches, decision } of statements) if (matches(route)) return decision;
       return fallback;

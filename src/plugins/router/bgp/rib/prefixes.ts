@@ -19,15 +19,16 @@ export class PrefixTable implements PrefixSource {
   lengths: Uint8Array;
   /** Numbers that were given out, those that are free again included. */
   limit = 0;
-  readonly #size: 1 | 4;
+  /** Words that a prefix has. */
+  readonly size: 1 | 4;
   readonly #free: number[] = [];
   /** Number + 1 in the low bits and a part of the hash in the high ones, or 0: what is another prefix is rarely looked at. */
   #slots: Int32Array;
 
   constructor(family: Family, room = 64) {
     this.family = family;
-    this.#size = wordsOf(family);
-    this.words = new Uint32Array(room * this.#size);
+    this.size = wordsOf(family);
+    this.words = new Uint32Array(room * this.size);
     this.lengths = new Uint8Array(room);
     this.#slots = new Int32Array(room * 2);
   }
@@ -59,6 +60,44 @@ export class PrefixTable implements PrefixSource {
     const slot = this.#search(hash, words, at, length);
     const there = (this.#slots[slot] ?? 0) & NUMBER;
     if (there !== 0) return there - 1;
+    const id = this.#take(slot, hash, length);
+    if (this.size === 1) this.words[id] = words[at] ?? 0;
+    else for (let i = 0; i < 4; i++) this.words[id * 4 + i] = words[at + i] ?? 0;
+    if (this.#crowded) this.#rehash();
+    return id;
+  }
+
+  /** As `add`, of an IPv4 prefix: for each one of a full feed. */
+  add4(address: number, length: number): number {
+    const slots = this.#slots;
+    const { lengths, words } = this;
+    const mask = slots.length - 1;
+    const hash = hash4(address, length);
+    let slot = hash & mask;
+    for (;; slot = (slot + 1) & mask) {
+      const entry = slots[slot] ?? 0;
+      if (entry === 0) break;
+      if (((entry ^ hash) & ~NUMBER) !== 0) continue;
+      const id = (entry & NUMBER) - 1;
+      if (words[id] === address && lengths[id] === length) return id;
+    }
+    if (this.#free.length > 0 || this.limit >= lengths.length) {
+      const id = this.#take(slot, hash, length);
+      this.words[id] = address;
+      if (this.#crowded) this.#rehash();
+      return id;
+    }
+    // As `#take`, without a call.
+    const id = this.limit++;
+    slots[slot] = (hash & ~NUMBER) | (id + 1);
+    lengths[id] = length;
+    words[id] = address;
+    if (this.limit * 2 > slots.length) this.#rehash();
+    return id;
+  }
+
+  /** A number for a prefix that belongs into this slot; its words are to be written. */
+  #take(slot: number, hash: number, length: number): number {
     if (this.count >= MOST) {
       throw new BgpError(
         `There are ${MOST} prefixes, and no room for more`,
@@ -70,16 +109,17 @@ export class PrefixTable implements PrefixSource {
     this.#slots[slot] = (hash & ~NUMBER) | (id + 1);
     if (id >= this.lengths.length) this.#grow();
     this.lengths[id] = length;
-    if (this.#size === 1) this.words[id] = words[at] ?? 0;
-    else for (let i = 0; i < 4; i++) this.words[id * 4 + i] = words[at + i] ?? 0;
-    if (this.count * 2 > this.#slots.length) this.#rehash();
     return id;
+  }
+
+  get #crowded(): boolean {
+    return this.count * 2 > this.#slots.length;
   }
 
   /** Frees a number. Nothing may refer to it any more. */
   remove(id: number): void {
     const mask = this.#slots.length - 1;
-    let slot = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0) & mask;
+    let slot = this.#hash(this.words, id * this.size, this.lengths[id] ?? 0) & mask;
     while (((this.#slots[slot] ?? 0) & NUMBER) !== id + 1) {
       if (this.#slots[slot] === 0) return;
       slot = (slot + 1) & mask;
@@ -88,7 +128,7 @@ export class PrefixTable implements PrefixSource {
     for (let next = (slot + 1) & mask; this.#slots[next] !== 0; next = (next + 1) & mask) {
       const entry = this.#slots[next] ?? 0;
       const other = (entry & NUMBER) - 1;
-      const home = this.#hash(this.words, other * this.#size, this.lengths[other] ?? 0) & mask;
+      const home = this.#hash(this.words, other * this.size, this.lengths[other] ?? 0) & mask;
       if (((next - home) & mask) < ((next - slot) & mask)) continue;
       this.#slots[slot] = entry;
       slot = next;
@@ -104,17 +144,17 @@ export class PrefixTable implements PrefixSource {
   }
 
   text(id: number): string {
-    const at = id * this.#size;
+    const at = id * this.size;
     return prefixText(
       this.family,
-      this.words.subarray(at, at + this.#size),
+      this.words.subarray(at, at + this.size),
       this.lengths[id] ?? 0,
     );
   }
 
   /** Whether the prefix of `id` lies within `outer` (of the same family). */
   within(id: number, outer: Prefix): boolean {
-    return covers(outer, this.words, id * this.#size, this.lengths[id] ?? 0);
+    return covers(outer, this.words, id * this.size, this.lengths[id] ?? 0);
   }
 
   /** The slot of the prefix, or the empty one where it belongs. */
@@ -131,22 +171,22 @@ export class PrefixTable implements PrefixSource {
 
   #is(id: number, words: ArrayLike<number>, at: number, length: number): boolean {
     if (this.lengths[id] !== length) return false;
-    if (this.#size === 1) return this.words[id] === words[at];
-    const mine = id * this.#size;
-    for (let i = 0; i < this.#size; i++) if (this.words[mine + i] !== words[at + i]) return false;
+    if (this.size === 1) return this.words[id] === words[at];
+    const mine = id * this.size;
+    for (let i = 0; i < this.size; i++) if (this.words[mine + i] !== words[at + i]) return false;
     return true;
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    if (this.#size === 1) return mix(length ^ (words[at] ?? 0)) >>> 0;
+    if (this.size === 1) return hash4(words[at] ?? 0, length);
     let h = length;
     for (let i = 0; i < 4; i++) h = mix(h ^ (words[at + i] ?? 0));
-    return h >>> 0;
+    return h;
   }
 
   #grow(): void {
-    const room = moreRoom(this.lengths.length);
-    const words = new Uint32Array(room * this.#size);
+    const room = 2 * this.lengths.length;
+    const words = new Uint32Array(room * this.size);
     words.set(this.words);
     this.words = words;
     const lengths = new Uint8Array(room);
@@ -155,12 +195,14 @@ export class PrefixTable implements PrefixSource {
   }
 
   #rehash(): void {
-    const slots = new Int32Array(moreRoom(this.#slots.length));
+    const slots = new Int32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
+    const { limit, lengths, words, size } = this;
     // By number and not by slot: what is read lies side by side.
-    for (let id = 0; id < this.limit; id++) {
-      if (this.lengths[id] === FREE) continue;
-      const hash = this.#hash(this.words, id * this.#size, this.lengths[id] ?? 0);
+    for (let id = 0; id < limit; id++) {
+      const length = lengths[id] ?? 0;
+      if (length === FREE) continue;
+      const hash = size === 1 ? hash4(words[id] ?? 0, length) : this.#hash(words, id * 4, length);
       let slot = hash & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = (hash & ~NUMBER) | (id + 1);
@@ -169,16 +211,17 @@ export class PrefixTable implements PrefixSource {
   }
 }
 
+/** Neighbours of one length lie side by side, sixteen to a cache line: so a feed, which comes in order, finds them near. */
+function hash4(address: number, length: number): number {
+  const number = length === 0 ? 0 : address >>> (32 - length);
+  return (mix((number >>> 4) ^ (length << 26)) & ~15) | (number & 15);
+}
+
 /** MurmurHash3's mixing, by Austin Appleby: prefixes differ in high bits, slots in low ones. */
 function mix(value: number): number {
   let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);
-}
-
-/** Large steps: each new array of this size may cost a garbage collection. Powers of two stay powers of two. */
-export function moreRoom(room: number): number {
-  return room < 262_144 ? room * 4 : room * 2;
 }
 
 /** A set of dense numbers, one bit each. */

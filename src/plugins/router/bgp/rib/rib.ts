@@ -7,7 +7,7 @@
 import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
-import { BitSet, moreRoom, PrefixTable } from "./prefixes.ts";
+import { BitSet, PrefixTable } from "./prefixes.ts";
 
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
@@ -42,6 +42,11 @@ export class Rib {
   readonly #freeRows: number[] = [];
   readonly #dirty: number[] = [];
   readonly #isDirty = new BitSet();
+  /** Decided when they came, and not told yet. */
+  #fresh: number[] = [];
+  #freshFrom = NONE;
+  /** The peer that all came from that `decide` said last, or -1 where there were several or it cannot tell. */
+  decidedFrom = NONE;
   readonly #forced = new Set<number>();
   #empty: number[] = [];
 
@@ -67,7 +72,7 @@ export class Rib {
 
   /** Whether `decide` has something to do. */
   get dirty(): boolean {
-    return this.#dirty.length > 0;
+    return this.#dirty.length > 0 || this.#fresh.length > 0;
   }
 
   /** The number of a prefix, a new one if need be. */
@@ -90,30 +95,92 @@ export class Rib {
     used: AttributeSet | undefined,
     seconds: number,
   ): boolean {
-    const row = this.row(id, peer);
-    const usedId = used?.id ?? 0;
-    if (row !== NONE) {
-      this.#flags[row] = 0;
-      if (this.#received[row] === received.id && this.#used[row] === usedId) return false;
-      this.#hold(row, received.id, usedId);
-      this.#since[row] = seconds;
-      this.touch(id);
-      return false;
-    }
-    const fresh = this.#freeRows.pop() ?? this.#rows++;
-    if (fresh >= this.#next.length) this.#growRows();
-    this.#next[fresh] = this.#first[id] ?? NONE;
-    this.#first[id] = fresh;
-    this.#prefix[fresh] = id;
-    this.#peer[fresh] = peer;
-    this.#received[fresh] = received.id;
-    this.#used[fresh] = usedId;
-    this.#flags[fresh] = 0;
-    this.#since[fresh] = seconds;
+    if (!this.#put(id, peer, received.id, used?.id ?? 0, seconds)) return false;
     this.#attributes.hold(received.id);
-    this.#attributes.hold(usedId);
-    this.touch(id);
+    this.#attributes.hold(used?.id ?? 0);
     return true;
+  }
+
+  /**
+   * A peer's path to each IPv4 prefix that is written from `start` to `end`, by the numbers of what it says and of what import
+   * made of it (0: rejected). One loop without an object or a list between: a full feed is a million times through it.
+   *
+   * @returns false when a prefix cannot be read; those before it are there
+   */
+  putWritten(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    peer: number,
+    received: number,
+    used: number,
+    seconds: number,
+  ): boolean {
+    const { prefixes } = this;
+    if (this.#freshFrom !== peer) this.#freshFrom = this.#fresh.length === 0 ? peer : NONE;
+    const before = this.pathCount;
+    let best = 0;
+    let next = start;
+    while (next < end) {
+      const length = bytes[next] ?? 0;
+      const at = next + 1;
+      const after = at + ((length + 7) >> 3);
+      if (length > 32 || after > end) break;
+      // What is read beyond the prefix is masked away.
+      const address = (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) |
+        ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) &
+        (length === 0 ? 0 : -1 << (32 - length));
+      next = after;
+      if (length >= 4 && address >>> 28 === 14) continue;
+      const id = prefixes.add4(address >>> 0, length);
+      if (id >= this.#first.length) this.#growPrefixes();
+      if (this.#first[id] !== NONE) this.#put(id, peer, received, used, seconds);
+      else if (used === 0 || this.#best[id] !== NONE || this.#isDirty.has(id)) {
+        this.#insert(id, peer, received, used, seconds);
+        this.touch(id);
+      } else {
+        // The only path to a prefix that had none is the best: there is nothing to decide.
+        this.#best[id] = this.#insert(id, peer, received, used, seconds);
+        this.#bestSet[id] = used;
+        this.#bestPeer[id] = peer;
+        this.#fresh.push(id);
+        best++;
+      }
+    }
+    const fresh = this.pathCount - before;
+    this.#attributes.hold(received, fresh);
+    this.#attributes.hold(used, fresh + best);
+    return next === end;
+  }
+
+  /** Without holding the sets of a new path; true: it is one. */
+  #put(id: number, peer: number, received: number, used: number, seconds: number): boolean {
+    const row = this.row(id, peer);
+    if (row === NONE) {
+      this.#insert(id, peer, received, used, seconds);
+      this.touch(id);
+      return true;
+    }
+    this.#flags[row] = 0;
+    if (this.#received[row] === received && this.#used[row] === used) return false;
+    this.#hold(row, received, used);
+    this.#since[row] = seconds;
+    this.touch(id);
+    return false;
+  }
+
+  #insert(id: number, peer: number, received: number, used: number, seconds: number): number {
+    const row = this.#freeRows.length > 0 ? this.#freeRows.pop() ?? 0 : this.#rows++;
+    if (row >= this.#next.length) this.#growRows();
+    this.#next[row] = this.#first[id] ?? NONE;
+    this.#first[id] = row;
+    this.#prefix[row] = id;
+    this.#peer[row] = peer;
+    this.#received[row] = received;
+    this.#used[row] = used;
+    this.#flags[row] = 0;
+    this.#since[row] = seconds;
+    return row;
   }
 
   /** Takes a peer's path away. False: it had none. */
@@ -210,13 +277,25 @@ export class Rib {
 
   /** Decides about all that changed and returns the prefixes whose use changed. */
   decide(): number[] {
-    const changed: number[] = [];
+    const fresh = this.#fresh;
+    this.#fresh = [];
     const dirty = this.#dirty;
+    this.decidedFrom = dirty.length === 0 ? this.#freshFrom : NONE;
+    if (dirty.length === 0) return fresh;
+    const changed: number[] = [];
+    const unsaid = new Set<number>();
+    for (let i = 0; i < fresh.length; i++) {
+      const id = fresh[i] ?? 0;
+      if (this.#isDirty.has(id)) unsaid.add(id);
+      else changed.push(id);
+    }
     // By index: this runs for each prefix that a peer sends.
     for (let i = 0; i < dirty.length; i++) {
       const id = dirty[i] ?? 0;
-      if (this.#decide(id)) changed.push(id);
-      else if (this.#forced.size > 0 && this.#forced.has(id)) changed.push(id);
+      const another = this.#decide(id);
+      // Of what came a moment ago nothing was said: whatever is best by now is news, and nothing is none.
+      const news = unsaid.size > 0 && unsaid.has(id) ? this.#best[id] !== NONE : another;
+      if (news || (this.#forced.size > 0 && this.#forced.has(id))) changed.push(id);
       if (this.#first[id] === NONE) this.#empty.push(id);
     }
     this.#dirty.length = 0;
@@ -249,7 +328,9 @@ export class Rib {
     }
     if (rows.length > 1) {
       // The sets' keys, not their numbers: a number may be another set by now.
-      const sign = rows.map((path) => `${this.#peer[path.row]} ${path.set.key}`).join("\n");
+      const sign = rows.map((path) =>
+        `${this.#peer[path.row]} ${this.#attributes.key(path.set.id)}`
+      ).join("\n");
       changed = changed || this.#several.get(id)?.sign !== sign;
       this.#several.set(id, { rows: rows.map((path) => path.row), sign });
     } else if (this.#several.size > 0 && this.#several.delete(id)) changed = true;
@@ -327,6 +408,11 @@ export class Rib {
     return this.#attributes.at(this.#used[row] ?? 0);
   }
 
+  /** Number of `usedOf`, or 0. */
+  usedId(row: number): number {
+    return this.#used[row] ?? 0;
+  }
+
   isStale(row: number): boolean {
     return ((this.#flags[row] ?? 0) & STALE) !== 0;
   }
@@ -356,7 +442,7 @@ export class Rib {
   }
 
   #growRows(): void {
-    const room = moreRoom(this.#next.length);
+    const room = 2 * this.#next.length;
     this.#next = grown(this.#next, new Int32Array(room));
     this.#prefix = grown(this.#prefix, new Int32Array(room));
     this.#peer = grown(this.#peer, new Uint32Array(room));

@@ -41,6 +41,11 @@ export interface SessionOutput {
   established(negotiated: Negotiated, ends: Endpoints, connection: number, now: number): void;
   /** It is not Established any more. Lost: the connection ended without a NOTIFICATION of either side. */
   down(reason: string, lost: boolean, now: number): void;
+  /**
+   * Of an Established session: takes UPDATEs that it understands at once from where the framer is, and says how many. What it
+   * leaves comes as messages. @throws {BgpError} to end the session with it
+   */
+  updates(framer: Framer): number;
   /** A message of an Established session. @throws {BgpError} to end the session with it */
   update(frame: Frame): void;
   /** As `update`. */
@@ -68,6 +73,16 @@ const PROVEN_SECONDS = 60;
 /** A connection this much younger than the session is no collision, but a peer that restarted. */
 const RESTART_GAP_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
+
+/** From the least to the furthest. */
+const STATES: readonly SessionState[] = [
+  "Idle",
+  "Active",
+  "Connect",
+  "OpenSent",
+  "OpenConfirm",
+  "Established",
+];
 
 type Phase = "Connect" | "OpenSent" | "OpenConfirm" | "Established";
 
@@ -221,7 +236,12 @@ export class Session {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     try {
-      for (const frame of connection.framer.feed(bytes)) {
+      const { framer } = connection;
+      framer.push(bytes);
+      for (;;) {
+        if (connection.phase === "Established") this.#updates(connection, now);
+        const frame = framer.next();
+        if (frame === undefined) break;
         this.#message(connection, frame, now);
         if (!this.#connections.has(id)) break;
       }
@@ -230,6 +250,14 @@ export class Session {
       this.fail(error, now, id);
     }
     this.#update(now);
+  }
+
+  /** UPDATEs as nearly all are, as many as come one after the other. */
+  #updates(connection: Connection, now: number): void {
+    const count = this.#out.updates(connection.framer);
+    if (count === 0) return;
+    this.received.update += count;
+    this.#restartHold(connection, now);
   }
 
   /** Answers a mistake of the peer's with its NOTIFICATION; the neighbour rests for a while. */
@@ -527,16 +555,8 @@ export class Session {
   /** The neighbour's state is that of its furthest connection. */
   #update(now: number): void {
     let state: SessionState = !this.#started || this.#idleUntil > now ? "Idle" : "Active";
-    const order: readonly SessionState[] = [
-      "Idle",
-      "Active",
-      "Connect",
-      "OpenSent",
-      "OpenConfirm",
-      "Established",
-    ];
     for (const { phase } of this.#connections.values()) {
-      if (order.indexOf(phase) > order.indexOf(state)) state = phase;
+      if (STATES.indexOf(phase) > STATES.indexOf(state)) state = phase;
     }
     if (state === this.#state) return;
     this.#state = state;

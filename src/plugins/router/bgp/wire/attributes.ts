@@ -123,6 +123,29 @@ export interface Issue {
   readonly message: string;
 }
 
+/** How a block of attributes was read: the number of these names its kind. */
+export const BlockFlag = {
+  FourOctetAs: 1,
+  External: 2,
+  /** Something of it is ignored. It is a kind of its own, so that each message with it is reported. */
+  Flawed: 4,
+} as const;
+
+const HOP_SHIFT = 3;
+/** Octets of a next hop of MP_REACH_NLRI that stands behind a block, by the bits above the flags. */
+const HOPS = [0, 4, 16, 32];
+
+/** The kind of a block whose next hop of MP_REACH_NLRI, of so many octets, stands behind it; 0: it has none. */
+export function blockKind(reading: Reading, flawed: boolean, hop: number): number {
+  return (reading.fourOctetAs ? BlockFlag.FourOctetAs : 0) |
+    (reading.external ? BlockFlag.External : 0) | (flawed ? BlockFlag.Flawed : 0) |
+    (HOPS.indexOf(hop) << HOP_SHIFT);
+}
+
+export function hopLength(kind: number): number {
+  return HOPS[kind >> HOP_SHIFT] ?? 0;
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Spelled out, since objects of one shape, made in one place, are what keeps this fast. */

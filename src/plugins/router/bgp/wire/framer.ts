@@ -12,6 +12,8 @@ export interface Frame {
   readonly end: number;
 }
 
+const NOTHING = new Uint8Array(0);
+
 const LEAST: Readonly<Record<number, number>> = {
   [MessageType.Open]: 29,
   [MessageType.Update]: 23,
@@ -20,32 +22,79 @@ const LEAST: Readonly<Record<number, number>> = {
   [MessageType.RouteRefresh]: 23,
 };
 
+/**
+ * Feed it with `push`; then `next` gives one message after the other. Who reads messages from `bytes` itself moves `at`. The
+ * bytes are valid while the caller keeps what it pushed unchanged.
+ */
 export class Framer {
   /** Longest message that is taken; RFC 8654 raises it once both sides have offered that. */
   limit = MAX_LENGTH;
+  bytes: Uint8Array = NOTHING;
+  at = 0;
+  /** What follows `bytes`: they are one message that came in pieces. */
+  #more: Uint8Array | undefined;
+  /** The beginning of a message. */
   #rest: Uint8Array | undefined;
 
+  /** @throws {BgpError} as `next` */
+  push(chunk: Uint8Array): void {
+    const rest = this.#rest;
+    if (rest === undefined) {
+      this.bytes = chunk;
+      this.at = 0;
+      return;
+    }
+    // Joined with as little as makes a message of it: chunks are half a megabyte.
+    let start = Math.min(Math.max(0, HEADER_LENGTH - rest.length), chunk.length);
+    let message = join(rest, chunk, 0, start);
+    if (message.length >= HEADER_LENGTH) {
+      const missing = Math.min(this.#check(message, 0) - message.length, chunk.length - start);
+      if (missing > 0) {
+        message = join(message, chunk, start, start + missing);
+        start += missing;
+      }
+    }
+    this.#rest = undefined;
+    this.bytes = message;
+    this.at = 0;
+    this.#more = start < chunk.length ? chunk.subarray(start) : undefined;
+  }
+
   /**
-   * The messages that are complete now. The views are valid while the caller keeps `chunk` unchanged.
+   * The next message that is complete, or nothing.
+   *
+   * @throws {BgpError} 1/x: nothing after it can be read
+   */
+  next(): Frame | undefined {
+    for (;;) {
+      const { bytes, at } = this;
+      if (bytes.length - at >= HEADER_LENGTH) {
+        const length = this.#check(bytes, at);
+        if (bytes.length - at >= length) {
+          this.at = at + length;
+          return { type: u8(bytes, at + 18), bytes, start: at + HEADER_LENGTH, end: at + length };
+        }
+      }
+      if (this.#more === undefined) break;
+      this.bytes = this.#more;
+      this.at = 0;
+      this.#more = undefined;
+    }
+    // A copy: a view would keep a chunk of half a megabyte alive.
+    if (this.at < this.bytes.length) this.#rest = copy(this.bytes, this.at, this.bytes.length);
+    this.bytes = NOTHING;
+    this.at = 0;
+    return undefined;
+  }
+
+  /**
+   * The messages that are complete now.
    *
    * @throws {BgpError} 1/x: nothing after it can be read; what came before it in this chunk has been yielded
    */
   *feed(chunk: Uint8Array): Generator<Frame, void, undefined> {
-    // A Buffer, for the sake of readers that want bytes as text.
-    let bytes: Uint8Array = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    if (this.#rest !== undefined) {
-      bytes = Buffer.concat([this.#rest, chunk]);
-      this.#rest = undefined;
-    }
-    let at = 0;
-    while (bytes.length - at >= HEADER_LENGTH) {
-      const length = this.#check(bytes, at);
-      if (bytes.length - at < length) break;
-      yield { type: u8(bytes, at + 18), bytes, start: at + HEADER_LENGTH, end: at + length };
-      at += length;
-    }
-    // A copy: a view would keep a chunk of half a megabyte alive.
-    if (at < bytes.length) this.#rest = copy(bytes, at, bytes.length);
+    this.push(chunk);
+    for (let frame = this.next(); frame !== undefined; frame = this.next()) yield frame;
   }
 
   #check(bytes: Uint8Array, at: number): number {
@@ -81,6 +130,13 @@ export class Framer {
   #limit(type: number): number {
     return type === MessageType.Open || type === MessageType.Keepalive ? MAX_LENGTH : this.limit;
   }
+}
+
+function join(first: Uint8Array, second: Uint8Array, from: number, to: number): Uint8Array {
+  const bytes = new Uint8Array(first.length + to - from);
+  bytes.set(first);
+  bytes.set(second.subarray(from, to), first.length);
+  return bytes;
 }
 
 /** Writes the 19 octets of a header at `at`. */

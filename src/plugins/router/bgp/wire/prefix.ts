@@ -74,7 +74,13 @@ export function decodePrefixes(
   return batch.family === 4 ? decode4(bytes, start, end, batch) : decode6(bytes, start, end, batch);
 }
 
-function decode4(bytes: Uint8Array, start: number, end: number, batch: PrefixBatch): boolean {
+/** As `decodePrefixes`, of IPv4. */
+export function decode4(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  batch: PrefixBatch,
+): boolean {
   for (let at = start; at < end;) {
     const length = u8(bytes, at++);
     if (length > 32) return false;

@@ -1,8 +1,15 @@
 /** Reads UPDATE messages (RFC 4271 section 4.3, RFC 4760) with the revised error handling of RFC 7606. */
 
 import type { Family } from "../../../../kernel/ip.ts";
-import { AttributeReader, type Attributes, type Issue, NO_BYTES, sharedHop } from "./attributes.ts";
-import { copy, u16, u8 } from "./bytes.ts";
+import {
+  AttributeReader,
+  type Attributes,
+  blockKind,
+  type Issue,
+  NO_BYTES,
+  sharedHop,
+} from "./attributes.ts";
+import { copy, u16, u8, Writer } from "./bytes.ts";
 import { AttributeFlag, AttributeType, ErrorCode } from "./constants.ts";
 import { BgpError } from "./error.ts";
 import type { Frame } from "./framer.ts";
@@ -17,13 +24,13 @@ export interface UpdateContext {
   readonly families: readonly Family[];
 }
 
-/** Keeps attribute sets by the bytes that they were read from, so that each is read once. */
+/** Keeps attribute sets by the bytes that they were read from and by `blockKind`, so that each is read once. */
 export interface AttributeCache<T extends Attributes> {
-  get(key: string): T | undefined;
-  add(key: string, attributes: Attributes): T;
+  find(kind: number, bytes: Uint8Array, from: number, to: number): T | undefined;
+  put(kind: number, bytes: Uint8Array, from: number, to: number, attributes: Attributes): T;
 }
 
-/** The prefixes of a message. Batches are used again by the next message. */
+/** The prefixes of a message. Batches are used again by the next message, of whatever session. */
 export interface Update<T extends Attributes> {
   readonly withdrawn: readonly PrefixBatch[];
   readonly announced: readonly { readonly batch: PrefixBatch; readonly attributes: T }[];
@@ -36,21 +43,27 @@ export interface Update<T extends Attributes> {
 /** RFC 4271 section 4.3: withdrawn length and attribute length. */
 const LEAST_BODY = 4;
 
+/** Of all sessions: one message is read at a time, and what it says is used before the next. */
+const SHARED = {
+  withdrawn4: new PrefixBatch(4),
+  nlri4: new PrefixBatch(4),
+  mpWithdrawn: new PrefixBatch(6),
+  mpReach: new PrefixBatch(6),
+  /** The attributes but the multiprotocol ones, and a next hop behind them. */
+  block: new Writer(),
+};
+
 /** Reads the messages of one session. */
 export class UpdateDecoder<T extends Attributes> {
   readonly #context: UpdateContext;
   readonly #cache: AttributeCache<T>;
-  /** Keys of sessions that read the same bytes differently must differ. */
-  readonly #flavour: string;
-  readonly #withdrawn4 = new PrefixBatch(4);
-  readonly #nlri4 = new PrefixBatch(4);
-  readonly #mpWithdrawn = new PrefixBatch(6);
-  readonly #mpReach = new PrefixBatch(6);
+  /** Of a block as it is. Sessions that read the same bytes differently have different ones. */
+  readonly #kind: number;
 
   constructor(context: UpdateContext, cache: AttributeCache<T>) {
     this.#context = context;
     this.#cache = cache;
-    this.#flavour = `${context.fourOctetAs ? "4" : "2"}${context.external ? "e" : "i"}`;
+    this.#kind = blockKind(context, false, 0);
   }
 
   /** @throws {BgpError} 3/x where RFC 7606 leaves nothing but to end the session */
@@ -65,8 +78,8 @@ export class UpdateDecoder<T extends Attributes> {
     if (end - start === LEAST_BODY) {
       return { withdrawn: [], announced: [], rejected: [], issues: [], endOfRib: 4 };
     }
-    const withdrawn4 = this.#prefixes(bytes, start + 2, withdrawnEnd, this.#withdrawn4);
-    const nlri4 = this.#prefixes(bytes, nlri, end, this.#nlri4);
+    const withdrawn4 = this.#prefixes(bytes, start + 2, withdrawnEnd, SHARED.withdrawn4);
+    const nlri4 = this.#prefixes(bytes, nlri, end, SHARED.nlri4);
     const withdrawn = withdrawn4.count > 0 ? [withdrawn4] : [];
     if (first === nlri) {
       // RFC 7606 section 3(d): missing attributes withdraw the routes.
@@ -82,9 +95,8 @@ export class UpdateDecoder<T extends Attributes> {
       };
     }
     // The common case, by the bytes as they are: sets with a multiprotocol attribute are never kept under these.
-    const key = this.#flavour + latin1(bytes, first, nlri);
     if (nlri4.count > 0) {
-      const known = this.#cache.get(key);
+      const known = this.#cache.find(this.#kind, bytes, first, nlri);
       if (known !== undefined) {
         return {
           withdrawn,
@@ -95,7 +107,7 @@ export class UpdateDecoder<T extends Attributes> {
         };
       }
     }
-    return this.#walk(bytes, first, nlri, withdrawn, nlri4, key);
+    return this.#walk(bytes, first, nlri, withdrawn, nlri4);
   }
 
   #prefixes(bytes: Uint8Array, start: number, end: number, batch: PrefixBatch): PrefixBatch {
@@ -113,13 +125,11 @@ export class UpdateDecoder<T extends Attributes> {
     last: number,
     withdrawn: PrefixBatch[],
     nlri4: PrefixBatch,
-    whole: string,
   ): Update<T> {
     const reader = new AttributeReader(this.#context);
     const issues: Issue[] = [];
-    // All attributes but the multiprotocol ones.
-    let key = whole;
-    let isWhole = true;
+    const block = SHARED.block;
+    block.length = 0;
     let reach: Reach | undefined;
     let unreach: { family: Family | undefined; batch: PrefixBatch } | undefined;
     let attributeCount = 0;
@@ -136,12 +146,6 @@ export class UpdateDecoder<T extends Attributes> {
       }
       attributeCount++;
       const to = from + length;
-      const multiprotocol = type === AttributeType.MpReachNlri ||
-        type === AttributeType.MpUnreachNlri;
-      if (multiprotocol && isWhole) {
-        isWhole = false;
-        key = this.#flavour + latin1(bytes, first, at);
-      }
       if (type === AttributeType.MpReachNlri) {
         if (reach !== undefined) throw malformedList("MP_REACH_NLRI is there twice");
         reach = this.#reach(bytes, from, to);
@@ -159,7 +163,7 @@ export class UpdateDecoder<T extends Attributes> {
             copy(bytes, at, to),
           );
         }
-        if (!isWhole) key += latin1(bytes, at, to);
+        block.put(bytes.subarray(at, to));
         const issue = reader.take(type, flags, bytes, from, to);
         if (issue !== undefined) issues.push(issue);
       }
@@ -206,26 +210,33 @@ export class UpdateDecoder<T extends Attributes> {
         issues.push({ cost: "withdraw", message: "The next hop is not a host's address" });
         rejected.push(batch);
       } else if (bad) rejected.push(batch);
-      else announced.push({ batch, attributes: this.#intern(key, attributes, nextHop, issues) });
+      else announced.push({ batch, attributes: this.#intern(attributes, nextHop, issues) });
     }
     return { withdrawn, announced, rejected, issues, endOfRib };
   }
 
+  /** The set of what `#walk` has put into the block. */
   #intern(
-    key: string,
     attributes: Attributes,
     nextHop: Uint8Array | undefined,
     issues: readonly Issue[],
   ): T {
-    // A set with something discarded gets a key of its own, so that each message with it is reported.
-    const flaw = issues.length > 0 ? "!" : "";
-    if (nextHop === undefined) {
-      return this.#cache.get(flaw + key) ?? this.#cache.add(flaw + key, attributes);
-    }
-    const own = `${flaw}m${String.fromCharCode(nextHop.length)}${
-      latin1(nextHop, 0, nextHop.length)
-    }${key}`;
-    return this.#cache.get(own) ?? this.#cache.add(own, { ...attributes, nextHop });
+    const block = SHARED.block;
+    const { length } = block;
+    const kind = blockKind(this.#context, issues.length > 0, nextHop?.length ?? 0);
+    if (nextHop !== undefined) block.put(nextHop);
+    const { bytes } = block;
+    const known = this.#cache.find(kind, bytes, 0, block.length);
+    const set = known ??
+      this.#cache.put(
+        kind,
+        bytes,
+        0,
+        block.length,
+        nextHop === undefined ? attributes : { ...attributes, nextHop },
+      );
+    block.length = length;
+    return set;
   }
 
   #speaks(family: Family | undefined): boolean {
@@ -246,7 +257,7 @@ export class UpdateDecoder<T extends Attributes> {
     const hopLength = u8(bytes, from + 3);
     const prefixes = from + 4 + hopLength + 1;
     if (prefixes > to) throw optionalError("The next hop of MP_REACH_NLRI runs past its end");
-    const batch = this.#mpReach.reset(family ?? 6);
+    const batch = SHARED.mpReach.reset(family ?? 6);
     if (family === undefined || !this.#speaks(family)) {
       return { family: undefined, nextHop: NO_BYTES, batch };
     }
@@ -267,7 +278,7 @@ export class UpdateDecoder<T extends Attributes> {
   ): { family: Family | undefined; batch: PrefixBatch } {
     if (to - from < 3) throw optionalError("MP_UNREACH_NLRI is too short");
     const family = familyOf(u16(bytes, from), u8(bytes, from + 2));
-    const batch = this.#mpWithdrawn.reset(family ?? 6);
+    const batch = SHARED.mpWithdrawn.reset(family ?? 6);
     if (family === undefined || !this.#speaks(family)) return { family: undefined, batch };
     if (!decodePrefixes(bytes, from + 3, to, batch)) {
       throw optionalError("A prefix of MP_UNREACH_NLRI cannot be read");
@@ -301,7 +312,7 @@ const WELL_KNOWN_TYPES: ReadonlySet<number> = new Set([
 ]);
 
 /** RFC 4271 section 6.3: a host's address; not 0/8, loopback, multicast or reserved. */
-function isUsableNextHop(hop: Uint8Array): boolean {
+export function isUsableNextHop(hop: Uint8Array): boolean {
   if (hop.length === 4) {
     const first = u8(hop, 0);
     return first !== 0 && first !== 127 && first < 224;
@@ -311,18 +322,6 @@ function isUsableNextHop(hop: Uint8Array): boolean {
   const global = hop.subarray(0, 16);
   return hop.length === 32 || global.some((byte, i) => byte !== (i === 15 ? 1 : 0)) &&
       global.some((byte) => byte !== 0);
-}
-
-/** Bun's Buffer has it, its types do not. Twice as fast as `toString`, and this runs for each message. */
-interface Latin1 {
-  latin1Slice(start: number, end: number): string;
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  const buffer = bytes instanceof Buffer
-    ? bytes
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (buffer as unknown as Latin1).latin1Slice(start, end);
 }
 
 function malformedList(message: string): BgpError {

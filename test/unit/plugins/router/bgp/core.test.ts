@@ -391,6 +391,26 @@ describe("routes", () => {
     );
   });
 
+  test("peers that have to know the same get the same bytes, whoever told it gets none", () => {
+    const network = new Network();
+    const nodes = mesh(network, [65000, 65000, 65000, 65000]) as [Node, Node, Node, Node];
+    const [a, b] = nodes;
+    const clients = [B, C, D].map((address) =>
+      peer(address, 65000, { routeReflectorClient: true })
+    );
+    a.core.setPeers(clients, network.now);
+    for (const node of nodes.slice(1)) node.core.setPeers([peer(A)], network.now);
+    network.run(20_000);
+    network.wire.length = 0;
+    b.core.changeLocalRoutes([["10.9.0.0/16", { prefix: "10.9.0.0/16" }]], network.now);
+    network.run(100);
+    const sent = network.wire.filter(({ from }) => from === A).map(({ bytes }) => bytes);
+    expect(sent).toHaveLength(2);
+    expect(sent[0]).toBe(sent[1] as Uint8Array);
+    expect(prefixes(nodes[3], "in", A)).toContain("10.9.0.0/16");
+    expect(prefixes(b, "in", A)).not.toContain("10.9.0.0/16");
+  });
+
   test("own AS in the path is a loop: kept for people, not used", () => {
     const network = new Network();
     const [a, b] = mesh(network, [65001, 65002]) as [Node, Node];

@@ -9,6 +9,7 @@ import { decodeNotification } from "../../../../../src/plugins/router/bgp/wire/m
 import { decodeOpen } from "../../../../../src/plugins/router/bgp/wire/open.ts";
 import { UpdateDecoder } from "../../../../../src/plugins/router/bgp/wire/update.ts";
 import { mesh, Network, type Node, peer, prefixes, state } from "../../../../support/bgp.ts";
+import { ribView } from "../../../../../src/plugins/router/bgp/views.ts";
 import { type Random, random } from "../../../../support/random.ts";
 
 const ROUNDS = Number(process.env["FUZZ"] ?? 30_000);
@@ -132,4 +133,64 @@ describe("mutated messages", () => {
     expect(a.core.ribs[4].prefixes.count).toBe(2);
     expect(a.core.attributes.size).toBe(2);
   });
+
+  test.each([
+    ["an external", 4_200_000_002],
+    ["an internal", 65001],
+  ])("of %s peer do the same whether they are read at a glance or one by one", (_what, asn) => {
+    const world = (atAGlance: boolean) => {
+      const network = new Network();
+      const [a, b] = mesh(network, [65001, asn], {}, { families: [4, 6] }) as [
+        Node,
+        Node,
+      ];
+      return { network, a, b, atAGlance };
+    };
+    const worlds = [world(true), world(false)];
+    const dice = random(3);
+    let taken = 0;
+    for (let round = 0; round < ROUNDS / 10; round++) {
+      // Whole ones beside mutated ones, so that there is something to be replaced.
+      const bytes = dice.below(3) === 0 ? dice.pick(corpus) : mutate(dice);
+      const seen = worlds.map(({ network, a, b, atAGlance }) => {
+        if (state(a, "10.0.0.2") !== "Established") network.run(100_000);
+        const connection = [...a.ends].find(([, end]) => end.to?.node === b)?.[0];
+        const peer = a.core.peers.get("10.0.0.2");
+        if (connection === undefined || peer === undefined) return "down";
+        if (!atAGlance) peer.glance = undefined;
+        a.core.data(connection, Uint8Array.from(bytes), network.now);
+        while (a.core.flushable) a.core.flush(network.now);
+        if (atAGlance) taken += a.core.ribs[4].pathCount > 1 ? 1 : 0;
+        return {
+          rib: [...ribView(a.core, "in", undefined)].map((path) => ({ ...path, since: 0 }))
+            .toSorted((one, other) => one.prefix < other.prefix ? -1 : 1),
+          received: peer.session.received,
+          state: peer.session.state,
+          held: peer.held,
+        };
+      });
+      expect(seen[0]).toEqual(seen[1] as never);
+    }
+    expect(taken).toBeGreaterThan(ROUNDS / 100);
+    for (const { a, network } of worlds) {
+      a.core.setPeers([], network.now);
+      while (a.core.flushable) a.core.flush(network.now);
+      expect(a.core.attributes.size).toBe(1);
+    }
+  });
+});
+
+test("messages are the same however the stream is cut", () => {
+  const dice = random(4);
+  const stream = Uint8Array.from(corpus.flatMap((bytes) => [...bytes]));
+  const framer = new Framer();
+  const seen: Uint8Array[] = [];
+  for (let at = 0; at < stream.length;) {
+    const next = Math.min(stream.length, at + dice.pick([1, 2, 7, 18, 19, 40, 300, 5000]));
+    for (const { bytes, start, end } of framer.feed(stream.slice(at, next))) {
+      seen.push(bytes.slice(start - 19, end));
+    }
+    at = next;
+  }
+  expect(seen).toEqual(corpus as Uint8Array[]);
 });

@@ -174,7 +174,12 @@ describe("the RIB", () => {
         const key = `m${med}`;
         const set = attributes.get(key) ??
           attributes.add(key, { ...EMPTY, asPath: [{ type: 2, asns: [1] }], med });
-        rib.put(rib.prefixId(prefix.words, 0, 24), peer, set, set, 0);
+        if (dice.below(2) === 0) rib.put(rib.prefixId(prefix.words, 0, 24), peer, set, set, 0);
+        else {
+          const word = prefix.words[0] ?? 0;
+          const written = Uint8Array.of(24, word >>> 24, word >>> 16, word >>> 8);
+          expect(rib.putWritten(written, 0, 4, peer, set.id, set.id, 0)).toBe(true);
+        }
         paths.set(peer, med);
       } else {
         const id = rib.prefixes.find(prefix.words, 0, 24);
