@@ -8,7 +8,7 @@ BUN := node_modules/.bin/bun
 DENO := node_modules/.bin/deno
 ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 BINARY := dist/routelet-linux-$(ARCH)
-SOURCES := $(shell find src plugins.d/lb-pool package.json package-lock.json scripts/build.ts scripts/types.ts -type f 2>/dev/null)
+SOURCES := $(shell find src plugins.d package.json package-lock.json scripts/build.ts scripts/types.ts -type f 2>/dev/null)
 
 # Where relative paths of `make lab` start: the folder that make was called from, also with `make -C`.
 CALLER := $(if $(filter -C% --directory%,$(shell tr '\0' ' ' 2>/dev/null </proc/$$PPID/cmdline)),$(or $(PWD),$(CURDIR)),$(CURDIR))

@@ -1,6 +1,6 @@
 /**
  * Builds `dist/routelet-linux-ARCH` for the architectures that are named (`x64`, `arm64`), and beside it what it is made of, as
- * CycloneDX. `make build` calls it only when sources have changed. One commit gives one executable, byte for byte.
+ * CycloneDX, and the plugins of `plugins.d`. `make build` calls it only when sources have changed. One commit gives one executable, byte for byte.
  *
  * Another architecture needs Bun's executable for it: it comes from the npm package of the same version, and its bytes
  * must be those that package-lock.json names.
@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { license, name, version } from "../package.json";
 import { type LockedPackage, sbom } from "./sbom.ts";
 import { pluginTypes } from "./types.ts";
@@ -88,10 +88,14 @@ async function build(architecture: Architecture): Promise<void> {
       "--no-compile-autoload-tsconfig",
       "--no-compile-autoload-package-json",
       `--define=ROUTELET_COMMIT=${JSON.stringify(await commit())}`,
+      `--define=ROUTELET_PLUGINS=${
+        JSON.stringify([...new Set(PLUGIN_FILES.map(pluginOf))].join(","))
+      }`,
       `--define=ROUTELET_TYPES=${JSON.stringify(await pluginTypes())}`,
       `--outfile=${fresh}`,
       ...ENTRIES,
     ]);
+    await shipPlugins();
     chmodSync(fresh, 0o755);
     await output([
       process.execPath,
@@ -125,6 +129,34 @@ async function build(architecture: Architecture): Promise<void> {
   }
   const megabytes = (statSync(outfile).size / 1e6).toFixed(0);
   console.log(`built dist/routelet-linux-${architecture} (${version}, ${megabytes} MB)`);
+}
+
+/** Files of the plugins that ship, below `plugins.d`. */
+const PLUGIN_FILES: readonly string[] = [
+  ...new Bun.Glob("**/*.ts").scanSync({ cwd: join(ROOT, "plugins.d") }),
+].toSorted();
+
+/** The name of the plugin that a file belongs to: its own, or that of its folder. */
+function pluginOf(file: string): string {
+  return (file.split("/")[0] ?? file).replace(/\.ts$/, "");
+}
+
+/** Puts the plugins beside the executable, where it looks for them, with their types. What else lies there stays. */
+async function shipPlugins(): Promise<void> {
+  put("plugin.d.ts", await pluginTypes());
+  for (const file of PLUGIN_FILES) {
+    const types = relative(dirname(file), "plugin.d.ts").replace(/^(?!\.)/, "./");
+    const text = readFileSync(join(ROOT, "plugins.d", file), "utf8");
+    put(file, text.replaceAll(/"(?:\.\.\/)+src\/kernel\/third-party\.ts"/g, `"${types}"`));
+  }
+}
+
+/** A file that is as it should be is left alone: an agent that runs it would start it anew. */
+function put(name: string, text: string): void {
+  const path = join(DIST, "plugins.d", name);
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  if (existsSync(path) && readFileSync(path, "utf8") === text) return;
+  writeFileSync(path, text, { mode: 0o644 });
 }
 
 /** Path of Bun's executable for another architecture, fetched once. */

@@ -193,17 +193,19 @@ export const portRange: Kind<PortRange> = plain(
 /** Options of plugins by plugin and key, each as the text that was given. */
 export type PluginOptions = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-/** `NAME.key=value`, repeated; commas belong to the value. */
+/** `NAME.key=value`, or `NAME` alone, repeated; commas belong to the value. */
 export const pluginOptions: Kind<PluginOptions> = {
-  word: "NAME.key=value",
-  allowed: 'a plugin\'s option as "NAME.key=value"',
+  word: "NAME[.key=value]",
+  allowed: 'a plugin\'s option as "NAME.key=value", or the name of a plugin alone',
   isSwitch: false,
   repeats: true,
   show: (value) =>
-    Object.entries(value).flatMap(([plugin, options]) =>
-      Object.entries(options).map(([key, setting]) => `${plugin}.${key}=${setting}`)
-    ).join(" "),
+    Object.entries(value).flatMap(([plugin, options]) => {
+      const set = Object.entries(options).map(([key, setting]) => `${plugin}.${key}=${setting}`);
+      return set.length === 0 ? [plugin] : set;
+    }).join(" "),
   parse(value, before = {}) {
+    if (/^[a-z][a-z0-9-]*$/.test(value)) return { ...before, [value]: { ...before[value] } };
     const match = /^([a-z][a-z0-9-]*)\.([A-Za-z][A-Za-z0-9_.-]*)=(.*)$/s.exec(value);
     const [, plugin, key, setting] = match ?? [];
     if (plugin === undefined || key === undefined || setting === undefined) {

@@ -163,7 +163,7 @@ const TABLE = {
     pluginOptions,
     {},
     "routelet",
-    "Option of a plugin, for example hostport.range=1-1024; repeat for more",
+    "Option of a plugin, for example hostport.range=1-1024, or the name alone of one that ships beside the executable and is to run; repeat for more",
   ),
 
   // Kubernetes API

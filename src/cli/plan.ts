@@ -22,6 +22,7 @@ import type { Io } from "./io.ts";
 import { overlaySource } from "../kernel/cluster/overlay-source.ts";
 import { groupedText, readManifests, warningsOf, withHolders } from "./plan-parts.ts";
 import { leftByOther, netfilterOf, openOther } from "./netfilter.ts";
+import { planPlugins } from "./plan-plugins.ts";
 
 /** Exit code when there is something to change. */
 const CHANGES = 2;
@@ -91,9 +92,15 @@ export async function plan(given: Flags, io: Io, paths: readonly string[] = []):
     closers.push(() => runtime.stop());
     await runtime.setup();
     await runtime.synced(flags.cacheSyncTimeout);
+    const thirdParties = await planPlugins({ flags, runtime, dataplane, host, node });
+    closers.push(() => thirdParties.stop());
     const previews = await runtime.preview();
     for (const text of await leftoverTexts(flags, dataplane, other)) io.stderr(`note: ${text}\n`);
-    const left = await leftByOther(other, ownersOf(flags));
+    for (const text of thirdParties.notes) io.stderr(`note: ${text}\n`);
+    const left = [
+      ...await thirdParties.removals(),
+      ...await leftByOther(other, [...ownersOf(flags), ...thirdParties.owners]),
+    ];
     const changes = await withHolders(flags.runtimeDir, [
       ...previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables)),
       ...left.map(({ owner, ref, op }) => changeOf(owner.name, ref.resource, op)),

@@ -36,7 +36,7 @@ export async function pluginProcess(io: Io): Promise<number> {
     );
     return EXIT.usage;
   }
-  for (const refused of confineThisProcess(MEMORY_LIMIT)) {
+  for (const refused of confineThisProcess(2 * MEMORY_LIMIT)) {
     io.stderr(`Linux does not let this process ${refused}\n`);
   }
   const post = (message: FromGuest | { readonly type: "listening" }): void =>

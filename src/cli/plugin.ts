@@ -12,6 +12,7 @@ import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { pluginTemplate, testCluster } from "./plugin-template.ts";
 import { type DryRun, dryRun } from "./plugin-test.ts";
+import { isUnasked } from "./shipped-plugins.ts";
 import { pluginFolders, RESERVED } from "./third-parties.ts";
 
 /** Set by the build (`--define`) from `scripts/types.ts`; absent when run from source. */
@@ -50,8 +51,12 @@ function types(): string {
 async function list(given: Flags, io: Io): Promise<number> {
   const flags = await overAgentFlags(given);
   const running = await agentPlugins(flags.runtimeDir);
-  const files = scan(pluginFolders(flags), RESERVED);
-  const rows = running !== undefined
+  const folders = pluginFolders(flags);
+  const files = scan(folders, RESERVED, isUnasked(flags));
+  const unasked = scan(folders, RESERVED).filter(({ file }) =>
+    !files.some((other) => other.file === file)
+  );
+  const known = running !== undefined
     ? running.map(({ name, phase, file, reason }) => ({ name, state: phase, file, reason }))
     : files.map(({ name, file, refusal }) => ({
       name,
@@ -59,9 +64,13 @@ async function list(given: Flags, io: Io): Promise<number> {
       file,
       reason: refusal,
     }));
+  const rows = [
+    ...known,
+    ...unasked.map(({ name, file }) => ({ name, state: "off", file, reason: undefined })),
+  ];
   if (flags.output === "json") io.stdout(`${JSON.stringify(rows, null, 2)}\n`);
   else if (rows.length === 0) {
-    io.stdout(`No plugins in ${pluginFolders(flags).join(", ") || "no folder"}\n`);
+    io.stdout(`No plugins in ${folders.join(", ") || "no folder"}\n`);
   } else {
     for (const { name, state, file = "built in", reason } of rows) {
       io.stdout(`${name.padEnd(20)}  ${state.padEnd(11)}  ${file}\n`);

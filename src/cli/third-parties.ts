@@ -1,7 +1,6 @@
 /** Third parties' plugins as the commands meet them: where they are, and what runs them. */
 
 import { realpathSync } from "node:fs";
-import { dirname, join } from "node:path";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { type Loader, pluginLoader } from "../kernel/guest/loader.ts";
 import { openProtocols } from "../kernel/guest/protocols.ts";
@@ -11,6 +10,7 @@ import type { Runtime } from "../kernel/runtime/runtime.ts";
 import { OWNERS } from "./agent.ts";
 import type { Flags } from "./flags.ts";
 import { pluginSpawner } from "./plugin-process.ts";
+import { BESIDE, isUnasked } from "./shipped-plugins.ts";
 
 /** Names that no third party's plugin may have. */
 export const RESERVED: readonly string[] = [...OWNERS.map(({ name }) => name), "loadbalancer"];
@@ -18,7 +18,7 @@ export const RESERVED: readonly string[] = [...OWNERS.map(({ name }) => name), "
 /** The folders of plugins: `--plugins-dir`, and `plugins.d` beside the executable; none where the flag is empty. */
 export function pluginFolders(flags: Pick<Flags, "pluginsDir">): readonly string[] {
   if (flags.pluginsDir === "") return [];
-  const folders = [flags.pluginsDir, join(dirname(process.execPath), "plugins.d")];
+  const folders = [flags.pluginsDir, BESIDE];
   return folders.filter((folder, i) => folders.findIndex((o) => real(o) === real(folder)) === i);
 }
 
@@ -53,6 +53,7 @@ export function runThirdParties(
     ...options,
     folders: pluginFolders(flags),
     reserved: RESERVED,
+    skip: isUnasked(flags),
     given: flags.plugin,
     protocols,
     spawn: pluginSpawner(options.log),

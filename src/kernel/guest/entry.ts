@@ -24,6 +24,8 @@ export interface EntryOptions {
   readonly prepare: (tables: readonly (keyof Tables)[]) => Promise<number>;
   /** Starts the process of a plugin. */
   readonly spawn: (name: string) => GuestProcess;
+  /** Milliseconds that it works before the log says that it recovered; until then the same fault is not told again. Default 10,000. */
+  readonly steadyMs?: number;
   /** Linux is left alone, and so is what a plugin runs beside its rounds. */
   readonly isDry?: boolean;
 }
@@ -32,6 +34,8 @@ export interface EntryOptions {
 const FIRST_ATTEMPT = 4;
 /** Milliseconds after which a process that fails counts as one that had worked. */
 const WORKED_MS = 60_000;
+/** One that fails again and again a moment after its start is told of once. */
+const STEADY_MS = 10_000;
 
 export class Entry implements Guest {
   readonly candidate: Candidate;
@@ -46,6 +50,9 @@ export class Entry implements Guest {
   #attempts = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
+  /** The fault that the log has told last and that is not over for long enough. */
+  #told: string | undefined;
+  #steady: ReturnType<typeof setTimeout> | undefined;
   readonly #badMetrics = new Set<string>();
 
   constructor(candidate: Candidate, options: EntryOptions) {
@@ -74,6 +81,11 @@ export class Entry implements Guest {
 
   get settled(): boolean {
     return this.#mirror?.settled ?? false;
+  }
+
+  /** The kinds that it wants items of; undefined until it was set up. */
+  get tables(): readonly (keyof Tables)[] | undefined {
+    return this.#mirror?.plugin.tables;
   }
 
   /** Whether its present process has said what it wants. */
@@ -157,11 +169,14 @@ export class Entry implements Guest {
         this.#mirror?.take(message);
         const { fault } = message;
         if (fault !== undefined) {
-          if (fault !== this.fault) this.#tell(fault);
+          this.#tell(fault);
           this.fault = fault;
         } else if (this.fault !== undefined && this.settled) {
           this.fault = undefined;
-          this.#log.info("Plugin recovered", { file: this.file });
+          this.#steady = setTimeout(() => {
+            this.#told = undefined;
+            this.#log.info("Plugin recovered", { file: this.file });
+          }, this.#options.steadyMs ?? STEADY_MS);
         }
         this.#options.runtime.noteGuest(this.name);
         return;
@@ -183,7 +198,7 @@ export class Entry implements Guest {
 
   #fail(reason: string, final: boolean): void {
     if (this.#stopped) return;
-    if (this.fault !== reason) this.#tell(reason);
+    this.#tell(reason);
     this.fault = reason;
     if (final) return;
     this.#retry = setTimeout(
@@ -193,6 +208,9 @@ export class Entry implements Guest {
   }
 
   #tell(reason: string): void {
+    clearTimeout(this.#steady);
+    if (this.#told === reason) return;
+    this.#told = reason;
     this.#log.error("Plugin degraded", { file: this.file, reason });
   }
 
@@ -200,6 +218,7 @@ export class Entry implements Guest {
   async stop(ms: number): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
+    clearTimeout(this.#steady);
     this.#mirror?.detach();
     await this.#link?.stop(ms);
   }

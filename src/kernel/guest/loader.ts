@@ -21,6 +21,8 @@ export interface LoaderOptions {
   readonly folders: readonly string[];
   /** Names of built-in plugins. */
   readonly reserved: readonly string[];
+  /** Files that are passed over; as `scan` takes it. */
+  readonly skip?: Parameters<typeof scan>[2];
   /** What `--plugin` set, by plugin and key. */
   readonly given: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly runtime: Pick<Runtime, "admit" | "runGuest" | "noteGuest" | "dismiss">;
@@ -62,7 +64,7 @@ export function pluginLoader(options: LoaderOptions): Loader {
 
   function look(): readonly Candidate[] | undefined {
     try {
-      const found = scan(folders, reserved);
+      const found = scan(folders, reserved, options.skip);
       unreadable = undefined;
       return found;
     } catch (error) {

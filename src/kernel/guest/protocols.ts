@@ -16,6 +16,8 @@ export interface Protocols {
   owners(): readonly Owner[];
   /** The number of a plugin, from now on. @throws {Error} where there is none left, or the file cannot be written */
   of(name: string): number;
+  /** The number that `of` would give, noted nowhere. @throws {Error} where there is none left */
+  peek(name: string): number;
   /** Nothing of a plugin is in Linux any more. */
   forget(name: string): void;
   /** As `forget`, of all plugins. */
@@ -40,22 +42,27 @@ export function openProtocols(runtimeDir: string): Protocols {
       );
     }
   };
+  const peek = (name: string): number => {
+    const known = numbers.get(name);
+    if (known !== undefined) return known;
+    const taken = new Set(numbers.values());
+    const count = LAST - FIRST + 1;
+    const start = hash(name) % count;
+    for (let step = 0; step < count; step++) {
+      const number = FIRST + (start + step) % count;
+      if (!taken.has(number)) return number;
+    }
+    throw new Error(`There are ${count} plugins already, and Linux has no more protocol numbers`);
+  };
   return {
     owners: () => [...numbers].map(([name, protocol]) => ({ name, protocol })),
+    peek,
     of(name) {
-      const known = numbers.get(name);
-      if (known !== undefined) return known;
-      const taken = new Set(numbers.values());
-      const count = LAST - FIRST + 1;
-      const start = hash(name) % count;
-      for (let step = 0; step < count; step++) {
-        const number = FIRST + (start + step) % count;
-        if (taken.has(number)) continue;
-        numbers.set(name, number);
-        write();
-        return number;
-      }
-      throw new Error(`There are ${count} plugins already, and Linux has no more protocol numbers`);
+      const number = peek(name);
+      if (numbers.get(name) === number) return number;
+      numbers.set(name, number);
+      write();
+      return number;
     },
     forget(name) {
       if (numbers.delete(name)) write();

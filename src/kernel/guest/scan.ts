@@ -26,11 +26,13 @@ const MODULES = ["mod.ts", "mod.js"];
  * All plugins of the folders; of two with one name the first folder's counts.
  *
  * @param reserved names of built-in plugins
+ * @param skip which files are passed over without a look: their path, the name of a plugin, whether it has a configuration
  * @throws {Error} where a folder that exists cannot be read: nobody can say then what was removed
  */
 export function scan(
   folders: readonly string[],
   reserved: readonly string[],
+  skip: (file: string, name: string, isConfigured: boolean) => boolean = () => false,
 ): readonly Candidate[] {
   const found: Candidate[] = [];
   for (const folder of folders) {
@@ -41,6 +43,7 @@ export function scan(
       const name = basename(entry).replace(/\.[tj]s$/, "");
       const twin = found.find((other) => other.name === name);
       const config = [".yaml", ".yml"].map((end) => join(folder, `${name}${end}`)).find(existsSync);
+      if (skip(file, name, config !== undefined)) continue;
       const refusal = twin !== undefined
         ? `"${twin.file}" has the same name; remove one of them`
         : refusalOf(name, reserved) ?? distrust(file) ??

@@ -1,6 +1,7 @@
 /** Whether a plugin can be hosted beside the others, before anything of it runs. */
 
-import { tables } from "../dataplane/resources/mod.ts";
+import type { TableRef } from "../dataplane/resource.ts";
+import { type Tables, tables } from "../dataplane/resources/mod.ts";
 import type { Plugin } from "../plugin.ts";
 
 /** A plugin to host, with its configuration as `Plugin.parse` takes it. */
@@ -46,4 +47,11 @@ function circleFrom(
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** References to kinds by the names of a field "tables", in the order in which they are made. */
+export function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {
+  return (Object.keys(tables) as (keyof Tables)[])
+    .filter((name) => names.includes(name))
+    .map((name) => tables[name] as TableRef<unknown>);
 }

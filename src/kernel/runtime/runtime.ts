@@ -6,7 +6,7 @@
 import type { ClusterSource, KindName, KindState, SourceState } from "../cluster/store.ts";
 import type { Dataplane, Owner } from "../dataplane/dataplane.ts";
 import type { TableRef } from "../dataplane/resource.ts";
-import { type Tables, tables } from "../dataplane/resources/mod.ts";
+import { tables } from "../dataplane/resources/mod.ts";
 import {
   type BackgroundEnd,
   type HostAddresses,
@@ -24,7 +24,7 @@ import { FlowMarks } from "./flow-marks.ts";
 import { restrictedApi } from "./api-access.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
-import { faultOf, type Hosted } from "./plugin-check.ts";
+import { faultOf, type Hosted, inCreationOrder } from "./plugin-check.ts";
 import { onlyWatched, storeInput } from "./store-input.ts";
 
 export type { Hosted };
@@ -369,9 +369,24 @@ export class Runtime {
   /** What each plugin would do to Linux now. The stores must be synced. @param inProcess what lives in this process as well */
   async preview(inProcess = false): Promise<readonly Preview[]> {
     const previews: Preview[] = [];
-    for (const { name, engine, failure } of this.#hosts) {
+    for (const { name, guest, engine, failure } of this.#hosts) {
+      // What it had stays until it says what it wants.
+      if (guest !== undefined && (guest.fault !== undefined || !guest.heard)) continue;
       if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
-      const tables = await engine.preview(inProcess);
+      let tables: readonly TablePlan[];
+      try {
+        tables = await engine.preview(inProcess);
+      } catch (error) {
+        // A kind that Linux lacks costs a third party's plugin its own part alone.
+        if (guest === undefined) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        previews.push({
+          plugin: name,
+          tables: [],
+          problems: [{ type: "failed", subject: `plugin ${name}`, reason }],
+        });
+        continue;
+      }
       const problems = engine.status().problems.filter(({ type }) => type !== "conflict");
       previews.push({ plugin: name, tables, problems });
     }
@@ -557,12 +572,6 @@ function isSettled({ guest, engine, failure }: Host): boolean {
   return engine === undefined
     ? failure !== undefined
     : engine.settled && (guest === undefined || guest.settled);
-}
-
-function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {
-  return (Object.keys(tables) as (keyof Tables)[])
-    .filter((name) => names.includes(name))
-    .map((name) => tables[name] as TableRef<unknown>);
 }
 
 async function within(ms: number, setup: Promise<void>): Promise<void> {

@@ -59,3 +59,41 @@ has "and has the port itself" "$(answers client-outside TCP 192.168.50.11)" '^ok
 pod and-second 2026-01-02T00:00:00Z "" 72 | $LAB delete -
 restored() { [ "$(snapshot)" = "$before" ]; }
 within 20 "it goes with the pod" restored
+rm $PLUGINS/hostport.ts
+
+# The other way: the CNI's own portmap plugin, in the configuration list that the router fills in. The agent is no part of it, and
+# lets it be.
+list=/etc/cni/net.d/10-kuberouter.conflist
+on() { $LAB exec node-one "$@"; }
+on sh -c "mkdir -p /etc/cni/net.d; cat >$list" <<'CONF'
+{"cniVersion": "0.4.0", "name": "mynet",
+  "plugins": [
+    {"name": "kubernetes", "type": "bridge", "bridge": "kube-bridge", "isDefaultGateway": true, "ipam": {"type": "host-local"}},
+    {"type": "portmap", "capabilities": {"snat": true, "portMappings": true}}
+  ]}
+CONF
+portmap=$(on sed -n '/portmap/p' $list)
+$LAB agent flags one -- --plugins-dir=$PLUGINS --run-router --cluster-asn=64512
+$LAB agent restart one
+written() { on grep -q '10.244.1.0/24' $list; }
+within 20 "the router writes the node's pod CIDR into the list" written
+expect "and leaves portmap's part as it is" "$(on sed -n '/portmap/p' $list)" "$portmap"
+pod third 2026-01-03T00:00:00Z "" 73 | $LAB apply -
+within 10 "without our plugin and without portmap the port is closed" eval '! served_by third TCP 192.168.50.11'
+cni() { # cni ADD|DEL: what a container runtime does with the second plugin of the list
+  on jq -c '{ cniVersion, name } + .plugins[1] + {
+      runtimeConfig: { portMappings: [{ hostPort: 8088, containerPort: 8080, protocol: "tcp" }] },
+      prevResult: { cniVersion, interfaces: [{ name: "eth0", sandbox: "/pod" }], ips: [{ version: "4", interface: 0, address: "10.244.1.73/24" }] } }' $list |
+    $LAB exec node-one env CNI_COMMAND=$1 CNI_CONTAINERID=third CNI_NETNS=/pod CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni /usr/lib/cni/portmap
+}
+cni ADD >"$WORK/cni" 2>&1 || fail "portmap takes its part of the list" "$(cat "$WORK/cni")"
+within 10 "with portmap the pod's hostPort reaches it" served_by third TCP 192.168.50.11
+rules() { on iptables-save -t nat | grep -E 'CNI-' | sed 's/\[[0-9:]*\]//'; }
+others=$(rules)
+$LAB agent restart one
+$LAB wait 20 >/dev/null || fail "the agent did not settle" "$(status)"
+expect "the agent leaves portmap's rules alone" "$(rules)" "$others"
+has "and the port goes on" "$(answers client-outside TCP 192.168.50.11)" '^ok default/third '
+has "so does a Service" "$(ask pod-default-client 10.96.1.1 80 1 | answered_by)" '^1 '
+cni DEL >"$WORK/cni" 2>&1 || fail "portmap gives it up" "$(cat "$WORK/cni")"
+within 10 "it goes with the pod" eval '! served_by third TCP 192.168.50.11'

@@ -94,6 +94,11 @@ describe("parseFlags() reads words as pflag does", () => {
   test("plugin options keep commas and equal signs and gather by plugin", () => {
     const line = flags("--plugin", "a.x=1,2", "--plugin=a.y=b=c", "--plugin=b-c.z=");
     expect(line.plugin).toEqual({ a: { x: "1,2", y: "b=c" }, "b-c": { z: "" } });
+    // The name alone: it is to run.
+    expect(flags("--plugin=a", "--plugin=b.x=1", "--plugin=b").plugin).toEqual({
+      a: {},
+      b: { x: "1" },
+    });
   });
 
   test("port ranges take both separators", () => {
@@ -156,7 +161,7 @@ describe("parseFlags() refuses", () => {
     ["--master=10.0.0.1:6443", "URL"],
     ["--metrics-path=metrics", "path"],
     ["--health-addr=1.2.3.4/5", "address without port"],
-    ["--plugin=x=1", "NAME.key=value"],
+    ["--plugin=x=1", 'NAME.key=value", or the name of a plugin alone'],
     ["--v=abc", "whole number"],
     ["--runtime-dir=x", "absolute path"],
   ])("%s, and says what is allowed", (word, allowed) => {

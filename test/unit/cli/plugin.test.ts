@@ -138,6 +138,36 @@ describe("a dry run", () => {
     await expect(run({ range: "9-1" })).rejects.toThrow('Option "range" cannot be "9-1"');
   });
 
+  test("prints what the router would be asked to announce, and refuses what it cannot", async () => {
+    const manifests = join(folder, "nothing");
+    mkdirSync(manifests);
+    writeFileSync(join(manifests, "node.yaml"), testCluster("none"));
+    const file = join(ROOT, "plugins.d/advertise-static.ts");
+    const run = (given: Readonly<Record<string, string>>) =>
+      dryRun({
+        name: "advertise-static",
+        file,
+        module: file,
+        manifests,
+        node: "node1",
+        given,
+        stderr() {},
+      });
+    const { text } = await run({
+      prefixes: "192.0.2.53/32,192.0.2.1/24",
+      communities: "65000:1,no-export",
+    });
+    expect(text).toBe(
+      "+ bgp advertisement 192.0.2.53/32 communities 65000:1 no-export local preference 100\n" +
+        "1 to create, 0 to update, 0 to delete\n" +
+        "problem: prefix 192.0.2.1/24: Refused bgp advertisement 192.0.2.0/24 communities 65000:1 " +
+        'no-export local preference 100: "192.0.2.1/24" has bits behind its length; write 192.0.2.0/24\n',
+    );
+    await expect(run({ prefixes: "192.0.2.53/32", check: "ping" }))
+      .rejects.toThrow('Option "check" cannot be "ping"');
+    await expect(run({ rise: "0" })).rejects.toThrow('Option "rise" cannot be 0');
+  });
+
   test("says why a plugin does not run", async () => {
     writeFileSync(join(folder, "broken.ts"), "throw new Error('No such device');\n");
     await expect(dry("broken")).rejects.toThrow("No such device");

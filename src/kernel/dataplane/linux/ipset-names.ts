@@ -16,13 +16,13 @@ function setPattern(owner: Owner): string {
     proxy: "kube-router-…",
     router: "kube-router-pod-subnets or kube-router-node-ips",
     firewall: "KUBE-SRC-…, KUBE-DST-… or kube-router-local-pods",
-  }[owner.name] ?? `rl-${owner.name}-…`;
+  }[owner.name] ?? `${thirdPartyPrefix(owner)}…`;
 }
 
 /** Whether a set of this name is the owner's. */
 export function ownsSet(owner: Owner, name: string): boolean {
   return RESERVED[owner.name]?.test(name) ??
-    name.replace(/^inet6:/, "").startsWith(`rl-${owner.name}-`);
+    name.replace(/^inet6:/, "").startsWith(thirdPartyPrefix(owner));
 }
 
 /** Why an owner may not touch a set of this name, whichever backend holds it; undefined where it may. */
@@ -36,4 +36,9 @@ export function notOwnSet(owner: Owner, name: string): string | undefined {
 export function refuseSet(owner: Owner, name: string): string | undefined {
   return notOwnSet(owner, name) ??
     (name.length > 31 ? "the name of a set has at most 31 characters" : undefined);
+}
+
+/** Without dashes of the name's own: sets of "lb-pool" are none of "lb". */
+function thirdPartyPrefix(owner: Owner): string {
+  return `rl-${owner.name.replaceAll("-", "_")}-`;
 }

@@ -31,5 +31,6 @@ export function notOwnChain(owner: Owner, name: string): string | undefined {
 }
 
 function thirdPartyPrefix(owner: Owner): string {
-  return `RL-${owner.name.toUpperCase()}-`;
+  // Without dashes of its own: those of "lb-pool" are none of "lb".
+  return `RL-${owner.name.toUpperCase().replaceAll("-", "_")}-`;
 }

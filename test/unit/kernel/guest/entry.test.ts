@@ -66,6 +66,7 @@ function guested(
   exported: () => unknown,
   given: Readonly<Record<string, unknown>> = {},
   options: BenchOptions = {},
+  steadyMs = 20,
 ): Guested {
   const made = bench([], options);
   const processes: TestProcess[] = [];
@@ -78,6 +79,7 @@ function guested(
     metrics: noMetrics,
     given: () => Promise.resolve(given),
     prepare: () => Promise.resolve(210),
+    steadyMs,
     spawn() {
       const child = testProcess(exported);
       processes.push(child);
@@ -101,8 +103,11 @@ function guested(
   };
 }
 
-async function started(exported: () => unknown = () => blackholes()): Promise<Guested> {
-  const made = guested(exported);
+async function started(
+  exported: () => unknown = () => blackholes(),
+  steadyMs?: number,
+): Promise<Guested> {
+  const made = guested(exported, {}, {}, steadyMs);
   await made.runtime.start();
   made.cluster.put("services", service("default/web", { clusterIPs: ["10.96.0.1"] }));
   made.cluster.sync();
@@ -222,7 +227,7 @@ describe("a third party's plugin", () => {
   });
 
   test("keeps in Linux what it wanted when it crashes, and says what it wants anew", async () => {
-    const { linux, cluster, processes, entry, takeLog, until } = await started();
+    const { linux, cluster, processes, entry, log, takeLog, until } = await started();
     takeLog();
     processes[0]?.crash("Out of luck");
     expect(entry.fault).toBe("it threw outside of its reconcilers: Out of luck");
@@ -232,8 +237,26 @@ describe("a third party's plugin", () => {
     await until("recovery", () => entry.fault === undefined && processes.length === 2);
     await until("the new state", () => !linux.dump().includes("10.96.0.1/32"));
     expect(linux.dump()).toContain("10.96.0.2/32");
+    await until("told", () => log.lines.some(({ message }) => message === "Plugin recovered"));
     const said = takeLog().filter((line) => line.includes("Plugin"));
     expect(said).toEqual(["error Plugin degraded", "info Plugin recovered"]);
+  });
+
+  test("is told of once when it fails in the same way again and again", async () => {
+    const { processes, entry, log, until } = await started(() => blackholes(), 60_000);
+    for (const count of [1, 2]) {
+      processes.at(-1)?.crash("Out of luck");
+      await until("recovery", () => entry.fault === undefined && processes.length === count + 1);
+    }
+    processes.at(-1)?.crash("Something else");
+    const said = log.lines.filter(({ message }) => message.startsWith("Plugin ")).map((
+      { fields },
+    ) => fields["reason"]);
+    expect(said).toEqual([
+      undefined,
+      "it threw outside of its reconcilers: Out of luck",
+      "it threw outside of its reconcilers: Something else",
+    ]);
   });
 
   test("is gone with what it had to say when it is dismissed", async () => {

@@ -148,7 +148,10 @@ describe("the route protocol number of a plugin", () => {
   });
 
   test("comes from its name where the file is lost", () => {
+    const peeked = openProtocols(folder).peek("hostport");
+    expect(openProtocols(folder).owners()).toEqual([]);
     const number = openProtocols(folder).of("hostport");
+    expect(number).toBe(peeked);
     writeFileSync(join(folder, "plugins.json"), "no json");
     expect(openProtocols(folder).owners()).toEqual([]);
     expect(openProtocols(folder).of("hostport")).toBe(number);

@@ -87,3 +87,31 @@ test("the name of a built-in plugin is refused", async () => {
     }),
   ).toBe('another plugin is called "own" as well; rename one of them');
 });
+
+test("a dry run that cannot read what a third party's plugin wants says so, and plans for the others", async () => {
+  const own = toyPlugin({ name: "own", tables: ["ipvsServices", "ipvsDestinations"] });
+  const other = toyPlugin({ name: "other", tables: ["routes"] });
+  const { runtime, linux } = bench([own.plugin]);
+  own.set("web", ...served(AT, A));
+  await runtime.setup();
+  runtime.admit({
+    name: "other",
+    file: "/p/other.ts",
+    fault: undefined,
+    settled: true,
+    heard: true,
+  });
+  await runtime.runGuest({ plugin: other.plugin, options: undefined, protocol: 210 });
+  linux.failList("route", "ENOSUPPORT");
+  const [first, second] = await runtime.preview();
+  expect(first?.tables.flatMap(({ upserts }) => upserts)).toHaveLength(2);
+  expect(second).toEqual({
+    plugin: "other",
+    tables: [],
+    problems: [{
+      type: "failed",
+      subject: "plugin other",
+      reason: "Cannot list route: ENOSUPPORT",
+    }],
+  });
+});

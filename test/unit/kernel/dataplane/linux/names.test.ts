@@ -24,7 +24,8 @@ describe("a name has one owner at most", () => {
     ["KUBE-ROUTER-FORWARD", ["firewall"]],
     ["KUBE-NWPLCY-ABCDEFGHIJKLMNOP", ["firewall"]],
     ["KUBE-POD-FW-ABCDEFGHIJKLMNOP", ["firewall"]],
-    ["RL-MY-PLUGIN-X", ["my-plugin"]],
+    ["RL-MY_PLUGIN-X", ["my-plugin"]],
+    ["RL-MY-PLUGIN-X", []],
     ["KUBE-SERVICES", []],
     ["KUBE-FIREWALL", []],
     ["RL-OTHER-X", []],
@@ -41,7 +42,9 @@ describe("a name has one owner at most", () => {
     ["inet6:kube-router-local-pods", ["firewall"]],
     ["KUBE-SRC-ABCDEFGHIJKLMNOP", ["firewall"]],
     ["inet6:KUBE-DST-ABCDEFGHIJKLMNOP", ["firewall"]],
-    ["rl-my-plugin-x", ["my-plugin"]],
+    ["rl-my_plugin-x", ["my-plugin"]],
+    // It could be that of a plugin "my".
+    ["rl-my-plugin-x", []],
     // kube-proxy's.
     ["KUBE-CLUSTER-IP", []],
     ["KUBE-6-LOOP-BACK", []],
