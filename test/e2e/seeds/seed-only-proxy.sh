@@ -21,7 +21,7 @@ expect "the proxy serves" "$(ask pod-default-client $VIP 8080 6 | answered_by)" 
 after=$(others)
 [ "$after" = "$before" ] || fail "links, routes, rules, forwarding and CNI are left alone" "$(diff <(echo "$before") <(echo "$after"))"
 pass "links, routes, rules, forwarding and CNI are left alone"
-expect "all sets are the proxy's" "$(on ipset list -n | grep -cvE '^(inet6:)?kube-router-(local-ips|svip|svip-prt|svip-reject|svip-drop|svip-limited|svip-src|svip-range)$')" "0"
+expect "all sets are the proxy's" "$(on ipset list -n | grep -cvE '^(inet6:)?kube-router-(local-ips|svip|svip-prt|svip-reject|svip-drop|svip-inside|svip-limited|svip-src|svip-range)$')" "0"
 expect "all chains are the proxy's" "$(on iptables-save | grep -oE '^:KUBE[A-Z-]+' | sort | tr '\n' ' ')" ":KUBE-ROUTER-MASQUERADE :KUBE-ROUTER-SERVICES :KUBE-ROUTER-SVC-OUT :KUBE-ROUTER-SVC-REFUSE :KUBE-ROUTER-SVC-VERDICT "
 
 # With none of the three nothing is touched.
