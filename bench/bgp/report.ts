@@ -160,7 +160,7 @@ function row(what: string, { by, unit }: Line, beside: Line): Row {
   return {
     what,
     figure: `${text(ours, unit)}; ${
-      others.map(([name, value]) => `${NAMES[name] ?? name} ${(value / ours).toFixed(1)} ×`)
+      others.map(([name, value]) => `${NAMES[name] ?? name} takes ${(value / ours).toFixed(1)} ×`)
         .join(", ")
     }`,
     target: "faster than each",
