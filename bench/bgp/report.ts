@@ -5,7 +5,7 @@ import { median, quantile } from "../agent/statistics.ts";
 import type { LinuxResult } from "./linux.ts";
 import type { BgpResult } from "./main.ts";
 
-/** A daemon that has not sent all by then is not waited for: GoBGP takes minutes for half a million. */
+/** A daemon that has not sent all by then is not waited for: GoBGP had not sent half a million after three minutes. */
 export const MOST_SEND_MS = 20_000;
 
 interface Line {
@@ -160,7 +160,7 @@ function row(what: string, { by, unit }: Line, beside: Line): Row {
   return {
     what,
     figure: `${text(ours, unit)}; ${
-      others.map(([name, value]) => `${NAMES[name] ?? name} ${(value / ours).toFixed(1)} ×`)
+      others.map(([name, value]) => `${NAMES[name] ?? name} takes ${(value / ours).toFixed(1)} ×`)
         .join(", ")
     }`,
     target: "faster than each",
