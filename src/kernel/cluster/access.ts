@@ -10,10 +10,7 @@ export interface AccessRule {
   readonly verbs: readonly string[];
 }
 
-/** What is written, or read one by one. Whoever adds a request to the code adds it here. */
-const OTHERS: readonly AccessRule[] = [];
-
-/** All rules, those of what is watched first, by API group. */
+/** What every agent needs: the kinds that it watches, by API group. */
 export function accessRules(): readonly AccessRule[] {
   const groups = Map.groupBy(Object.values(KINDS), ({ group }) => group);
   const watched = [...groups].map(([group, kinds]): AccessRule => ({
@@ -21,5 +18,17 @@ export function accessRules(): readonly AccessRule[] {
     resources: kinds.map(({ name }) => name).toSorted(),
     verbs: ["list", "watch"],
   }));
-  return [...watched.toSorted((a, b) => a.group < b.group ? -1 : 1), ...OTHERS];
+  return watched.toSorted((a, b) => a.group < b.group ? -1 : 1);
 }
+
+/** What the allocator of LoadBalancer addresses writes besides, in all namespaces (`api-writer.ts`). */
+export const ALLOCATOR_RULES: readonly AccessRule[] = [
+  { group: "", resources: ["services"], verbs: ["get"] },
+  { group: "", resources: ["services/status"], verbs: ["patch"] },
+  { group: "", resources: ["events"], verbs: ["create"] },
+];
+
+/** And in the namespace of its Lease. */
+export const LEASE_RULES: readonly AccessRule[] = [
+  { group: "coordination.k8s.io", resources: ["leases"], verbs: ["get", "create", "update"] },
+];

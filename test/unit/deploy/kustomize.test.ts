@@ -9,7 +9,12 @@ import { COMMANDS } from "../../../src/cli/commands.ts";
 import { defaultFlags } from "../../../src/cli/flags.ts";
 import { parseFlags } from "../../../src/cli/parse-flags.ts";
 import { startWarnings } from "../../../src/cli/validate-flags.ts";
-import { accessRules } from "../../../src/kernel/cluster/access.ts";
+import {
+  type AccessRule,
+  accessRules,
+  ALLOCATOR_RULES,
+  LEASE_RULES,
+} from "../../../src/kernel/cluster/access.ts";
 import { RUNTIME_DIRECTORY } from "../../../src/kernel/dataplane/linux/ledger.ts";
 import { CNI_CONF } from "../../../src/plugins/router/networking.ts";
 import { PACKAGES } from "../../../scripts/image/debian.ts";
@@ -71,20 +76,29 @@ describe("the manifests", () => {
       "dsr",
       "firewall-only",
       "hostport",
+      "load-balancer",
       "proxy-only",
       "router-only",
     ]);
   });
 
+  const asRules = (rules: readonly AccessRule[]) =>
+    rules.map(({ group, resources, verbs }) => ({ apiGroups: [group], resources, verbs }));
+
   test("the cluster role is what the code asks for, and no more", () => {
     const role = object(build(join(DEPLOY, "base")), "ClusterRole");
-    expect<unknown>(role["rules"]).toEqual(
-      accessRules().map(({ group, resources, verbs }) => ({
-        apiGroups: [group],
-        resources,
-        verbs,
-      })),
-    );
+    expect<unknown>(role["rules"]).toEqual(asRules(accessRules()));
+  });
+
+  test("the allocator may write what it writes, Leases in its own namespace alone", () => {
+    const objects = build(join(DEPLOY, "overlays/load-balancer"));
+    const rules = (kind: string) =>
+      objects.find((each) =>
+        each["kind"] === kind &&
+        (each["metadata"] as Fields)["name"] === "routelet-load-balancer"
+      )?.["rules"];
+    expect<unknown>(rules("ClusterRole")).toEqual(asRules(ALLOCATOR_RULES));
+    expect<unknown>(rules("Role")).toEqual(asRules(LEASE_RULES));
   });
 
   test("the binding gives that role to the service account of the pods", () => {
@@ -155,6 +169,7 @@ describe("the manifests", () => {
       "dsr": all,
       "firewall-only": ["firewall"],
       "hostport": all,
+      "load-balancer": [...all, "loadbalancer"].toSorted(),
       "proxy-only": ["proxy"],
       "router-only": ["router"],
     });
