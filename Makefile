@@ -8,7 +8,7 @@ BUN := node_modules/.bin/bun
 DENO := node_modules/.bin/deno
 ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 BINARY := dist/routelet-linux-$(ARCH)
-SOURCES := $(shell find src package.json package-lock.json scripts/build.ts scripts/types.ts -type f 2>/dev/null)
+SOURCES := $(shell find src plugins.d/lb-pool package.json package-lock.json scripts/build.ts scripts/types.ts -type f 2>/dev/null)
 
 # Where relative paths of `make lab` start: the folder that make was called from, also with `make -C`.
 CALLER := $(if $(filter -C% --directory%,$(shell tr '\0' ' ' 2>/dev/null </proc/$$PPID/cmdline)),$(or $(PWD),$(CURDIR)),$(CURDIR))
@@ -28,6 +28,10 @@ build: dist/routelet-linux-x64 dist/routelet-linux-arm64 ## Build the executable
 
 dist/routelet-linux-%: $(SOURCES) | setup
 	@$(BUN) scripts/build.ts $*
+
+.PHONY: image
+image: build ## Build the image into dist/, an OCI archive for amd64 and arm64, without a container engine
+	@$(BUN) scripts/image/main.ts
 
 .PHONY: lab
 lab: $(BINARY) setup-lab ## Run SCRIPT in a cluster: TOPOLOGY=file.yaml SCRIPT=file OUT=dir [TIMEOUT=seconds]

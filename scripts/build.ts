@@ -1,6 +1,6 @@
 /**
- * Builds `dist/routelet-linux-ARCH` for the architectures that are named (`x64`, `arm64`). `make build` calls it only when
- * sources have changed.
+ * Builds `dist/routelet-linux-ARCH` for the architectures that are named (`x64`, `arm64`), and beside it what it is made of, as
+ * CycloneDX. `make build` calls it only when sources have changed. One commit gives one executable, byte for byte.
  *
  * Another architecture needs Bun's executable for it: it comes from the npm package of the same version, and its bytes
  * must be those that package-lock.json names.
@@ -14,9 +14,11 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import { version } from "../package.json";
+import { license, name, version } from "../package.json";
+import { type LockedPackage, sbom } from "./sbom.ts";
 import { pluginTypes } from "./types.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
@@ -29,9 +31,24 @@ const ARCHITECTURES = {
 } as const;
 type Architecture = keyof typeof ARCHITECTURES;
 
+const SOURCES = ["src", "plugins.d/lb-pool", "package.json", "package-lock.json"];
+/** A thread is an entry point of its own; left out here, it is missed at run time only. */
+const ENTRIES = ["src/main.ts", "src/plugins/router/bfd/worker.ts"];
+
+/** When the sources changed last, in seconds; SOURCE_DATE_EPOCH, as reproducible-builds.org has it, goes before. */
+async function time(): Promise<number> {
+  const given = Number(process.env["SOURCE_DATE_EPOCH"]);
+  if (Number.isInteger(given) && given > 0) return given;
+  try {
+    return Number(await output(["git", "log", "-1", "--format=%ct", "--", ...SOURCES]));
+  } catch {
+    return 0;
+  }
+}
+
 /** The commit that the sources are at, with `-dirty` when they differ from it. */
 async function commit(): Promise<string> {
-  const sources = ["src", "package.json", "package-lock.json"];
+  const sources = SOURCES;
   try {
     const hash = await output(["git", "log", "-1", "--format=%h", "--", ...sources]);
     const changed = await output(["git", "status", "--porcelain", "--", ...sources]);
@@ -44,8 +61,11 @@ async function commit(): Promise<string> {
 async function build(architecture: Architecture): Promise<void> {
   const { target } = ARCHITECTURES[architecture];
   const outfile = join(DIST, `routelet-linux-${architecture}`);
-  const fresh = `${outfile}.${process.pid}`;
-  mkdirSync(DIST, { recursive: true });
+  // The name of the file is within the executable: it must not change from run to run.
+  const scratch = join(DIST, `.build-${process.pid}`);
+  const fresh = join(scratch, "routelet");
+  const metafile = join(scratch, "meta.json");
+  mkdirSync(scratch, { recursive: true });
   const executable = architecture === process.arch ? [] : [
     `--compile-executable-path=${await foreignBun(architecture)}`,
   ];
@@ -70,16 +90,38 @@ async function build(architecture: Architecture): Promise<void> {
       `--define=ROUTELET_COMMIT=${JSON.stringify(await commit())}`,
       `--define=ROUTELET_TYPES=${JSON.stringify(await pluginTypes())}`,
       `--outfile=${fresh}`,
-      join(ROOT, "src/main.ts"),
-      // A thread is an entry point of its own; left out here, it is missed at run time only.
-      join(ROOT, "src/plugins/router/bfd/worker.ts"),
-      join(ROOT, "src/kernel/guest/worker.ts"),
+      ...ENTRIES,
     ]);
     chmodSync(fresh, 0o755);
+    await output([
+      process.execPath,
+      "build",
+      "--target=bun",
+      `--metafile=${metafile}`,
+      `--outdir=${join(scratch, "bundle")}`,
+      ...ENTRIES,
+    ]);
+    const { inputs } = JSON.parse(readFileSync(metafile, "utf8")) as { readonly inputs: object };
+    const lock = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as {
+      readonly packages: Readonly<Record<string, LockedPackage>>;
+    };
+    const text = sbom({
+      name,
+      version,
+      license,
+      commit: await commit(),
+      architecture,
+      sha256: createHash("sha256").update(readFileSync(fresh)).digest("hex"),
+      bun: Bun.version,
+      time: new Date(await time() * 1000).toISOString(),
+      files: Object.keys(inputs),
+      lock: lock.packages,
+    });
+    writeFileSync(`${outfile}.cdx.json`, text);
     // In one step: an agent that runs from the old file keeps it, and nobody sees half of the new one.
     renameSync(fresh, outfile);
   } finally {
-    rmSync(fresh, { force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
   const megabytes = (statSync(outfile).size / 1e6).toFixed(0);
   console.log(`built dist/routelet-linux-${architecture} (${version}, ${megabytes} MB)`);

@@ -41,6 +41,8 @@ function refusal(file: string, target: string): string | undefined {
       ["src/kernel/plugin.ts", "src/kernel/ip.ts"].includes(target) ||
       // Its types alone: they are gone when it is loaded.
       (target === "src/kernel/third-party.ts" && plugin === "plugins.d/") ||
+      // The same allocator, dropped in a folder or built in.
+      (target.startsWith("plugins.d/lb-pool/") && plugin === "src/plugins/loadbalancer/") ||
       (target === "bun:ffi" && file === "src/plugins/router/net/libc.ts");
     return allowed
       ? undefined

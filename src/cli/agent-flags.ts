@@ -33,7 +33,8 @@ export async function overAgentFlags(flags: Flags): Promise<Flags> {
   return { ...flags, ...agent, ...own, given: [...new Set([...agent.given, ...flags.given])] };
 }
 
-async function agentFlags(runtimeDir: string): Promise<Flags | undefined> {
+/** The flags of the agent that runs here; undefined where none does. */
+export async function agentFlags(runtimeDir: string): Promise<Flags | undefined> {
   try {
     const response = await fetch("http://agent/flags", {
       unix: socketPath(runtimeDir),

@@ -3,6 +3,7 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { ClusterSource } from "../kernel/cluster/source.ts";
+import type { AdvertisementCheck } from "../kernel/dataplane/advertisements.ts";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { NETFILTER_KINDS } from "../kernel/dataplane/linux/netfilter.ts";
 import type { Logger } from "../kernel/observe/log.ts";
@@ -10,14 +11,16 @@ import type { Plugin } from "../kernel/plugin.ts";
 import { leftovers } from "../kernel/runtime/cleanup.ts";
 import type { Hosted } from "../kernel/runtime/runtime.ts";
 import firewall from "../plugins/firewall/mod.ts";
+import loadbalancer from "../plugins/loadbalancer/mod.ts";
 import proxy from "../plugins/proxy/mod.ts";
 import router from "../plugins/router/mod.ts";
+import { advertisementRefusal } from "../plugins/router/requests.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
 interface BuiltIn {
   readonly plugin: Plugin<never>;
-  /** Route protocol number: what lies in Linux under it is this plugin's, for ever. */
+  /** Route protocol number: what lies in Linux under it is this plugin's, for ever. Of none where it has no part in Linux. */
   readonly protocol: number;
   readonly enabled: (flags: Flags) => boolean;
   /** Milliseconds between full comparisons with Linux. */
@@ -34,19 +37,26 @@ const BUILT_INS: readonly BuiltIn[] = [
   {
     plugin: router as Plugin<never>,
     protocol: 202,
-    // Its default is kube-router's, and means nothing yet: the router runs where somebody asks for it.
-    enabled: (flags) => flags.runRouter && flags.given.includes("run-router"),
+    enabled: (flags) => flags.runRouter,
     // One comparison serves both periods: the shorter one counts.
     interval: (flags) => Math.min(flags.routesSyncPeriod, flags.injectedRoutesSyncPeriod),
   },
   {
     plugin: firewall as Plugin<never>,
     protocol: 203,
-    // Only on demand, until it is proven.
-    enabled: (flags) => flags.runFirewall && flags.given.includes("run-firewall"),
+    enabled: (flags) => flags.runFirewall,
     interval: (flags) => flags.iptablesSyncPeriod,
   },
+  {
+    plugin: loadbalancer as Plugin<never>,
+    protocol: 0,
+    enabled: (flags) => flags.runLoadbalancer,
+    interval: (flags) => flags.loadbalancerSyncPeriod,
+  },
 ];
+
+/** Those that have something in Linux. */
+const OWNING = BUILT_INS.filter(({ plugin }) => plugin.tables.length > 0);
 
 /** The plugins that the flags switch on. */
 export function hostedPlugins(flags: Flags): readonly Hosted[] {
@@ -59,6 +69,12 @@ export function hostedPlugins(flags: Flags): readonly Hosted[] {
     }));
 }
 
+/** Which advertisements of plugins can be served: none where the router is off. */
+export function advertisable(flags: Flags): { readonly advertisable?: AdvertisementCheck } {
+  const isOn = hostedPlugins(flags).some(({ plugin }) => plugin.name === router.name);
+  return isOn ? { advertisable: advertisementRefusal } : {};
+}
+
 /** Milliseconds between full comparisons of a plugin with Linux. */
 export function fullInterval(plugin: string, flags: Flags): number {
   const builtIn = BUILT_INS.find((each) => each.plugin.name === plugin);
@@ -66,14 +82,15 @@ export function fullInterval(plugin: string, flags: Flags): number {
 }
 
 /** All owners that may have left something in Linux, enabled or not. */
-export const OWNERS: readonly Owner[] = BUILT_INS.map(({ plugin, protocol }) => ({
+export const OWNERS: readonly Owner[] = OWNING.map(({ plugin, protocol }) => ({
   name: plugin.name,
   protocol,
 }));
 
 /** The owners that the flags switch on. */
 export function ownersOf(flags: Flags): readonly Owner[] {
-  return hostedPlugins(flags).map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
+  return OWNING.filter(({ enabled }) => enabled(flags))
+    .map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
 }
 
 /** Built-in plugins that are off and whose work is still in Linux: a text each. Nobody looks after it any more. @param other the backend of packet rules that is not in use */
@@ -82,7 +99,7 @@ export async function leftoverTexts(
   dataplane: Dataplane,
   other: Dataplane | undefined,
 ): Promise<readonly string[]> {
-  const off = BUILT_INS.filter(({ enabled }) => !enabled(flags))
+  const off = OWNING.filter(({ enabled }) => !enabled(flags))
     .map(({ plugin, protocol }) => ({ name: plugin.name, protocol }));
   const counts = new Map<string, number>();
   for (

@@ -5,14 +5,14 @@ import { socketPath } from "../kernel/observe/socket.ts";
 /**
  * The answer of a plugin, or why there is none.
  *
- * @param plugin its name; it is switched on by `--run-` and that name
+ * @param plugin its name, or "-" for the agent itself
  * @param topic what the plugin answers to, with its `query`
  */
 export async function askPlugin(
-  plugin: "proxy" | "router" | "firewall",
+  plugin: "proxy" | "router" | "firewall" | "-",
   runtimeDir: string,
   topic: string,
-  query: Readonly<Record<string, string>> = {},
+  query: Readonly<Record<string, string>> | URLSearchParams = {},
 ): Promise<{ readonly answer: unknown } | string> {
   const path = socketPath(runtimeDir);
   let response: Response;
@@ -23,10 +23,18 @@ export async function askPlugin(
     const { code } = error as NodeJS.ErrnoException;
     return code === "EACCES" || code === "EPERM"
       ? `Cannot ask the agent at "${path}": not permitted; run as root`
-      : `No agent runs here: nothing answers at "${path}"; start one with "routelet --run-${plugin}"`;
+      : `No agent runs here: nothing answers at "${path}"; start one with "routelet${
+        switchOf(plugin)
+      }"`;
   }
   if (response.ok) return { answer: await response.json() };
   return response.status === 404
-    ? `The agent at "${path}" runs no ${plugin}; start it with --run-${plugin}`
+    ? plugin === "-"
+      ? `The agent at "${path}" is of another version and cannot say that; restart it with this one`
+      : `The agent at "${path}" runs no ${plugin}; start it with${switchOf(plugin)}`
     : (await response.text()).trim();
+}
+
+function switchOf(plugin: "proxy" | "router" | "firewall" | "-"): string {
+  return plugin === "-" ? "" : ` --run-${plugin === "proxy" ? "service-proxy" : plugin}`;
 }

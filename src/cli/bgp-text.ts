@@ -138,6 +138,7 @@ export function ribText({ paths, now, which, more }: RibAnswer): string {
     attributes: `[${attributes(path).join(" ")}]`,
     rest: [
       ...(path.peer === undefined ? [] : [`${which === "out" ? "to" : "from"} ${path.peer}`]),
+      ...(path.plugins === undefined ? [] : [`by plugin ${path.plugins.join(" and ")}`]),
       ...(path.rejected === undefined ? [] : [`rejected: ${path.rejected}`]),
     ].join(", "),
   }));
@@ -192,7 +193,7 @@ export function whyText(why: WhyAnswer): string {
       `  It is not known itself; the longest known network that covers it is ${why.covering}`,
     );
   }
-  lines.push(...why.services.map((text) => `  ${text}`));
+  lines.push(...[...why.services, ...why.plugins].map((text) => `  ${text}`));
   if (why.paths.length === 0) lines.push("  No path to it is known");
   for (const path of why.paths) {
     const from = path.peer === undefined ? "our own" : `from ${path.peer}`;

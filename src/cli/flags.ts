@@ -23,6 +23,8 @@ import {
   uints,
 } from "./flag-kinds.ts";
 
+import { parseUiAddress } from "./ui/address.ts";
+
 /** The groups of the help text and of the reference page, in their order. */
 export const SECTIONS = [
   "Functions",
@@ -35,6 +37,7 @@ export const SECTIONS = [
   "Firewall",
   "Load balancer",
   "Health and metrics",
+  "Installation",
   "Output",
 ] as const;
 export type Section = typeof SECTIONS[number];
@@ -98,24 +101,13 @@ const host = {
 const TABLE = {
   // Functions
   "run-service-proxy": flag(bool, true, "Functions", "Run the service proxy (IPVS)"),
-  "run-router": flag(
-    bool,
-    true,
-    "Functions",
-    "Run the router (pod networking and BGP); in this version only where the flag is given",
-  ),
-  "run-firewall": flag(
-    bool,
-    true,
-    "Functions",
-    "Run the firewall (NetworkPolicy); in this version only where the flag is given",
-  ),
+  "run-router": flag(bool, true, "Functions", "Run the router (pod networking and BGP)"),
+  "run-firewall": flag(bool, true, "Functions", "Run the firewall (NetworkPolicy)"),
   "run-loadbalancer": flag(
     bool,
     false,
     "Functions",
     "Run the allocator of LoadBalancer addresses",
-    LATER,
   ),
   "cleanup-config": flag(
     bool,
@@ -611,21 +603,20 @@ const TABLE = {
     cidrs,
     NO_PATHS,
     "Load balancer",
-    "Ranges from which load balancer IPs come; services may take no others",
+    "Ranges from which load balancer IPs come, with --run-loadbalancer or from another allocator; services may take no others",
   ),
   "loadbalancer-default-class": flag(
     bool,
     true,
     "Load balancer",
     "Allocate for services without a load balancer class too",
-    LATER,
   ),
   "loadbalancer-sync-period": flag(
     duration,
     MINUTE,
     "Load balancer",
     "Pause between checks for services without an address",
-    { ...LATER, ...positive },
+    positive,
   ),
 
   // Health and metrics
@@ -670,6 +661,51 @@ const TABLE = {
     LATER,
   ),
 
+  // Installation
+  "root": flag(
+    text,
+    "/",
+    "Installation",
+    "Folder that install and uninstall take for the root of the file system; with another than / they touch files alone",
+    { check: (value) => value.startsWith("/") ? undefined : "an absolute path" },
+  ),
+  "dry-run": flag(
+    bool,
+    false,
+    "Installation",
+    "Print what install or uninstall would do, and do nothing",
+  ),
+  "verify": flag(
+    bool,
+    false,
+    "Installation",
+    "After cleanup or uninstall, look at all of Linux again and print what was looked at and what is left",
+  ),
+  "from": flag(
+    text,
+    "",
+    "routelet",
+    "Program that the command migrate takes over from: kube-proxy or kube-router",
+    {
+      check: (value) =>
+        ["", "kube-proxy", "kube-router"].includes(value) ? undefined : "kube-proxy or kube-router",
+    },
+  ),
+  "yes": flag(bool, false, "routelet", "Has the command migrate do what it shows"),
+
+  "ui-addr": flag(
+    text,
+    "",
+    "Health and metrics",
+    'Where the live page is served, "PORT" on loopback or "ADDRESS:PORT"; nothing for no page. It has no log-in',
+    {
+      check: (value) =>
+        value === "" || parseUiAddress(value) !== undefined
+          ? undefined
+          : '"20245" or "127.0.0.1:20245"',
+    },
+  ),
+
   // Output
   "v": flag(int32, 0, "Output", "Log level: 0 info, 1 and above debug", { short: "v" }),
   "log-format": flag(choice("text", "json"), "text", "Output", "Form of the log on standard error"),
@@ -677,7 +713,13 @@ const TABLE = {
     choice("text", "json"),
     "text",
     "Output",
-    "Form of what the commands plan and status print",
+    "Form of what the commands print",
+  ),
+  "watch": flag(
+    bool,
+    false,
+    "Output",
+    "Has the commands status and ipvs print their answer every two seconds until they are stopped",
   ),
 };
 

@@ -4,7 +4,7 @@ import { FLAG_NAMES, type FlagName, FLAGS, SECTIONS } from "./flags.ts";
 
 /** What `routelet help` and `--help` print. */
 export function generalHelp(commands: Readonly<Record<string, Command>>): string {
-  const names = Object.keys(commands);
+  const names = Object.keys(commands).filter((name) => commands[name]?.hidden !== true);
   const width = Math.max(...names.map((name) => name.length));
   return `routelet: service proxy, router and firewall of a Kubernetes node
 

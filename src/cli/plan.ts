@@ -8,6 +8,7 @@ import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
 import { overAgentFlags } from "./agent-flags.ts";
 import {
+  advertisable,
   errorText,
   hostedPlugins,
   leftoverTexts,
@@ -18,6 +19,8 @@ import {
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { overlaySource } from "../kernel/cluster/overlay-source.ts";
+import { groupedText, readManifests, warningsOf, withHolders } from "./plan-parts.ts";
 import { leftByOther, netfilterOf, openOther } from "./netfilter.ts";
 
 /** Exit code when there is something to change. */
@@ -30,6 +33,8 @@ export interface Change {
   readonly kind: string;
   readonly key: string;
   readonly description: string;
+  /** The unit that asks for it, or asked for it until now: "service default/web"; absent: nobody knows. */
+  readonly by?: string;
   readonly item: unknown;
   /** What Linux holds now, for updates. */
   readonly have?: unknown;
@@ -42,8 +47,12 @@ interface PlanConflict {
   readonly reason: string;
 }
 
-/** Prints the plan; 0 when Linux is as it should be, 2 when it is not, 1 when that could not be found out. */
-export async function plan(given: Flags, io: Io): Promise<number> {
+/**
+ * Prints the plan; 0 when Linux is as it should be, 2 when it is not, 1 when that could not be found out.
+ *
+ * @param paths manifests, files or folders, that are looked at as if they were applied to the cluster
+ */
+export async function plan(given: Flags, io: Io, paths: readonly string[] = []): Promise<number> {
   const flags = await overAgentFlags(given);
   const log = createLogger({
     verbosity: flags.v - 1, // what is printed is the plan; only warnings go beside it
@@ -53,12 +62,16 @@ export async function plan(given: Flags, io: Io): Promise<number> {
   const node = nodeName(flags, io.env);
   const closers: (() => void | Promise<void>)[] = [];
   try {
-    const source = await openSource(flags, node, log);
+    const manifests = await readManifests(paths);
+    const live = await openSource(flags, node, log);
+    const overlay = paths.length === 0 ? undefined : overlaySource(live, manifests.objects);
+    const source = overlay ?? live;
     closers.push(() => source.stop());
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
       runtimeEndpoint: flags.runtimeEndpoint,
       netfilter: netfilterOf(flags),
+      ...advertisable(flags),
       log,
     });
     closers.push(() => dataplane.close());
@@ -81,20 +94,30 @@ export async function plan(given: Flags, io: Io): Promise<number> {
     const previews = await runtime.preview();
     for (const text of await leftoverTexts(flags, dataplane, other)) io.stderr(`note: ${text}\n`);
     const left = await leftByOther(other, ownersOf(flags));
-    const changes = [
+    const changes = await withHolders(flags.runtimeDir, [
       ...previews.flatMap(({ plugin, tables }) => changesOf(plugin, tables)),
       ...left.map(({ owner, ref, op }) => changeOf(owner.name, ref.resource, op)),
-    ];
+    ]);
     const conflicts = previews.flatMap(({ plugin, tables }): readonly PlanConflict[] =>
       tables.flatMap((table) => table.conflicts.map((conflict) => ({ plugin, ...conflict })))
     );
     const problems = previews.flatMap(({ plugin, problems }) =>
       problems.map((problem) => ({ plugin, ...problem }))
     );
+    const warnings = [
+      ...manifests.problems,
+      ...overlay?.notes() ?? [],
+      ...warningsOf(
+        changes,
+        problems,
+        new Set(host.values().map(({ address }) => address)),
+      ),
+    ];
     if (flags.output === "json") {
-      io.stdout(`${JSON.stringify({ changes, conflicts, problems }, null, 2)}\n`);
+      io.stdout(`${JSON.stringify({ changes, conflicts, problems, warnings }, null, 2)}\n`);
     } else {
-      io.stdout(planText(changes));
+      io.stdout(groupedText(changes));
+      for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
       for (const { kind, key, reason } of conflicts) {
         io.stderr(`conflict: ${kind} ${key}: ${reason}\n`);
       }
@@ -109,13 +132,19 @@ export async function plan(given: Flags, io: Io): Promise<number> {
   }
 }
 
-function changeOf(plugin: string, resource: Resource<unknown>, op: Op<unknown>): Change {
+function changeOf(
+  plugin: string,
+  resource: Resource<unknown>,
+  op: Op<unknown>,
+  by?: string,
+): Change {
   return {
     plugin,
     verb: op.verb,
     kind: resource.kind,
     key: resource.key(op.item),
     description: described(resource, op),
+    ...(by === undefined ? {} : { by }),
     item: op.item,
     ...(op.verb === "update" ? { have: op.have } : {}),
   };
@@ -123,8 +152,11 @@ function changeOf(plugin: string, resource: Resource<unknown>, op: Op<unknown>):
 
 /** The changes of a plugin's kinds, in the order in which a round would make them. */
 export function changesOf(plugin: string, tables: readonly TablePlan[]): readonly Change[] {
-  const of = ({ resource }: TablePlan, ops: readonly Op<unknown>[]): readonly Change[] =>
-    ops.map((op) => changeOf(plugin, resource, op));
+  const of = (
+    { resource, wantedBy }: TablePlan,
+    ops: readonly Op<unknown>[],
+  ): readonly Change[] =>
+    ops.map((op) => changeOf(plugin, resource, op, wantedBy(resource.key(op.item))));
   // In the order in which a round would make them.
   return [
     ...tables.flatMap((table) => of(table, table.upserts)),

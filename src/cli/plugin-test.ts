@@ -9,6 +9,8 @@ import { createLogger } from "../kernel/observe/log.ts";
 import { noMetrics } from "../kernel/observe/metrics.ts";
 import type { HostAddresses, Stores } from "../kernel/plugin.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
+import { advertisementRefusal } from "../plugins/router/requests.ts";
+import { pluginSpawner } from "./plugin-process.ts";
 import { changesOf, planText } from "./plan.ts";
 
 export interface DryRun {
@@ -65,7 +67,7 @@ export async function dryRun(
   const runtime = new Runtime({
     plugins: [],
     source,
-    dataplane: fakeDataplane(),
+    dataplane: fakeDataplane(advertisementRefusal),
     host,
     node,
     log,
@@ -81,6 +83,7 @@ export async function dryRun(
     metrics: noMetrics,
     given: () => givenOptions(config, given),
     prepare: () => Promise.resolve(PROTOCOL),
+    spawn: pluginSpawner(log),
     isDry: true,
   });
   runtime.admit(entry);
@@ -98,7 +101,7 @@ export async function dryRun(
       }
       await Bun.sleep(10);
     }
-    const [preview] = await runtime.preview();
+    const [preview] = await runtime.preview(true);
     const changes = preview === undefined ? [] : changesOf(name, preview.tables);
     const conflicts = preview?.tables.flatMap((table) => table.conflicts) ?? [];
     const problems = preview?.problems ?? [];

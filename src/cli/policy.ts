@@ -1,18 +1,11 @@
 /** The command `policy`: asks the running agent's firewall over its socket, and Linux for the counters. */
 
-import { IptablesTool } from "../kernel/dataplane/linux/iptables-tool.ts";
-import { mayHold } from "../kernel/dataplane/linux/netfilter.ts";
-import { nftCounters, type RuleCounter } from "../kernel/dataplane/linux/nft/counters.ts";
-import {
-  causeText,
-  type LinuxObject,
-  type ListAnswer,
-  type WhyAnswer,
-} from "../plugins/firewall/answers.ts";
+import { causeText, type ListAnswer, type WhyAnswer } from "../plugins/firewall/answers.ts";
 import { askPlugin } from "./ask-plugin.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { type Counted, counters } from "./rule-counters.ts";
 
 const USAGE = "list | why SOURCE DESTINATION [PROTOCOL/PORT]";
 
@@ -52,50 +45,6 @@ export async function policy(flags: Flags, io: Io, words: readonly string[]): Pr
       : whyText(answer, counted),
   );
   return 0;
-}
-
-/** Packets that rules of a chain have met; undefined where Linux cannot be read. */
-export type Counted = (object: LinuxObject) => number | undefined;
-
-async function counters(): Promise<Counted> {
-  const tool = new IptablesTool();
-  const saves = new Map<number, string>();
-  const native = new Map<number, readonly RuleCounter[]>();
-  for (const family of [4, 6] as const) {
-    // The answer stands without its counters.
-    native.set(family, mayHold("nftables") ? await nftCounters(family).catch(() => []) : []);
-    if (native.get(family)?.length !== 0) continue;
-    try {
-      saves.set(family, await tool.save(family, { counters: true }));
-    } catch {
-      continue;
-    }
-  }
-  return (object) => {
-    const rules = native.get(object.family) ?? [];
-    if (rules.length > 0) return packetsAmong(rules, object);
-    const save = saves.get(object.family);
-    return save === undefined ? undefined : packetsOf(save, object);
-  };
-}
-
-/** The packets that the rules of an object have met, by the counters of nf_tables. */
-export function packetsAmong(
-  rules: readonly RuleCounter[],
-  { chain, comment }: LinuxObject,
-): number {
-  return rules.filter((rule) => rule.chain === chain && rule.comment.startsWith(comment.trim()))
-    .reduce((sum, { packets }) => sum + packets, 0);
-}
-
-/** The packets that the rules of an object have met, out of what `iptables-save -c` prints. */
-export function packetsOf(save: string, { chain, comment }: LinuxObject): number {
-  let packets = 0;
-  for (const line of save.split("\n")) {
-    const found = /^\[(\d+):\d+\] -A (\S+) .*--comment "?(.*)$/.exec(line);
-    if (found?.[2] === chain && found[3]?.startsWith(comment) === true) packets += Number(found[1]);
-  }
-  return packets;
 }
 
 function withPackets(answer: WhyAnswer, counted: Counted): unknown {

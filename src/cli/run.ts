@@ -1,5 +1,6 @@
 /** The command `run`: the agent itself, until SIGTERM. */
 
+import type { ClusterSource } from "../kernel/cluster/source.ts";
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { releaseCode } from "../kernel/dataplane/linux/code-pages.ts";
 import { preferThisThread } from "../kernel/dataplane/linux/priority.ts";
@@ -14,6 +15,7 @@ import {
   noMetrics,
   serveMetrics,
 } from "../kernel/observe/metrics.ts";
+import { pluginReady } from "../kernel/observe/plugin-ready.ts";
 import {
   combined,
   firewallMetrics,
@@ -26,8 +28,10 @@ import {
 import type { EngineObserver } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
+import { agentAnswer } from "./agent-answers.ts";
 import { toldFlags } from "./agent-flags.ts";
 import {
+  advertisable,
   errorText,
   fullInterval,
   hostedPlugins,
@@ -41,6 +45,9 @@ import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
 import { runThirdParties } from "./third-parties.ts";
+import { isLoopback, parseUiAddress } from "./ui/address.ts";
+import { changeLog } from "./ui/changes.ts";
+import { uiData } from "./ui/data.ts";
 import { describeGiven, startWarnings } from "./validate-flags.ts";
 import { VERSION } from "./version.ts";
 
@@ -62,7 +69,7 @@ export async function run(flags: Flags, io: Io): Promise<number> {
   const start = async (): Promise<void> => {
     const registry = metricsOn(flags.metricsPort) ? await createMetrics() : undefined;
     const beats = heartbeats();
-    const agent: { runtime?: Runtime } = {};
+    const agent: { runtime?: Runtime; source?: ClusterSource } = {};
     // First of all the socket: it says that no other agent works on this node.
     const health = await startHealth({
       address: flags.healthAddr,
@@ -74,7 +81,14 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         waitingFor: () => agent.runtime?.waitingFor() ?? ["the agent's start"],
         status: () => ({ version: VERSION, ...agent.runtime?.status() }),
         flags: () => toldFlags(flags),
-        answer: (question, query) => agent.runtime?.answer(question, query),
+        answer: (question, query) =>
+          agentAnswer(
+            agent.source,
+            node,
+            (...of) => agent.runtime?.holder(...of),
+            question,
+            query,
+          ) ?? agent.runtime?.answer(question, query),
       },
     });
     closers.push(() => health.stop());
@@ -89,12 +103,14 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       closers.push(() => server.stop());
     }
     const source = await openSource(flags, node, log);
+    agent.source = source;
     closers.push(() => source.stop());
     const netfilter = netfilterOf(flags);
     const dataplane = openLinux({
       runtimeDirectory: flags.runtimeDir,
       netfilter,
       runtimeEndpoint: flags.runtimeEndpoint,
+      ...advertisable(flags),
       log: log.child({ part: "dataplane" }),
       ...(registry === undefined || !runsFirewall(flags)
         ? {}
@@ -106,13 +122,15 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     closers.push(() => host.stop());
     const metrics = registry ?? noMetrics;
     const builtIn = new Set(hostedPlugins(flags).map(({ plugin: { name } }) => name));
+    const ui = parseUiAddress(flags.uiAddr);
+    const changes = changeLog();
     const runtime = new Runtime({
       plugins: hostedPlugins(flags),
       source,
       dataplane,
       host,
       node,
-      log,
+      log: ui === undefined ? log : changes.logger(log),
       fullInterval: flags.ipvsSyncPeriod,
       metrics,
       observer: (plugin) =>
@@ -133,18 +151,29 @@ export async function run(flags: Flags, io: Io): Promise<number> {
         ]),
     });
     agent.runtime = runtime;
-    metrics.sampled(
-      "gauge",
-      "plugin_ready",
-      "Whether a plugin works: 1 if it does, 0 while it waits or is degraded",
-      ["plugin"],
-      () =>
-        runtime.status().plugins.map(({ name, phase }) => ({
-          labels: { plugin: name },
-          value: phase === "ready" ? 1 : 0,
-        })),
-    );
+    pluginReady(metrics, () => runtime.status().plugins);
     closers.push(() => runtime.stop());
+    if (ui !== undefined) {
+      // Late: most agents run without it.
+      const { serveUi } = await import("./ui/server.ts");
+      const page = serveUi(
+        ui,
+        uiData({
+          status: () => ({ version: VERSION, ...runtime.status() }),
+          answer: (question, query) => runtime.answer(question, query),
+          source: () => agent.source,
+          changes: changes.changes,
+          now: Date.now,
+        }),
+      );
+      closers.push(() => page.stop());
+      log.info("The live page is served", { url: `http://${page.address}/` });
+      if (!isLoopback(ui.address)) {
+        log.warn("The live page has no log-in: whoever reaches its port can read it", {
+          address: ui.address,
+        });
+      }
+    }
     await runtime.start();
     const thirdParties = runThirdParties({ flags, runtime, dataplane, host, node, log, metrics });
     closers.push(() => thirdParties.stop());

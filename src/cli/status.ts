@@ -6,12 +6,19 @@ import type { PluginStatus } from "../kernel/runtime/status.ts";
 import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
+import { overviewOf, overviewText } from "./overview.ts";
+import { columns } from "./text-table.ts";
+import { type Shown, watched } from "./watch.ts";
 
 /** The fields that this version prints; an agent of another version may send fewer or more. */
 export type AgentStatus = Partial<RuntimeStatus> & { readonly version?: string };
 
 /** Prints the agent's status; 0 when it is ready, 1 when it is not or none answers. */
 export async function status(flags: Flags, io: Io): Promise<number> {
+  return await watched(flags, io, () => answerOf(flags));
+}
+
+async function answerOf(flags: Flags): Promise<Shown> {
   const path = socketPath(flags.runtimeDir);
   let response: Response;
   try {
@@ -20,32 +27,34 @@ export async function status(flags: Flags, io: Io): Promise<number> {
       signal: AbortSignal.timeout(5000),
     });
   } catch (error) {
-    io.stderr(`routelet: ${unreachable(path, error)}\n`);
-    return EXIT.failed;
+    return { error: unreachable(path, error), exit: EXIT.failed };
   }
   if (!response.ok) {
     const body = (await response.text()).trim();
-    io.stderr(
-      `routelet: The agent at "${path}" could not say its status: HTTP ${response.status}, ${body}\n`,
-    );
-    return EXIT.failed;
+    return {
+      error: `The agent at "${path}" could not say its status: HTTP ${response.status}, ${body}`,
+      exit: EXIT.failed,
+    };
   }
   const answer = await response.json() as AgentStatus;
-  io.stdout(
-    flags.output === "json"
-      ? `${JSON.stringify(answer, null, 2)}\n`
-      : statusText(answer, Date.now()),
-  );
-  if (flags.output === "text") {
+  const exit = answer.ready === true ? 0 : EXIT.failed;
+  const overview = await overviewOf(flags.runtimeDir, answer);
+  if (flags.output === "json") {
+    return { text: `${JSON.stringify({ ...answer, ...overview }, null, 2)}\n`, exit };
+  }
+  const parts = [`${statusText(answer, Date.now())}${overviewText(overview)}`];
+  // On a screen that is drawn again and again there is no room for whole tables.
+  if (!flags.watch) {
     const { bgpBanner, ipvsBanner } = await import("./banner.ts");
     const runs = (plugin: string) => answer.plugins?.some(({ name }) => name === plugin) === true;
-    const sections = await Promise.all([
-      runs("router") ? bgpBanner(flags.runtimeDir) : "",
-      runs("proxy") ? ipvsBanner(flags.runtimeDir) : "",
-    ]);
-    for (const section of sections) if (section !== "") io.stdout(`\n${section}`);
+    parts.push(
+      ...await Promise.all([
+        runs("router") ? bgpBanner(flags.runtimeDir) : "",
+        runs("proxy") ? ipvsBanner(flags.runtimeDir) : "",
+      ]),
+    );
   }
-  return answer.ready === true ? 0 : EXIT.failed;
+  return { text: parts.filter((part) => part !== "").join("\n"), exit };
 }
 
 function unreachable(path: string, error: unknown): string {
@@ -69,10 +78,10 @@ export function statusText(status: AgentStatus, now: number): string {
   ];
   if (source !== undefined) {
     lines.push(`source  ${source.from}: ${source.connected ? "connected" : "not connected"}`);
-    lines.push(...table([
+    lines.push(...columns([
       ["KIND", "OBJECTS", "STATE", "LAST EVENT"],
       ...source.kinds.map((kind) => kindRow(kind, now)),
-    ]));
+    ], "  "));
     const errors = new Set(source.kinds.flatMap(({ lastError }) => lastError ?? []));
     for (const error of errors) {
       if (!waitingFor.some((cause) => cause.includes(error))) lines.push(`  ${error}`);
@@ -80,12 +89,15 @@ export function statusText(status: AgentStatus, now: number): string {
   }
   if (plugins.length > 0) {
     lines.push("plugins");
-    lines.push(...table([
+    lines.push(...columns([
       ["NAME", "PHASE", "IN LINUX", "PENDING", "PROBLEMS", "LAST ROUND"],
       ...plugins.map((plugin) => pluginRow(plugin, now)),
-    ]));
+    ], "  "));
   }
-  for (const { name, problems, problemCount } of plugins) {
+  for (const { name, problems, problemCount, phase, reason } of plugins) {
+    if (reason !== undefined && !waitingFor.some((cause) => cause.includes(reason))) {
+      lines.push(`${name}: ${phase}: ${reason}`);
+    }
     lines.push(
       ...problems.map(({ type, subject, unit, reason }) =>
         `${name}: ${type} ${subject}${unit === undefined ? "" : ` of ${unit}`}: ${reason}`
@@ -124,14 +136,4 @@ function ago(time: number, now: number): string {
   return seconds < 7200
     ? `${Math.floor(seconds / 60)} min ago`
     : `${Math.floor(seconds / 3600)} h ago`;
-}
-
-/** Columns as wide as their longest cell, indented by two. */
-function table(rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0))
-  );
-  return rows.map((row) =>
-    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd()
-  );
 }

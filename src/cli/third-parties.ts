@@ -10,6 +10,7 @@ import type { HostAddresses, Logger } from "../kernel/plugin.ts";
 import type { Runtime } from "../kernel/runtime/runtime.ts";
 import { OWNERS } from "./agent.ts";
 import type { Flags } from "./flags.ts";
+import { pluginSpawner } from "./plugin-process.ts";
 
 /** Names that no third party's plugin may have. */
 export const RESERVED: readonly string[] = [...OWNERS.map(({ name }) => name), "loadbalancer"];
@@ -54,6 +55,7 @@ export function runThirdParties(
     reserved: RESERVED,
     given: flags.plugin,
     protocols,
+    spawn: pluginSpawner(options.log),
   });
   const deadline = performance.now() + BUILT_INS_FIRST_MS;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,5 +1,5 @@
 /** What flags must be to each other; each problem is one line that names the flags, the values and what is allowed. */
-import { parseCidr } from "../kernel/ip.ts";
+import { contains, parseCidr } from "../kernel/ip.ts";
 import { camelCase, type FlagName, FLAGS, type Flags, HOUR, SECOND } from "./flags.ts";
 import { showGoDuration } from "./flag-kinds.ts";
 
@@ -12,6 +12,7 @@ export function crossCheck(flags: Flags): readonly string[] {
     ...gracefulRestart(flags),
     ...peers(flags),
     ...netfilter(flags),
+    ...loadbalancer(flags),
   ];
 }
 
@@ -117,16 +118,28 @@ function netfilter(flags: Flags): string[] {
     : [];
 }
 
-/** What a node misses while a function is on by default, which in this version does not start it. */
-const FUNCTIONS = [
-  ["run-router", "router", "the routes of pods"],
-  ["run-firewall", "firewall", "NetworkPolicies"],
-] as const satisfies readonly (readonly [FlagName, string, string])[];
+function loadbalancer(flags: Flags): string[] {
+  if (!flags.runLoadbalancer) return [];
+  if (flags.manifests !== "") {
+    return [
+      "Flags --run-loadbalancer and --manifests cannot be used together: addresses are written to an API server",
+    ];
+  }
+  // The proxy serves no load balancer IP in them, whoever gave it.
+  return flags.loadbalancerIpRange.flatMap((range) => {
+    const cluster = flags.serviceClusterIpRange.find((other) =>
+      contains(other, range.split("/")[0] ?? "") || contains(range, other.split("/")[0] ?? "")
+    );
+    return cluster === undefined ? [] : [
+      `Flag --loadbalancer-ip-range cannot hold "${range}" with --run-loadbalancer: it overlaps the cluster IPs of ` +
+      `--service-cluster-ip-range "${cluster}"; give another range`,
+    ];
+  });
+}
 
 /**
  * What to warn of at start: a line for each flag that does nothing any more, with its replacement, or less than with others, and
- * one of what does not happen: functions that nobody asked for by their flag, and flags that were given and are not served. A switch turned
- * off is served: nothing runs.
+ * one of flags that were given and are not served. A switch turned off is served: nothing runs.
  */
 export function startWarnings(flags: Flags): readonly string[] {
   const values = flags as unknown as Readonly<Record<string, unknown>>;
@@ -145,22 +158,16 @@ export function startWarnings(flags: Flags): readonly string[] {
     const value = values[camelCase(name)];
     return !served && replacement === undefined && value !== false && holds?.(value) !== true;
   };
-  const idle = FUNCTIONS.filter(([name]) =>
-    values[camelCase(name)] !== false && !flags.given.includes(name)
-  );
-  const functions = idle.length === 0 ? [] : [
-    `Without ${idle.map(([name]) => `--${name}`).join(" and ")} this version runs no ` +
-    `${idle.map(([, what]) => what).join(" and no ")}: ` +
-    `${idle.map(([, , work]) => work).join(" and ")} are left to others ` +
-    `(${idle.map(([name]) => `--${name}=false`).join(" ")} takes this warning away)`,
-  ];
   const others = flags.given.filter(wanted);
   const list = others.length === 0
     ? []
     : [`Flags without effect in this version: ${others.map((name) => `--${name}`).join(", ")}`];
-  const texts = [...functions, ...list];
-  const notes = [...ignored, ...limited];
-  return texts.length === 0 ? notes : [...notes, texts.join(". ")];
+  const empty = flags.runLoadbalancer && flags.loadbalancerIpRange.length === 0
+    ? [
+      "Flag --run-loadbalancer gives no Service an address without --loadbalancer-ip-range; give it ranges",
+    ]
+    : [];
+  return [...ignored, ...limited, ...empty, ...list];
 }
 
 /** The flags that were given with their values as text, secrets hidden: for the log and the status. */

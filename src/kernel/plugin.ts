@@ -6,7 +6,9 @@
  * stores. The kernel decides when, compares with Linux, writes, retries, repairs, logs and measures.
  */
 
+import type { ApiWrite, ClusterApi } from "./cluster/cluster-api.ts";
 import type { Stores, Watch } from "./cluster/store.ts";
+import type { AdvertisementRequests } from "./dataplane/advertisements.ts";
 import type { Adoption, Statistics } from "./dataplane/dataplane.ts";
 import type { TableRef } from "./dataplane/resource.ts";
 import type { Tables } from "./dataplane/resources/mod.ts";
@@ -28,6 +30,8 @@ export interface Plugin<Options = unknown> {
   readonly watches: readonly Watch[] | WatchesOf<Options>;
   /** The kinds of Linux state that it wants items of. Others are closed to it. */
   readonly tables: readonly (keyof Tables)[];
+  /** What it writes to the API server. Anything else is refused. Absent: nothing. */
+  readonly writes?: readonly ApiWrite[];
   /** What another program leaves that it takes over, by the evidence that says whose it was. Absent: nothing. */
   readonly adopts?: Adoption;
   /**
@@ -54,11 +58,15 @@ export interface PluginContext<Options> {
   readonly tables: Tables;
   /** The addresses of this host's own links, as Linux has them; not those that plugins asked for. */
   readonly host: HostAddresses;
+  /** The API server, for what `writes` names, and for reads of the kinds in `watches` that must not be late. */
+  readonly api: ClusterApi;
   readonly log: Logger;
   /** What the plugin measures with; measures nothing where metrics are off. */
   readonly metrics: Metrics;
   /** Counters that Linux keeps; absent where there are none. */
   readonly statistics?: Statistics;
+  /** What plugins ask to be announced by BGP (`tables.advertisements`), for the one that does it; absent where nobody does. */
+  readonly advertisements?: AdvertisementRequests;
   /** Name of the unit of this plugin that holds an item's key, if one does. */
   holder<T>(table: TableRef<T>, key: string): string | undefined;
   /** Aborted when the plugin must stop. */
@@ -195,24 +203,37 @@ export type { Flow } from "./dataplane/dataplane.ts";
 export type { FlowRule } from "./runtime/flow-marks.ts";
 export type { Watch } from "./cluster/store.ts";
 export type {
+  ApiEvent,
+  ApiFailure,
+  ApiFailureCode,
+  ApiWrite,
+  ClusterApi,
+  Lease,
+} from "./cluster/cluster-api.ts";
+export type {
   EndpointSlice,
   Namespace,
   NetworkPolicy,
   Node,
   Pod,
   Service,
+  ServiceCIDR,
   Store,
   Stores,
 } from "./cluster/store.ts";
 export type {
   Labels,
   LabelSelector,
+  LoadBalancerIngress,
   NetworkPolicyPeer,
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
+export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";
+export type { AdvertisementRequests, RequestedAdvertisement } from "./dataplane/advertisements.ts";
+export type { Advertisement } from "./dataplane/resources/advertisement.ts";
 export type { Address } from "./dataplane/resources/address.ts";
 export type { Bridge } from "./dataplane/resources/bridge.ts";
 export type { CniConf } from "./dataplane/resources/cni.ts";
@@ -236,4 +257,4 @@ export type { Rule } from "./dataplane/resources/rule.ts";
 export type { Sysctl } from "./dataplane/resources/sysctl.ts";
 export type { Logger } from "./observe/log.ts";
 export type { Metrics, Sample } from "./observe/metrics.ts";
-export type { Adoption, Statistics } from "./dataplane/dataplane.ts";
+export type { Adoption, IpvsCounters, IpvsEntry, Statistics } from "./dataplane/dataplane.ts";

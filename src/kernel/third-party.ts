@@ -6,7 +6,9 @@
  */
 
 import type {
+  ApiWrite,
   BackgroundEnd,
+  ClusterApi,
   HostAddresses,
   Input,
   Logger,
@@ -53,6 +55,8 @@ export interface Plugin<Options = Settings> {
   readonly watches: readonly Watch[];
   /** The kinds of Linux state that it wants items of. Others are closed to it. */
   readonly tables: readonly (keyof Tables)[];
+  /** What it writes to the API server. Anything else is refused. Absent: nothing. */
+  readonly writes?: readonly ApiWrite[];
   /**
    * Makes of the settings what `setup` gets as `context.options`; absent: the settings as they are. Pure.
    *
@@ -74,6 +78,11 @@ export interface PluginContext<Options = Settings> {
   readonly tables: Tables;
   /** The addresses of this host's own links, as Linux has them; not those that plugins asked for. */
   readonly host: HostAddresses;
+  /**
+   * The API server, for what `writes` names, and for reads of the kinds in `watches` that must not be late. For background
+   * tasks, never for `desired`. Its leases are called as the plugin is, or begin with that name and a dash.
+   */
+  readonly api: ClusterApi;
   readonly log: Logger;
   /** What the plugin measures with. The names get the prefix `kube_router_plugin_NAME_`. */
   readonly metrics: PluginMetrics;
@@ -97,10 +106,16 @@ export type { ContainerPort, PluginMetrics };
 
 export type {
   Address,
+  Advertisement,
+  ApiEvent,
+  ApiFailure,
+  ApiFailureCode,
+  ApiWrite,
   BackgroundEnd,
   Bridge,
   BridgeHairpin,
   Chain,
+  ClusterApi,
   CniConf,
   Desired,
   EndpointSlice,
@@ -118,7 +133,9 @@ export type {
   IpvsServiceId,
   IpvsTimeout,
   Jump,
+  Lease,
   Link,
+  LoadBalancerIngress,
   Logger,
   Match,
   Namespace,

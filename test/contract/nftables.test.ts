@@ -190,30 +190,59 @@ check(
   },
 );
 
-check("a chain that names a missing set, or says what nf_tables cannot, fails alone", async () => {
-  const table = open(tables.chains);
-  const cannot: FilterRule = {
-    matches: [{ kind: "source", prefix: "fd00::/8" }],
-    target: { kind: "accept" },
-  };
-  const outcomes = await table.apply([
-    chainOf("KUBE-ROUTER-A"),
-    chainOf("KUBE-ROUTER-B", [asks("kube-router-nope")]),
-    chainOf("KUBE-ROUTER-C", [cannot]),
-    chainOf("KUBE-ROUTER-D"),
-  ].map(create));
-  expect(outcomes.map(({ error }) => error?.code)).toEqual([
-    undefined,
-    "ENOENT",
-    "EINVAL",
-    undefined,
-  ]);
-  expect(outcomes[2]?.error?.message).toContain('"fd00::/8" is no IPv4 prefix');
-  expect((await listed(table)).map(({ name }) => name).toSorted()).toEqual([
-    "KUBE-ROUTER-A",
-    "KUBE-ROUTER-D",
-  ]);
-});
+check(
+  "a chain that names a missing set, or says what nf_tables cannot, fails alone, and is there without rules",
+  async () => {
+    const table = open(tables.chains);
+    const cannot: FilterRule = {
+      matches: [{ kind: "source", prefix: "fd00::/8" }],
+      target: { kind: "accept" },
+    };
+    const to = (chain: string): FilterRule => ({ matches: [], target: { kind: "jump", chain } });
+    const wanted = [
+      chainOf("KUBE-ROUTER-A", [to("KUBE-ROUTER-B"), to("KUBE-ROUTER-C")]),
+      chainOf("KUBE-ROUTER-B", [asks("kube-router-nope")]),
+      chainOf("KUBE-ROUTER-C", [cannot]),
+      chainOf("KUBE-ROUTER-D", [to("KUBE-ROUTER-A")]),
+    ];
+    const outcomes = await table.apply(wanted.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([
+      undefined,
+      "ENOENT",
+      "EINVAL",
+      undefined,
+    ]);
+    expect(outcomes.map(({ made }) => made?.rules)).toEqual([undefined, [], [], undefined]);
+    expect(outcomes[2]?.error?.message).toContain('"fd00::/8" is no IPv4 prefix');
+    const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+    expect(wanted.map(({ name }) => rules.get(name))).toEqual([2, 0, 0, 1]);
+  },
+);
+
+check(
+  "among many chains that fail each costs itself, and those that jump to them stand",
+  async () => {
+    const table = open(tables.chains);
+    const wanted = Array.from({ length: 40 }, (_, i) => {
+      const next: FilterRule = {
+        matches: [],
+        target: { kind: "jump", chain: `KUBE-ROUTER-${i + 1}` },
+      };
+      return chainOf(
+        `KUBE-ROUTER-${i}`,
+        [...(i < 39 ? [next] : []), ...(i % 2 === 1 ? [asks(`kube-router-nope-${i}`)] : [])],
+      );
+    });
+    const outcomes = await table.apply(wanted.map(create));
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(
+      wanted.map((_, i) => i % 2 === 1 ? "ENOENT" : undefined),
+    );
+    const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+    expect(wanted.map(({ name }) => rules.get(name))).toEqual(
+      wanted.map((_, i) => i % 2 === 1 ? 0 : 1),
+    );
+  },
+);
 
 check("a member that fits no set is refused, and of 1,000 it alone", async () => {
   await done(open(tables.ipsets), create(ips));
@@ -226,6 +255,123 @@ check("a member that fits no set is refused, and of 1,000 it alone", async () =>
     `Cannot create ipset.member "${ips.name} fd00::1": EINVAL (the member does not fit the type and family of the set)`,
   ]);
   expect(await listed(open(tables.ipsetMembers))).toHaveLength(999);
+});
+
+for (
+  const [set, entries] of [
+    [{ ...ips, maxElements: 3 }, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]],
+    [{ ...nets, maxElements: 3 }, ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.2.0.0/16"]],
+  ] as const
+) {
+  check(`a full set of ${set.type} refuses one more, which costs itself`, async () => {
+    const other: IpSet = { name: "kube-router-other", type: "hash:ip", family: 4 };
+    await done(open(tables.ipsets), create(set), create(other));
+    const [first, ...rest] = members(set, ...entries);
+    const table = open(tables.ipsetMembers);
+    const full = async (on: Table<IpSetMember>, ...ops: readonly Op<IpSetMember>[]) =>
+      (await on.apply(ops)).map(({ error }) => error?.message);
+    const message = `Cannot create ipset.member "${set.name} ${
+      entries[3]
+    }": ENOSPC (the set is full); ask for a set with more maxElements`;
+    expect(
+      await full(
+        table,
+        ...[first, ...rest].flatMap((item) => item ?? []).map(create),
+        ...members(other, "10.9.9.9").map(create),
+      ),
+    ).toEqual([undefined, undefined, undefined, message, undefined]);
+    // A restarted agent knows as well; what is there already takes no room.
+    const again = world.reopen().open(tables.ipsetMembers, owner);
+    expect(await full(again, ...rest.map(create))).toEqual([undefined, undefined, message]);
+    expect((await listed(again)).map(({ entry }) => entry).toSorted()).toEqual(
+      [...entries.slice(0, 3), "10.9.9.9"].toSorted(),
+    );
+    // One that goes makes room, in the same breath too.
+    const [, , , last] = members(set, ...entries);
+    await done(
+      again,
+      ...(first === undefined ? [] : [remove(first)]),
+      ...(last === undefined ? [] : [create(last)]),
+    );
+    expect((await listed(table)).map(({ entry }) => entry).toSorted()).toEqual(
+      [...entries.slice(1), "10.9.9.9"].toSorted(),
+    );
+  });
+}
+
+for (const family of [4, 6] as const) {
+  check(
+    `jumps by address are one lookup in IPv${family}, and are listed as they were given`,
+    async () => {
+      const table = open(tables.chains, firewall);
+      const address = (i: number) =>
+        family === 4 ? `10.1.${i >> 8}.${i & 255}` : `fd00::${i.toString(16)}`;
+      const pod = (i: number) => chainOf(`KUBE-POD-FW-${i}`, [], { family });
+      const jump = (kind: "source" | "destination", i: number): FilterRule => ({
+        matches: [{ kind, prefix: address(i) }],
+        target: { kind: "jump", chain: pod(i).name },
+        comment: `a/web-${i} ${kind}`,
+      });
+      const numbers = Array.from({ length: 400 }, (_, i) => i + 1);
+      const top = (of: readonly number[]): Chain =>
+        chainOf("KUBE-ROUTER-FORWARD", [
+          { matches: [], target: { kind: "mark", set: 0, mask: 1 }, comment: "before" },
+          ...of.map((i) => jump("destination", i)),
+          ...of.map((i) => jump("source", i)),
+          { matches: [], target: { kind: "accept" }, comment: "behind" },
+        ], { family });
+      const said = () =>
+        nft("list", "chain", family === 4 ? "ip" : "ip6", "routelet", "KUBE-ROUTER-FORWARD");
+      const same = async (want: Chain, on = table) => {
+        const have = (await listed(on)).find(({ name }) => name === want.name);
+        return have !== undefined && tables.chains.resource.equal(want, have);
+      };
+      await done(table, ...[...numbers.map(pod), top(numbers)].map(create));
+      expect(said().match(/ vmap /g)).toHaveLength(2);
+      expect(said().match(/ jump /g)).toHaveLength(800);
+      expect(said()).toContain(`${address(7)} comment "a/web-7 destination" : jump KUBE-POD-FW-7`);
+      expect(said()).toMatch(/before[^]*daddr[^]*saddr[^]*behind/);
+      expect(await same(top(numbers))).toBe(true);
+      expect(await same(top(numbers), world.reopen().open(tables.chains, firewall))).toBe(true);
+      expect(await same(top(numbers.toReversed()))).toBe(false);
+      // A pod goes, another comes; its chain goes afterwards.
+      const next = [...numbers.slice(1), 401];
+      await done(table, create(pod(401)), { verb: "update", item: top(next), have: top(numbers) });
+      expect(await same(top(next))).toBe(true);
+      await done(table, remove(pod(1)));
+      expect((await listed(table)).map(({ name }) => name)).not.toContain("KUBE-POD-FW-1");
+      // A map whose chain is missing costs its chain alone.
+      const outcomes = await table.apply([
+        chainOf("KUBE-NWPLCY-A"),
+        { ...top([...next, 999]), name: "KUBE-ROUTER-OUTPUT" },
+      ].map(create));
+      expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, "ENOENT"]);
+      await done(table, ...(await listed(table)).map(remove));
+      expect(nft("list", "tables")).not.toContain("routelet");
+    },
+  );
+}
+
+check("a rule that asks IPVS is taken, or costs its chain alone and says what helps", async () => {
+  const table = open(tables.chains);
+  const rule: FilterRule = { matches: [{ kind: "ipvs" }], target: { kind: "accept" } };
+  const outcomes = await table.apply([
+    chainOf("KUBE-ROUTER-A"),
+    chainOf("KUBE-ROUTER-B", [rule]),
+    chainOf("KUBE-ROUTER-C"),
+  ].map(create));
+  const lacks = outcomes[1]?.error;
+  const rules = new Map((await listed(table)).map((chain) => [chain.name, chain.rules.length]));
+  expect(["A", "B", "C"].map((letter) => rules.get(`KUBE-ROUTER-${letter}`))).toEqual([
+    0,
+    lacks === undefined ? 1 : 0,
+    0,
+  ]);
+  expect(lacks?.message ?? "").toMatch(
+    lacks === undefined
+      ? /^$/
+      : /^Cannot create chain "ipv4 filter KUBE-ROUTER-B": ENOENT .*; its rules ask IPVS, .*"modprobe -a nft_compat xt_ipvs"$/,
+  );
 });
 
 check("a transaction of megabytes is one", async () => {

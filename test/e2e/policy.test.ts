@@ -13,6 +13,8 @@ import { passLab, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "policy");
 const TOPOLOGY = join(FOLDER, "topology.yaml");
+/** The firewall alone, in namespaces of the host where that has what it takes. */
+const ALONE = join(FOLDER, "firewall-topology.yaml");
 
 const ON_NFTABLES = "--netfilter=nftables";
 
@@ -28,12 +30,8 @@ const SCENARIOS = {
   legacy: "does the same with iptables-legacy",
   "default-deny": "keeps a pod closed from its first packet with --netpol-default-deny",
   restart: "never opens and never cuts under kill -9, stop and start",
-  storm:
-    "gives no wrong verdict among 1,000 connections a second while it is stopped, killed, restarted and upgraded",
   refused:
     "names a policy that cannot be, closes its pods in that direction, and lets all others work",
-  foreign:
-    "leaves others' state alone through 1,000 random changes, kill -9 and cleanup, and history leaves no trace",
   repair: "comes back when others flush or change it, and leaves others' alone",
   cut: "ends established connections that a policy denies by now, and lets all others go on",
   why: "says in `routelet policy` and by kube-router's metrics what packets meet",
@@ -45,7 +43,7 @@ describe("the firewall", () => {
   for (const [name, sentence] of Object.entries(SCENARIOS)) {
     test(`${name}: ${sentence}`, async () => {
       const lab = await passLab({
-        topology: name === "storm" ? join(FOLDER, "storm-topology.yaml") : TOPOLOGY,
+        topology: TOPOLOGY,
         script: join(FOLDER, `${name}.sh`),
         timeout: 240,
       });
@@ -62,6 +60,62 @@ describe("the firewall", () => {
         timeout: 240,
       });
       expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
+  for (const name of ["default-deny", "cut", "restart"] as const) {
+    test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(ALONE, ON_NFTABLES),
+        script: join(FOLDER, `${name}.sh`),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
+  for (const backend of ["iptables", "nftables"] as const) {
+    const words =
+      "gives no wrong verdict among 1,000 connections a second while it is stopped, killed, restarted and upgraded";
+    test(`storm on ${backend}: ${words}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(ALONE, `--netfilter=${backend}`),
+        script: join(FOLDER, "storm.sh"),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   what must pass passed");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
+  for (const backend of ["iptables", "nftables"] as const) {
+    const words =
+      "logs and counts what policies deny, or under audit would, and keeps ways and names of ports apart";
+    test(`seeing on ${backend}: ${words}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(ALONE, `--netfilter=${backend}`),
+        script: join(FOLDER, "seeing.sh"),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   a name that nobody has opens nothing");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
+  for (const backend of ["nft", "legacy", "nftables"] as const) {
+    const words =
+      "leaves others' state alone through 1,000 random changes, kill -9, a switch of the backend and back, and cleanup";
+    const name = backend === "nftables" ? backend : `iptables-${backend}`;
+    test(`foreign on ${name}: ${words}, and history leaves no trace`, async () => {
+      const lab = await passLab({
+        topology: ALONE,
+        script: join(FOLDER, "foreign.sh"),
+        env: { BACKEND: backend },
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   a new agent on a clean node makes the same");
       expect(lab.stdout).not.toContain("FAIL");
     }, 300_000);
   }

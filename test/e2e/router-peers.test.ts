@@ -13,6 +13,7 @@ const SCRIPTS: Readonly<Record<string, readonly [topology: string, sentence: str
   ],
   "roles": ["topology", "flags, a file of passwords, metrics, reflection and AS numbers of nodes"],
   "vips": ["topology", "VIPs follow policies and endpoints, and no request is lost over kill -9"],
+  "static": ["topology", "prefixes of a plugin are announced while its health check holds"],
   "six": ["six", "proxy, router and firewall together where there is IPv6 alone"],
 };
 

@@ -11,5 +11,6 @@ test("ranges: one route stands for a service range, with exceptions", async () =
     timeout: 240,
   });
   expect(lab.stdout).toContain("ok   why names the range");
+  expect(lab.stdout).toContain("ok   which the node with its pod announces");
   expect(lab.stdout).not.toContain("FAIL");
 }, 300_000);

@@ -43,3 +43,23 @@ test("seed-dsr: external IPs reach pods by tunnels, and pods answer clients them
   expect(lab.stdout).toContain("ok   each node cleaned its own pods");
   expect(lab.stdout).not.toContain("FAIL");
 });
+
+test(
+  "seed-agent, seed-daemonset: by hand, or as a pod of the image with a service account, the agent syncs",
+  async () => {
+    const architecture = process.arch === "x64" ? "amd64" : "arm64";
+    const built = Bun.spawnSync(
+      [process.execPath, "scripts/image/main.ts", "rootfs", architecture],
+      { cwd: join(import.meta.dir, "../.."), stderr: "pipe" },
+    );
+    expect(built.stderr.toString()).toBe("");
+    const lab = await passLab({
+      topology: TOPOLOGY,
+      script: join(import.meta.dir, "seeds/seed-daemonset.sh"),
+      env: { ROOTFS: built.stdout.toString().trim() },
+    });
+    expect(lab.stdout).toContain("ok   the CNI configuration too");
+    expect(lab.stdout).not.toContain("FAIL");
+  },
+  300_000,
+);

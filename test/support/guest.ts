@@ -1,11 +1,11 @@
-/** Third parties' plugins without threads: the agent's side and the plugin's in one, with copied messages between them. */
+/** Third parties' plugins without processes: the agent's side and the plugin's in one, with copied messages between them. */
 
-import type { Thread } from "../../src/kernel/guest/link.ts";
 import type { FromGuest, ToGuest } from "../../src/kernel/guest/messages.ts";
-import { guestThread } from "../../src/kernel/guest/thread.ts";
+import { guestChild } from "../../src/kernel/guest/child.ts";
+import type { GuestProcess } from "../../src/kernel/guest/process.ts";
 
-export interface TestThread extends Thread {
-  /** The thread takes nothing from now on, as one in a loop. */
+export interface TestProcess extends GuestProcess {
+  /** It takes nothing from now on, as one in a loop. */
   hang(): void;
   /** As an error that nobody caught. */
   crash(message: string): void;
@@ -14,14 +14,13 @@ export interface TestThread extends Thread {
   readonly ended: boolean;
 }
 
-/** A thread whose module exports what `exported` gives, or throws. */
-export function testThread(exported: () => unknown): TestThread {
+/** A process whose module exports what `exported` gives, or throws. */
+export function testProcess(exported: () => unknown): TestProcess {
   let hangs = false;
   let ended = false;
-  const closed: (() => void)[] = [];
-  const thread: TestThread = {
+  const child: TestProcess = {
     onmessage: null,
-    onerror: null,
+    onclose: null,
     postMessage(message: ToGuest) {
       const copy = structuredClone(message);
       queueMicrotask(() => {
@@ -29,21 +28,26 @@ export function testThread(exported: () => unknown): TestThread {
       });
     },
     terminate: () => void (ended = true),
-    addEventListener: (_type, listener) => void closed.push(listener),
-    unref() {},
     hang: () => void (hangs = true),
-    crash: (message) => thread.onerror?.({ message }),
-    close: () => closed.forEach((listener) => listener()),
+    crash: (message) =>
+      child.onmessage?.({
+        data: {
+          type: "failed",
+          reason: `it threw outside of its reconcilers: ${message}`,
+          final: false,
+        },
+      }),
+    close: () => child.onclose?.("its process ended with exit code 0; remove process.exit"),
     get ended() {
       return ended;
     },
   };
-  const take = guestThread(
+  const take = guestChild(
     (message: FromGuest) => {
       const data = structuredClone(message);
-      if (!hangs && !ended) queueMicrotask(() => thread.onmessage?.({ data }));
+      if (!hangs && !ended) queueMicrotask(() => child.onmessage?.({ data }));
     },
     () => Promise.resolve().then(exported),
   );
-  return thread;
+  return child;
 }

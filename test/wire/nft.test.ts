@@ -10,7 +10,7 @@ import {
 import { keyType, parseEntry } from "../../src/kernel/dataplane/linux/nft/elements.ts";
 import { rangesOf } from "../../src/kernel/dataplane/linux/nft/intervals.ts";
 import * as messages from "../../src/kernel/dataplane/linux/nft/messages.ts";
-import { renderRule } from "../../src/kernel/dataplane/linux/nft/rules.ts";
+import { renderDispatch, renderRule } from "../../src/kernel/dataplane/linux/nft/rules.ts";
 import type { Match, Target } from "../../src/kernel/dataplane/resources/filter.ts";
 import type { IpSet } from "../../src/kernel/dataplane/resources/ipset.ts";
 import captured from "./nft.json" with { type: "json" };
@@ -183,6 +183,10 @@ const RULES: readonly (readonly [
   ["snat to fd00::1 fully-random", [], { kind: "snat", to: "fd00::1", fullyRandom: true }],
   ["masquerade", [], { kind: "masquerade" }],
   ["masquerade fully-random", [], { kind: "masquerade", fullyRandom: true }],
+  ["meta l4proto tcp redirect to :0", [{ kind: "protocol", protocol: "tcp" }], {
+    kind: "redirect",
+    port: 0,
+  }],
   ['log prefix "a/b" group 100', [], { kind: "log", group: 100, prefix: "a/b" }],
   ["tcp option maxseg size set 1400", [], { kind: "tcpmss", mss: 1400 }],
   ["meta mark set 0x3eb3", [], { kind: "mark", set: 0x3eb3 }],
@@ -211,6 +215,42 @@ describe("rules are what nft makes of its words", () => {
       expect(plain(got)).toEqual(plain(wanted));
     });
   }
+});
+
+test("jumps by address are the map and the rule that nft makes of them, our marks beside it", () => {
+  const command =
+    "add rule ip routelet KUBE-X ip daddr vmap { 10.0.0.1 : jump TO, 10.0.0.2 : jump TO }";
+  const hex = captured.find((each) => each.command === command)?.hex ?? "";
+  const [set, elements, rule] = all(Uint8Array.fromHex(hex));
+  const map: messages.MapToWrite = {
+    family: 4,
+    key: keyType({ type: "hash:ip", family: 4 }),
+    comment: "said",
+    entries: [1, 2].map((i) => ({
+      key: new Uint8Array([10, 0, 0, i]),
+      chain: "TO",
+      comment: "hello",
+      mark: "mark",
+    })),
+  };
+  // The id is any number that the three share.
+  const id = Number(`0x${set?.["10"] as string}`);
+  const ourSet = ours((w) => messages.writeMap(w, map, id));
+  expect(ourSet["13"]).toStartWith("0705");
+  const { 13: _comment, ...plainSet } = ourSet;
+  const { 13: _data, ...nftSet } = set ?? {};
+  expect(plainSet).toEqual(nftSet);
+  const ourElements = ours((w) => messages.writeMapEntries(w, map, id, 0, 2));
+  for (const one of Object.values(ourElements["3"] as Tree) as Tree[]) {
+    expect(one["6"]).toStartWith("0006");
+    delete one["6"];
+  }
+  expect(ourElements).toEqual(elements ?? {});
+  const expressions = renderDispatch(4, "destination", id).filter(({ name }) => name !== "counter");
+  const ourRule = ours((w) =>
+    messages.writeRule(w, { family: 4, chain: "KUBE-X", expressions, data: { mark: "x" } })
+  );
+  expect(ourRule["4"]).toEqual(rule?.["4"] ?? "");
 });
 
 test("a rule's comment is where nft has it, and our mark beside it", () => {

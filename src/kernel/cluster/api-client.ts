@@ -8,7 +8,8 @@ import { answerError, ApiError, type Asked, connectionError } from "./api-error.
 import type { Credentials, Identity } from "./credentials.ts";
 
 export interface ApiRequest {
-  readonly verb: "list" | "watch";
+  /** In RBAC's terms. */
+  readonly verb: "list" | "watch" | "get" | "create" | "update" | "patch";
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly resource: string;
@@ -16,6 +17,8 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
   /** Longest time without a single byte, before the answer and within it. */
   readonly silenceMs: number;
+  /** What is to be written, for verbs that write; a patch is a JSON merge patch (RFC 7386). */
+  readonly body?: unknown;
   /** On a new connection: those that are idle may have died with the one that failed. */
   readonly fresh?: boolean;
 }
@@ -32,6 +35,15 @@ export interface ApiClient {
   readonly asked: (request: Pick<ApiRequest, "verb" | "resource" | "group">) => Asked;
 }
 
+const METHODS = {
+  list: "GET",
+  watch: "GET",
+  get: "GET",
+  create: "POST",
+  update: "PUT",
+  patch: "PATCH",
+} as const satisfies Readonly<Record<ApiRequest["verb"], string>>;
+
 export function createApiClient(credentials: Credentials, userAgent = "routelet"): ApiClient {
   const { server } = credentials;
   const asked: ApiClient["asked"] = ({ verb, resource, group }) => ({
@@ -44,8 +56,16 @@ export function createApiClient(credentials: Credentials, userAgent = "routelet"
 
   async function send(request: ApiRequest, identity: Identity, signal: AbortSignal) {
     const query = new URLSearchParams(request.query).toString();
+    const type = request.verb === "patch" ? "application/merge-patch+json" : "application/json";
     return await fetch(`${server}${request.path}${query === "" ? "" : `?${query}`}`, {
-      headers: { accept: "application/json", "user-agent": userAgent, ...identity.headers },
+      method: METHODS[request.verb],
+      headers: {
+        accept: "application/json",
+        "user-agent": userAgent,
+        ...(request.body === undefined ? {} : { "content-type": type }),
+        ...identity.headers,
+      },
+      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       signal,
       redirect: "error",
       ...(request.fresh === true ? { keepalive: false } : {}),

@@ -21,12 +21,20 @@ export class ApiError extends Error {
   readonly kind: ApiErrorKind;
   /** What the server asks us to wait. */
   readonly retryAfterMs: number;
+  /** Of the answer; 0 where there was none. */
+  readonly status: number;
 
-  constructor(kind: ApiErrorKind, message: string, retryAfterMs = 0, cause?: unknown) {
+  constructor(kind: ApiErrorKind, message: string, retryAfterMs = 0, cause?: unknown, status = 0) {
     super(message, { cause });
     this.kind = kind;
     this.retryAfterMs = retryAfterMs;
+    this.status = status;
   }
+}
+
+/** The server does not serve the kind (404), or not to us (403). */
+export function isMissing(error: unknown): error is ApiError {
+  return error instanceof ApiError && (error.status === 404 || error.status === 403);
 }
 
 /** The resourceVersion or the continue token is too old: nothing but a new list helps. */
@@ -114,32 +122,32 @@ export async function answerError(
   const words = said === "" ? "" : `: ${said}`;
   const { status } = response;
   const wait = retryAfter(response.headers.get("retry-after"));
+  const failed = (kind: ApiErrorKind, message: string): ApiError =>
+    new ApiError(kind, message, wait, undefined, status);
   if (status === 401) {
-    return new ApiError(
+    return failed(
       "refused",
       `${what}it refuses the credentials of the ${asked.credentials}: ${
         expired === undefined
           ? "is the token or the client certificate expired or revoked?"
           : `the client certificate expired at ${expired}: renew it, or correct this host's clock`
       } (401${words})`,
-      wait,
     );
   }
   if (status === 403) {
     const resource = asked.group === "" ? asked.resource : `${asked.resource}.${asked.group}`;
-    return new ApiError(
+    return failed(
       "answer",
       `${what}RBAC forbids it: a ClusterRole of the ${asked.credentials} must allow "${asked.verb}" ` +
         `of "${resource}" (403${words})`,
-      wait,
     );
   }
   if (status === 404) {
-    return new ApiError("answer", `${what}it does not serve them, or is no API server (404)`, wait);
+    return failed("answer", `${what}it does not serve them, or is no API server (404)`);
   }
-  if (status === 410) return new ApiError("expired", `${what}resourceVersion expired (410)`, wait);
-  if (status === 429) return new ApiError("answer", `${what}it is overloaded (429${words})`, wait);
-  return new ApiError("answer", `${what}it answers ${status}${words}`, wait);
+  if (status === 410) return failed("expired", `${what}resourceVersion expired (410)`);
+  if (status === 429) return failed("answer", `${what}it is overloaded (429${words})`);
+  return failed("answer", `${what}it answers ${status}${words}`);
 }
 
 /** From an ERROR event of a watch, whose object is a Status. */

@@ -2,6 +2,7 @@
 
 import type { Logger } from "../observe/log.ts";
 import { createApiClient } from "./api-client.ts";
+import { createClusterApi } from "./api-writer.ts";
 import type { Credentials } from "./credentials.ts";
 import { createStores } from "./gate.ts";
 import { inClusterCredentials, masterCredentials } from "./in-cluster.ts";
@@ -73,6 +74,7 @@ export function createApiSource(
 
   return {
     stores,
+    api: createClusterApi(client),
     get state() {
       const kinds = KIND_NAMES.flatMap((kind) => informers.get(kind)?.informer.state ?? []);
       return {

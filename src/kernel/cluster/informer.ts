@@ -10,7 +10,7 @@
 
 import type { Logger } from "../observe/log.ts";
 import { type ApiClient, readJson } from "./api-client.ts";
-import { ApiError, isExpired } from "./api-error.ts";
+import { ApiError, isExpired, isMissing } from "./api-error.ts";
 import { createBackoff, pause } from "./backoff.ts";
 import { CredentialsError } from "./credentials.ts";
 import { type KindName, KINDS, type KindTypes } from "./kinds.ts";
@@ -30,6 +30,8 @@ export interface Tuning {
   /** Longest time without a byte before a connection is dead; more than `watchSeconds`. */
   readonly silenceMs: number;
   readonly backoff: { readonly minMs: number; readonly maxMs: number };
+  /** How often a kind that is optional and missing is asked for: a server may be upgraded, or a role amended. */
+  readonly absentMs: number;
 }
 
 export const TUNING: Tuning = {
@@ -37,6 +39,7 @@ export const TUNING: Tuning = {
   watchSeconds: 22,
   silenceMs: 27_000,
   backoff: { minMs: 100, maxMs: 30_000 },
+  absentMs: 60_000,
 };
 
 /** Objects from which on a list leaves so much garbage that it is collected at once: 0.1 s at 10,000. */
@@ -60,7 +63,8 @@ export interface Informer {
 export function startInformer<K extends KindName>(options: InformerOptions<K>): Informer {
   const { kind, client, store, tuning = TUNING } = options;
   const log = options.log.child({ kind });
-  const { path, group } = KINDS[kind];
+  const { group, optional = false, older = [] } = KINDS[kind];
+  const paths = [KINDS[kind].path, ...older.map(({ path }) => path)];
   const ending = new AbortController();
   const { signal } = ending;
   const backoff = createBackoff(tuning.backoff);
@@ -73,11 +77,13 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
   let lists = 0;
   /** The next round must list: nothing to resume from. */
   let mustList = true;
+  /** Which of the paths is asked. */
+  let at = 0;
 
   const request = (verb: "list" | "watch", query: Readonly<Record<string, string>>) =>
     client.request({
       verb,
-      path,
+      path: paths[at] ?? "",
       query: { ...selector, ...query },
       resource: kind,
       group,
@@ -167,6 +173,25 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
     return Math.max(backoff.next(), error instanceof ApiError ? error.retryAfterMs : 0);
   }
 
+  /** The kind is none that must be there: as if the server held none. What was known before it went stays. */
+  async function absent(error: ApiError): Promise<void> {
+    mustList = true;
+    if (error.status === 404 && at + 1 < paths.length) {
+      at++;
+      return;
+    }
+    at = 0;
+    connected = true;
+    if (!store.synced) store.replace([], "0");
+    // Not served is what many servers are; not allowed is what somebody forgot.
+    const forbidden = error.status === 403 ? error.message : undefined;
+    if (forbidden !== undefined && forbidden !== lastError) {
+      log.warn("Objects are not read: the agent goes on without them", { error: forbidden });
+    }
+    lastError = forbidden;
+    await pause(tuning.absentMs * (1 - Math.random() / 10), signal);
+  }
+
   async function run(): Promise<void> {
     while (!signal.aborted) {
       const began = performance.now();
@@ -181,6 +206,10 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
         } else backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
+        if (optional && isMissing(error)) {
+          await absent(error);
+          continue;
+        }
         const wasOpen = connected;
         // It worked for a while, so this is a new failure, not one more of the same.
         if (wasOpen && performance.now() - began > Math.max(1_000, tuning.backoff.minMs * 10)) {

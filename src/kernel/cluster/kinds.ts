@@ -1,5 +1,5 @@
 /**
- * The objects that plugins read, trimmed to the fields they read. Written by hand: six kinds need no
+ * The objects that plugins read, trimmed to the fields they read. Written by hand: seven kinds need no
  * generator, and what is not here costs no memory.
  *
  * Lists are always there, and empty where the API has none; all else is absent where the API has no
@@ -14,7 +14,8 @@ export type KindName =
   | "nodes"
   | "pods"
   | "namespaces"
-  | "networkpolicies";
+  | "networkpolicies"
+  | "servicecidrs";
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -254,6 +255,12 @@ export interface NetworkPolicy extends KubeObject {
   };
 }
 
+/** Ranges of which cluster IPs are given, beside those that the API server was started with (KEP-1880). */
+export interface ServiceCIDR extends KubeObject {
+  /** One a family, as the API has them. */
+  readonly spec: { readonly cidrs: readonly string[] };
+}
+
 export interface KindTypes {
   readonly services: Service;
   readonly endpointslices: EndpointSlice;
@@ -261,6 +268,7 @@ export interface KindTypes {
   readonly pods: Pod;
   readonly namespaces: Namespace;
   readonly networkpolicies: NetworkPolicy;
+  readonly servicecidrs: ServiceCIDR;
 }
 
 export interface Kind {
@@ -272,12 +280,22 @@ export interface Kind {
   readonly path: string;
   /** API group for RBAC's messages; "" is core. */
   readonly group: string;
+  /**
+   * Set where the agent works without the kind: a server that does not serve it, or does not let us read it, counts as one
+   * that holds none.
+   */
+  readonly optional?: true;
+  /** API versions with the same fields, the newest first, for servers that do not serve `apiVersion`. */
+  readonly older?: readonly { readonly apiVersion: string; readonly path: string }[];
 }
 
 function kind(name: KindName, kind: string, apiVersion: string, namespaced = true): Kind {
-  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-  const base = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
-  return { name, kind, apiVersion, namespaced, path: `${base}/${name}`, group: group ?? "" };
+  const [group = ""] = apiVersion.includes("/") ? apiVersion.split("/") : [];
+  return { name, kind, apiVersion, namespaced, path: pathOf(name, apiVersion), group };
+}
+
+function pathOf(name: KindName, apiVersion: string): string {
+  return `${apiVersion.includes("/") ? "/apis" : "/api"}/${apiVersion}/${name}`;
 }
 
 export const KINDS: Readonly<Record<KindName, Kind>> = {
@@ -287,6 +305,14 @@ export const KINDS: Readonly<Record<KindName, Kind>> = {
   pods: kind("pods", "Pod", "v1"),
   namespaces: kind("namespaces", "Namespace", "v1", false),
   networkpolicies: kind("networkpolicies", "NetworkPolicy", "networking.k8s.io/v1"),
+  servicecidrs: {
+    ...kind("servicecidrs", "ServiceCIDR", "networking.k8s.io/v1", false),
+    optional: true,
+    older: ["networking.k8s.io/v1beta1"].map((apiVersion) => ({
+      apiVersion,
+      path: pathOf("servicecidrs", apiVersion),
+    })),
+  },
 };
 
 export const KIND_NAMES = Object.keys(KINDS) as readonly KindName[];
@@ -298,6 +324,7 @@ export const ANNOTATION_PREFIXES: readonly string[] = [
   "net.beta.kubernetes.io/",
   "service.kubernetes.io/",
   "endpoints.kubernetes.io/",
+  "metallb.io/",
 ];
 
 /** Key of an object in its store: "namespace/name", or "name" for kinds without a namespace. */

@@ -1,4 +1,4 @@
-/** The cluster as plugins see it: six stores, filled from an API server or from a folder of manifests. */
+/** The cluster as plugins see it: a store a kind, filled from an API server or from a folder of manifests. */
 
 export * from "./kinds.ts";
 export type { ClusterSource, KindState, SourceState, Stores, Watch } from "./source.ts";

@@ -1,5 +1,6 @@
 /** Where the cluster's objects come from: an API server, or a folder of manifests. */
 
+import type { ClusterApi } from "./cluster-api.ts";
 import type { KindName, KindTypes } from "./kinds.ts";
 import type { Store } from "./store.ts";
 
@@ -40,6 +41,8 @@ export interface SourceState {
 export interface ClusterSource {
   readonly stores: Stores;
   readonly state: SourceState;
+  /** Where objects can be written to; absent for a folder of manifests. */
+  readonly api?: ClusterApi;
   /**
    * What could not be read even once since the start, a text each with place and reason: the stores are filled and lack its
    * objects. What an earlier run has made of them must not be removed for that. Absent or empty: they hold all there is.

@@ -13,6 +13,7 @@ export type {
   Node,
   Pod,
   Service,
+  ServiceCIDR,
 } from "./kinds.ts";
 export type { ClusterSource, KindState, SourceState, Stores, Watch } from "./source.ts";
 

@@ -1,8 +1,9 @@
 /** The dataplane's interface: real (`linux/`), fake (`fake.ts`) and recording (`record.ts`). */
 
+import type { Advertisements } from "./advertisements.ts";
 import type { Family, Table, TableRef } from "./resource.ts";
 import type { Link } from "./resources/link.ts";
-import type { IpvsServiceId } from "./resources/ipvs.ts";
+import type { IpvsDestination, IpvsService, IpvsServiceId } from "./resources/ipvs.ts";
 
 /**
  * What another program left in Linux that an owner takes over where it wants exactly that: marked as its own, without a moment in
@@ -38,6 +39,22 @@ export interface IpvsCounters {
   readonly outByteRate: number;
 }
 
+/** A virtual service as it is in Linux now, with its destinations. */
+export interface IpvsEntry {
+  readonly item: IpvsService;
+  readonly counters: IpvsCounters;
+  readonly destinations: readonly IpvsDestinationEntry[];
+}
+
+export interface IpvsDestinationEntry {
+  readonly item: IpvsDestination;
+  readonly counters: IpvsCounters;
+  /** Connections that go on. */
+  readonly active: number;
+  /** Connections that have ended and are remembered for a while; all of UDP's. */
+  readonly inactive: number;
+}
+
 /** Counters that Linux keeps, for metrics. */
 export interface Statistics {
   /** All IPVS services, others' too. @throws {KernelError} when Linux cannot be read */
@@ -51,6 +68,17 @@ export interface Statistics {
    * @throws {KernelError} when Linux cannot be read
    */
   ipvsTable(most: number): Promise<{ readonly text: string; readonly left: number }>;
+  /**
+   * IPVS services with their destinations, others' too, in the order of `ipvsadm -Ln`.
+   *
+   * @param only which services; asking for fewer costs less
+   * @param most services at most; the rest is counted in `left`
+   * @throws {KernelError} when Linux cannot be read
+   */
+  ipvsEntries(
+    only: (id: IpvsServiceId) => boolean,
+    most?: number,
+  ): Promise<{ readonly entries: readonly IpvsEntry[]; readonly left: number }>;
 }
 
 /** One end of a flow. */
@@ -87,8 +115,16 @@ export interface Dataplane {
   readonly statistics?: Statistics;
   /** As `statistics`. */
   readonly flows?: Flows;
+  /** What plugins have the router announce; it lives in this process. Absent: nothing. */
+  readonly advertisements?: Advertisements;
   /** Opens a kind for an owner. Opening does not touch Linux; `list` and `apply` do. */
   open<T>(ref: TableRef<T>, owner: Owner): Table<T>;
+  /**
+   * Removes what Linux or its tools made only for what is gone now, and what says nothing to anybody. Absent where there is no such thing.
+   *
+   * @returns a line for each
+   */
+  tidy?(): Promise<readonly string[]>;
   /** Releases sockets and timers; Linux stays as it is. */
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@
  * (`fake-physics.ts`), faults on demand, foreign objects and edits by hand.
  */
 
+import { type AdvertisementCheck, createAdvertisements } from "./advertisements.ts";
 import type { Dataplane, Owner } from "./dataplane.ts";
 import { KernelError } from "./errors.ts";
 import {
@@ -73,8 +74,15 @@ interface Watcher {
   readonly context: WatchContext<unknown>;
 }
 
-/** Linux in memory, empty. */
-export function fakeDataplane(): FakeDataplane {
+/**
+ * Linux in memory, empty.
+ *
+ * @param advertisable which advertisements can be served; absent: all
+ */
+export function fakeDataplane(
+  advertisable: AdvertisementCheck = () => undefined,
+): FakeDataplane {
+  const advertisements = createAdvertisements(advertisable);
   const world = new World();
   const watchers = new Set<Watcher>();
   const faults: { kind: string; verb: string; code: string; times: number }[] = [];
@@ -104,6 +112,17 @@ export function fakeDataplane(): FakeDataplane {
   function open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
     const resource = ref.resource as unknown as Resource<unknown>;
     const kind = resource.kind;
+    if (kind === "bgp.advertisement") {
+      // It is in memory anyway.
+      const real = advertisements.table(owner);
+      const list: typeof real.list = () => {
+        const code = fault(kind, "list");
+        return code === undefined
+          ? real.list()
+          : Promise.reject(new KernelError(`list ${kind}`, code));
+      };
+      return { ...real, list } as unknown as Table<T>;
+    }
 
     const one = (op: Op<unknown>, moved: Moved[], faulty?: string): Outcome<unknown> => {
       const key = resource.key(op.item);
@@ -168,6 +187,7 @@ export function fakeDataplane(): FakeDataplane {
 
   return {
     open,
+    advertisements,
     close: () => {
       watchers.clear();
       return Promise.resolve();

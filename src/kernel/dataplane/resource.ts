@@ -28,11 +28,13 @@ export interface Resource<T> {
   readonly exclusive?: boolean;
   /** Set where several plugins may each hold one item of the same value; it goes with the last of them. */
   readonly shared?: boolean;
+  /** Set where each plugin has items of its own, whatever others have at the same key. */
+  readonly perPlugin?: boolean;
   /** Set where nothing of a plugin works without its items: one that fails makes the plugin degraded. */
   readonly foundation?: boolean;
   /** Of a foundation: whether the plugin works without this item. */
   isDispensable?(want: T): boolean;
-  /** Set where items live in the agent's own process and go with it: no other process can read them, nor plan for them. */
+  /** Set where items live in the agent's own process and go with it: no other process can read them, nor what is to change. */
   readonly inProcess?: boolean;
   /**
    * The form in which an item of ours is kept for a while after nobody wants it any more: it goes on with what it has begun

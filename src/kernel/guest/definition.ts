@@ -1,9 +1,12 @@
 /** Checks what a plugin's file exports, before anything of it runs. */
 
+import type { ApiWrite } from "../cluster/cluster-api.ts";
 import { KIND_NAMES } from "../cluster/kinds.ts";
 import { tables } from "../dataplane/resources/mod.ts";
 import { PLUGIN_API } from "../plugin.ts";
 import type { Plugin } from "../third-party.ts";
+
+const API_WRITES: readonly ApiWrite[] = ["services/status", "events", "leases"];
 
 /** Wrong with the file itself: trying again does not help. */
 export class DefinitionError extends Error {
@@ -39,6 +42,7 @@ export function pluginOf(exported: unknown, name: string): Plugin<unknown> {
   }
   checkNames("watches", kindsOf(plugin["watches"]), KIND_NAMES);
   checkNames("tables", plugin["tables"], Object.keys(tables));
+  checkNames("writes", plugin["writes"] ?? [], API_WRITES);
   if (typeof plugin["setup"] !== "function") {
     throw new DefinitionError('its field "setup" is no function; declare reconcilers in one');
   }

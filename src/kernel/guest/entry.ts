@@ -1,17 +1,19 @@
-/** One third party's plugin: its thread, started again where it fails, and its place in the runtime. */
+/** One third party's plugin: its process, started again where it fails, and its place in the runtime. */
 
 import type { HostAddresses, Logger, Tables } from "../plugin.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { retryDelay } from "../runtime/backoff.ts";
 import type { Guest, Runtime } from "../runtime/runtime.ts";
-import { type Link, startLink, type Thread } from "./link.ts";
+import { answeringApi } from "./api-calls.ts";
+import { type Link, startLink } from "./link.ts";
 import { takeMetric } from "./message-metrics.ts";
 import type { FromGuest, GuestMeta } from "./messages.ts";
 import { type Mirror, mirrorOf } from "./mirror.ts";
+import type { GuestProcess } from "./process.ts";
 import type { Candidate } from "./scan.ts";
 
 export interface EntryOptions {
-  readonly runtime: Pick<Runtime, "runGuest">;
+  readonly runtime: Pick<Runtime, "runGuest" | "noteGuest">;
   readonly host: HostAddresses;
   readonly node: string;
   readonly log: Logger;
@@ -20,24 +22,25 @@ export interface EntryOptions {
   readonly given: () => Promise<Readonly<Record<string, unknown>>>;
   /** Called before it is hosted, with the kinds that it wants items of; gives its route protocol number. */
   readonly prepare: (tables: readonly (keyof Tables)[]) => Promise<number>;
-  readonly spawn?: () => Thread;
+  /** Starts the process of a plugin. */
+  readonly spawn: (name: string) => GuestProcess;
   /** Linux is left alone, and so is what a plugin runs beside its rounds. */
   readonly isDry?: boolean;
 }
 
-/** The first pause before another try is a second: threads are not cheap. */
+/** The first pause before another try is a second: processes are not cheap. */
 const FIRST_ATTEMPT = 4;
-/** Milliseconds after which a thread that fails counts as one that had worked. */
+/** Milliseconds after which a process that fails counts as one that had worked. */
 const WORKED_MS = 60_000;
 
 export class Entry implements Guest {
   readonly candidate: Candidate;
-  /** Why it does not work as a whole; undefined while it does. */
-  fault: string | undefined;
+  #fault: string | undefined;
   readonly #options: EntryOptions;
   readonly #log: Logger;
   #link: Link | undefined;
   #mirror: Mirror | undefined;
+  #answer: ReturnType<typeof answeringApi> | undefined;
   /** What it said of itself the first time. */
   #meta: string | undefined;
   #attempts = 0;
@@ -55,12 +58,27 @@ export class Entry implements Guest {
     return this.candidate.name;
   }
 
+  /** Why it does not work as a whole; undefined while it does. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  set fault(reason: string | undefined) {
+    this.#fault = reason;
+    this.#options.runtime.noteGuest(this.name);
+  }
+
   get file(): string {
     return this.candidate.file;
   }
 
   get settled(): boolean {
     return this.#mirror?.settled ?? false;
+  }
+
+  /** Whether its present process has said what it wants. */
+  get heard(): boolean {
+    return this.#mirror?.heard ?? false;
   }
 
   /** Whether it has said at least once what it wants, and has answered since to all that it was told. */
@@ -72,7 +90,7 @@ export class Entry implements Guest {
     return this.#mirror?.waitsFor;
   }
 
-  /** Starts its thread; what fails is its fault, and tried again. */
+  /** Starts its process; what fails is its fault, and tried again. */
   launch(): void {
     this.#launch().catch((error: unknown) => this.#fail(textOf(error), true));
   }
@@ -85,14 +103,14 @@ export class Entry implements Guest {
     const started = performance.now();
     const link = startLink({
       load: { type: "load", file: module, name, given: settings, node, host: host.values() },
-      onMessage: (message) => this.#take(message),
+      onMessage: (message) => this.#take(message, link),
       onFault: (reason, final) => {
         this.#link = undefined;
         this.#mirror?.detach();
         if (performance.now() - started > WORKED_MS) this.#attempts = 0;
         this.#fail(reason, final);
       },
-      ...(spawn === undefined ? {} : { spawn }),
+      spawn: () => spawn(name),
     });
     this.#link = link;
     link.ready.then((meta) => this.#ready(link, meta)).catch((error: unknown) => {
@@ -115,6 +133,7 @@ export class Entry implements Guest {
       });
       if (reason !== undefined) throw new Error(reason);
       this.#mirror = mirror;
+      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api);
       this.#meta = text;
     } else if (this.#meta !== text) {
       throw new Error(
@@ -129,8 +148,11 @@ export class Entry implements Guest {
     if (this.fault === undefined) this.#log.info("Plugin started", { file: this.file });
   }
 
-  #take(message: FromGuest): void {
+  #take(message: FromGuest, link: Link): void {
     switch (message.type) {
+      case "api":
+        void this.#answer?.(message, (answer) => link.post(answer));
+        return;
       case "results": {
         this.#mirror?.take(message);
         const { fault } = message;
@@ -141,6 +163,7 @@ export class Entry implements Guest {
           this.fault = undefined;
           this.#log.info("Plugin recovered", { file: this.file });
         }
+        this.#options.runtime.noteGuest(this.name);
         return;
       }
       case "log":
@@ -173,7 +196,7 @@ export class Entry implements Guest {
     this.#log.error("Plugin degraded", { file: this.file, reason });
   }
 
-  /** Ends its thread; Linux stays as it is. */
+  /** Ends its process; Linux stays as it is. */
   async stop(ms: number): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);

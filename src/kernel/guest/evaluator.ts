@@ -1,5 +1,5 @@
 /**
- * Evaluates a plugin's units in its own thread, a slice at a time, so that questions of the agent are answered in between.
+ * Evaluates a plugin's units in its own process, a slice at a time, so that questions of the agent are answered in between.
  */
 
 import { tables } from "../dataplane/resources/mod.ts";
@@ -39,6 +39,8 @@ export function evaluator(
     declared.map((name) => [tables[name].resource, name]),
   );
   let asked: number | undefined;
+  /** What was answered while an input was not synced: once more when all are, or nobody would hear that they are. */
+  let owed: number | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;
 
@@ -55,7 +57,7 @@ export function evaluator(
         type: "results",
         units: [],
         synced: false,
-        ...answered(),
+        ...answered(false),
         ...(waitsFor.length === 0 ? {} : { waitsFor: waitsFor.join("; ") }),
       });
       return;
@@ -77,13 +79,14 @@ export function evaluator(
       }
     }
     const more = states.some(({ dirty }) => dirty.size > 0);
-    send(results, { ...(more ? {} : answered()), ...(fault === undefined ? {} : { fault }) });
+    send(results, { ...(more ? {} : answered(true)), ...(fault === undefined ? {} : { fault }) });
     if (more) schedule();
     else if (fault !== undefined) schedule(FAULT_RETRY_MS);
   }
 
-  function answered(): { readonly number?: number } {
-    const number = asked;
+  function answered(synced: boolean): { readonly number?: number } {
+    const number = asked ?? (synced ? owed : undefined);
+    owed = synced ? undefined : number ?? owed;
     asked = undefined;
     return number === undefined ? {} : { number };
   }

@@ -1,60 +1,42 @@
 /**
- * The agent's side of a third party's plugin: its thread, watched. A thread that does not answer is ended; it cannot stall the
- * agent, only its own plugin.
+ * The agent's side of a third party's plugin: its process, watched. One that does not answer is ended; it cannot stall the agent,
+ * only its own plugin.
  */
 
 import { type FromGuest, type GuestMeta, type ToGuest } from "./messages.ts";
-
-/** Part of a Worker that a link needs. */
-export interface Thread {
-  postMessage(message: ToGuest): void;
-  terminate(): void;
-  onmessage: ((event: { readonly data: FromGuest }) => void) | null;
-  onerror: ((event: { readonly message: string }) => void) | null;
-  addEventListener(type: "close", listener: () => void): void;
-  unref(): void;
-}
+import type { GuestProcess } from "./process.ts";
 
 export interface LinkOptions {
   readonly load: Extract<ToGuest, { type: "load" }>;
   /** Whatever comes besides what the link itself needs. */
   readonly onMessage: (message: FromGuest) => void;
-  /** The thread is at its end, or was ended; told once. `final`: trying again does not help. */
+  /** The process is at its end, or was ended; told once. `final`: trying again does not help. */
   readonly onFault: (reason: string, final: boolean) => void;
-  readonly spawn?: () => Thread;
+  readonly spawn: () => GuestProcess;
   /** Milliseconds between questions whether it lives; default 1,000. */
   readonly pingMs?: number;
-  /** Questions without an answer after which the thread counts as hanging; default 5. */
+  /** Questions without an answer after which it counts as hanging; default 5. */
   readonly patience?: number;
   /** Milliseconds that loading and setup may take; default 10,000. */
   readonly setupMs?: number;
 }
 
-/** A thread that runs. */
+/** A process that runs. */
 export interface Link {
   /** Resolves when the plugin is set up; never where it fails, of which `onFault` tells. */
   readonly ready: Promise<GuestMeta>;
   post(message: ToGuest): void;
-  /** Lets the plugin end what it began, for a moment, and ends the thread. */
+  /** Lets the plugin end what it began, for a moment, and ends the process. */
   stop(ms: number): Promise<void>;
-}
-
-/** In the executable, where `scripts/build.ts` names it as an entry point of its own, by its path below `src`. */
-const WORKER = import.meta.url.includes("$bunfs")
-  ? "./kernel/guest/worker.ts"
-  : new URL("./worker.ts", import.meta.url).href;
-
-function spawnWorker(): Thread {
-  return new Worker(WORKER) as unknown as Thread;
 }
 
 const WORDS = { load: "while it was loaded", setup: "in its setup", run: "" } as const;
 
-/** Starts a plugin's thread. */
+/** Starts a plugin's process. */
 export function startLink(options: LinkOptions): Link {
-  const { load, onMessage, onFault, spawn = spawnWorker, pingMs = 1_000, patience = 5 } = options;
+  const { load, onMessage, onFault, spawn, pingMs = 1_000, patience = 5 } = options;
   const setupMs = options.setupMs ?? 10_000;
-  const thread = spawn();
+  const child = spawn();
   const ready = Promise.withResolvers<GuestMeta>();
   const stopped = Promise.withResolvers<void>();
   let stage: keyof typeof WORDS = "load";
@@ -67,7 +49,7 @@ export function startLink(options: LinkOptions): Link {
     ended = true;
     clearInterval(pings);
     clearTimeout(late);
-    thread.terminate();
+    child.terminate();
     stopped.resolve();
     if (!stopping) onFault(reason, final);
   };
@@ -78,13 +60,13 @@ export function startLink(options: LinkOptions): Link {
       end(
         `it did not answer for ${
           Math.round(missed * pingMs / 1000)
-        } s${where}, and its thread was ended; ` +
+        } s${where}, and its process was ended; ` +
           "look for a loop that does not end",
       );
       return;
     }
     missed++;
-    thread.postMessage({ type: "ping" });
+    child.postMessage({ type: "ping" });
   }, pingMs);
   pings.unref();
   const late = setTimeout(
@@ -98,7 +80,7 @@ export function startLink(options: LinkOptions): Link {
   );
   late.unref();
 
-  thread.onmessage = ({ data }) => {
+  child.onmessage = ({ data }) => {
     if (ended) return;
     missed = 0;
     switch (data.type) {
@@ -120,19 +102,16 @@ export function startLink(options: LinkOptions): Link {
         onMessage(data);
     }
   };
-  thread.onerror = ({ message }) => end(`it threw outside of its reconcilers: ${message}`);
-  thread.addEventListener("close", () => end("it ended its own thread; remove process.exit"));
-  // The process may end while it runs.
-  thread.unref();
-  thread.postMessage(load);
+  child.onclose = (reason) => end(reason);
+  child.postMessage(load);
   return {
     ready: ready.promise,
     post: (message) => {
-      if (!ended) thread.postMessage(message);
+      if (!ended) child.postMessage(message);
     },
     async stop(ms) {
       stopping = true;
-      if (!ended) thread.postMessage({ type: "stop" });
+      if (!ended) child.postMessage({ type: "stop" });
       await Promise.race([stopped.promise, Bun.sleep(ms)]);
       end("");
     },

@@ -1,5 +1,5 @@
 /**
- * Third parties' plugins: looks after their folders while the agent runs, and after each plugin's thread. A plugin that fails
+ * Third parties' plugins: looks after their folders while the agent runs, and after each plugin's process. A plugin that fails
  * costs only itself: it is named, started again ever more rarely, and what it wanted before stays in Linux. One whose file is
  * gone is stopped, and what it had in Linux goes.
  */
@@ -12,7 +12,7 @@ import { cleanup } from "../runtime/cleanup.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { givenOptions } from "./config.ts";
 import { Entry } from "./entry.ts";
-import type { Thread } from "./link.ts";
+import type { GuestProcess } from "./process.ts";
 import type { Protocols } from "./protocols.ts";
 import { type Candidate, scan } from "./scan.ts";
 
@@ -23,7 +23,7 @@ export interface LoaderOptions {
   readonly reserved: readonly string[];
   /** What `--plugin` set, by plugin and key. */
   readonly given: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  readonly runtime: Pick<Runtime, "admit" | "runGuest" | "dismiss">;
+  readonly runtime: Pick<Runtime, "admit" | "runGuest" | "noteGuest" | "dismiss">;
   readonly dataplane: Dataplane;
   readonly protocols: Protocols;
   readonly host: HostAddresses;
@@ -32,14 +32,14 @@ export interface LoaderOptions {
   readonly metrics: Metrics;
   /** Milliseconds between looks; default 1,000. A file that changes is loaded when it was the same twice. */
   readonly scanMs?: number;
-  /** For tests. */
-  readonly spawn?: () => Thread;
+  /** Starts the process of a plugin. */
+  readonly spawn: (name: string) => GuestProcess;
 }
 
 export interface Loader {
   /** Looks at the folders now and from now on. Resolves when the plugins that are there have been started. */
   start(): Promise<void>;
-  /** Ends the plugins' threads; Linux stays as it is. */
+  /** Ends the plugins' processs; Linux stays as it is. */
   stop(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** Metrics of a third party's plugin: measured in its thread, kept by the agent. */
+/** Metrics of a third party's plugin: measured in its process, kept by the agent. */
 
 import type { Metrics } from "../observe/metrics.ts";
 import type { PluginMetrics } from "../third-party.ts";
@@ -6,7 +6,7 @@ import type { FromGuest, MetricType } from "./messages.ts";
 
 type MetricMessage = Extract<FromGuest, { type: "metric" }>;
 
-/** The thread's side: each measurement is a message. */
+/** The process's side: each measurement is a message. */
 export function messageMetrics(post: (message: FromGuest) => void): PluginMetrics {
   const make =
     (metric: MetricType) =>

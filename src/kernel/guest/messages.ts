@@ -1,5 +1,6 @@
-/** What the agent and a plugin's thread tell each other. All of it is plain data. */
+/** What the agent and a plugin's process tell each other. All of it is plain data. */
 
+import type { ApiFailureCode, ApiWrite } from "../cluster/cluster-api.ts";
 import type { KindName, KubeObject } from "../cluster/kinds.ts";
 import type { HostAddress, Tables, Watch } from "../plugin.ts";
 import type { Level } from "../observe/log.ts";
@@ -34,6 +35,13 @@ export type ToGuest =
   /** Asks for results that carry this number once everything before it is served. */
   | { readonly type: "serve"; readonly number: number }
   | { readonly type: "ping" }
+  /** Answers a question to the API server. */
+  | {
+    readonly type: "api";
+    readonly number: number;
+    readonly result?: unknown;
+    readonly failure?: { readonly code: ApiFailureCode; readonly message: string };
+  }
   /** Background tasks may begin. */
   | { readonly type: "begin" }
   | { readonly type: "stop" };
@@ -43,6 +51,7 @@ export interface GuestMeta {
   readonly summary: string;
   readonly watches: readonly Watch[];
   readonly tables: readonly (keyof Tables)[];
+  readonly writes: readonly ApiWrite[];
   /** Names of its reconcilers, in order. */
   readonly reconcilers: readonly string[];
 }
@@ -63,7 +72,7 @@ export interface UnitResult {
 
 export type MetricType = "counter" | "gauge" | "histogram";
 
-/** From the plugin's thread. */
+/** From the plugin's process. */
 export type FromGuest =
   | { readonly type: "stage"; readonly stage: "load" | "setup" }
   | { readonly type: "ready"; readonly meta: GuestMeta }
@@ -81,6 +90,13 @@ export type FromGuest =
     readonly fault?: string;
   }
   | { readonly type: "pong" }
+  /** A question to the API server; what it may ask is decided by the agent. */
+  | {
+    readonly type: "api";
+    readonly number: number;
+    readonly method: string;
+    readonly args: readonly unknown[];
+  }
   | {
     readonly type: "log";
     readonly level: Level;

@@ -1,10 +1,11 @@
 /**
- * What a third party's plugin wants, as its thread has said it last, in the shape of a built-in plugin: the engine asks the
- * mirror, never the thread. So what it wanted before stays in Linux while the thread is started anew.
+ * What a third party's plugin wants, as its process has said it last, in the shape of a built-in plugin: the engine asks the
+ * mirror, never the process. So what it wanted before stays in Linux while the process is started anew.
  */
 
 import type { KindName, KubeObject } from "../cluster/kinds.ts";
 import type { Store } from "../cluster/store.ts";
+import type { ClusterApi } from "../cluster/cluster-api.ts";
 import { type Input, type Plugin, PLUGIN_API, type PluginContext, type Tables } from "../plugin.ts";
 import type { FromGuest, GuestMeta, ToGuest, UnitResult } from "./messages.ts";
 
@@ -14,29 +15,33 @@ type Wake = (units: Iterable<string> | "all") => void;
 interface Part {
   readonly name: string;
   readonly units: Map<string, UnitResult>;
-  /** Units that the present thread has not spoken of. */
+  /** Units that the present process has not spoken of. */
   readonly unheard: Set<string>;
   readonly wakes: Set<Wake>;
 }
 
 export interface Mirror {
   readonly plugin: Plugin<undefined>;
-  /** Whether the thread has answered to all that it was told. */
+  /** The API server as the plugin may use it; there once the plugin was set up. */
+  readonly api: ClusterApi | undefined;
+  /** Whether the process has answered to all that it was told. */
   readonly settled: boolean;
   /** Whether it has said at least once what all of its units want. */
   readonly synced: boolean;
+  /** Whether the present process has said that. */
+  readonly heard: boolean;
   /** What its inputs lack to be synced. */
   readonly waitsFor: string | undefined;
   /** What the plugin's own code threw outside of a unit, while it does. */
   readonly fault: string | undefined;
-  /** A thread is there that knows nothing yet. The plugin must have been set up. */
+  /** A process is there that knows nothing yet. The plugin must have been set up. */
   attach(post: (message: ToGuest) => void): void;
-  /** The thread is gone; what it said stays. */
+  /** The process is gone; what it said stays. */
   detach(): void;
   take(results: Results): void;
 }
 
-/** @param meta what the plugin says of itself; each thread of it must say the same */
+/** @param meta what the plugin says of itself; each process of it must say the same */
 export function mirrorOf(name: string, meta: GuestMeta): Mirror {
   const parts = meta.reconcilers.map((reconciler): Part => ({
     name: reconciler,
@@ -52,6 +57,7 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
   let asked = 0;
   let answered = 0;
   let synced = false;
+  let heard = false;
   let waitsFor: string | undefined;
   let fault: string | undefined;
 
@@ -74,7 +80,7 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
 
   function inputOf(part: Part): Input {
     return {
-      name: "the plugin's thread",
+      name: "the plugin's process",
       get synced() {
         return synced;
       },
@@ -93,6 +99,7 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
     api: PLUGIN_API,
     watches: meta.watches,
     tables: meta.tables,
+    writes: meta.writes,
     parse: () => undefined,
     setup(given) {
       context = given;
@@ -130,11 +137,17 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
 
   return {
     plugin,
+    get api() {
+      return context?.api;
+    },
     get settled() {
       return post !== undefined && asked === answered;
     },
     get synced() {
       return synced;
+    },
+    get heard() {
+      return heard;
     },
     get waitsFor() {
       return waitsFor;
@@ -142,16 +155,18 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
     get fault() {
       return fault;
     },
-    attach(thread) {
-      post = thread;
+    attach(send) {
+      post = send;
       told.clear();
+      heard = false;
       for (const { units, unheard } of parts) for (const unit of units.keys()) unheard.add(unit);
-      thread({ type: "host", values: context?.host.values() ?? [] });
+      send({ type: "host", values: context?.host.values() ?? [] });
       for (const { kind } of meta.watches) tell(kind, []);
       ask();
     },
     detach() {
       post = undefined;
+      heard = false;
       for (const { unheard } of parts) unheard.clear();
     },
     take(results) {
@@ -169,8 +184,8 @@ export function mirrorOf(name: string, meta: GuestMeta): Mirror {
       if (results.number !== undefined) answered = results.number;
       ({ waitsFor, fault } = results);
       if (results.synced && done && fault === undefined) {
-        synced = true;
-        // What an earlier thread wanted and this one does not even name.
+        synced = heard = true;
+        // What an earlier process wanted and this one does not even name.
         for (const [index, { units, unheard }] of parts.entries()) {
           for (const unit of unheard) {
             units.delete(unit);

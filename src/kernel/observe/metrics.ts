@@ -87,7 +87,8 @@ const DEFAULT_BUCKETS: readonly number[] = [
   10,
 ];
 
-function fullName(name: string): string {
+/** A metric's name as Prometheus sees it. */
+export function fullName(name: string): string {
   return name.startsWith("kubeproxy_") ? name : PREFIX + name;
 }
 

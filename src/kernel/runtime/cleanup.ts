@@ -40,6 +40,13 @@ export async function cleanup(
       }
     }
   }
+  // What could not be removed may still need it.
+  if (failed.length > 0) return { removed, failed };
+  try {
+    removed.push(...await dataplane.tidy?.() ?? []);
+  } catch (error) {
+    if (!isUnsupported(error)) failed.push(error instanceof Error ? error.message : `${error}`);
+  }
   return { removed, failed };
 }
 

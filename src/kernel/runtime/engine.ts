@@ -67,6 +67,8 @@ export interface EngineOptions {
 /** One kind's part of a dry run. */
 export interface TablePlan<T = unknown> extends Plan<T> {
   readonly resource: Resource<T>;
+  /** The unit that wants an item, by its key, as logs name it: "service default/web". */
+  readonly wantedBy: (key: string) => string | undefined;
 }
 
 interface Failure {
@@ -147,6 +149,8 @@ export class Engine {
   #stopped = false;
   /** Warnings of this round, by message. */
   readonly #told = new Map<string, number>();
+  /** Milliseconds of this round that each kind took to write, by kind. */
+  #writeMs: Record<string, number> = {};
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -317,6 +321,12 @@ export class Engine {
     return (open?.tracker.holder(key) as UnitState | undefined)?.name;
   }
 
+  /** The same as logs name it: "service default/web". */
+  holderLabel(kind: string, key: string): string | undefined {
+    return this.#tables.find(({ tracker }) => tracker.resource.kind === kind)?.tracker.holder(key)
+      ?.label;
+  }
+
   /** Another plugin may have let go of a key that was refused here. Linux does not tell us of its changes. */
   recheck(): void {
     for (const [unit, refused] of this.#evaluation.refused) {
@@ -373,9 +383,10 @@ export class Engine {
   /**
    * What a round would do to Linux now, without doing it.
    *
+   * @param inProcess what lives in this process as well: of another one that runs nobody can tell
    * @throws {KernelError} when Linux cannot be read
    */
-  async preview(): Promise<readonly TablePlan[]> {
+  async preview(inProcess = false): Promise<readonly TablePlan[]> {
     this.#noteIncomplete();
     this.#evaluate();
     const lists: (readonly Actual<unknown>[])[] = [];
@@ -390,7 +401,7 @@ export class Engine {
     for (const [index, { tracker }] of this.#tables.entries()) {
       const list = lists[index] ?? [];
       const found = plan(tracker.resource, tracker.allDesired(), list);
-      const difference = tracker.resource.inProcess === true
+      const difference = tracker.resource.inProcess === true && !inProcess
         ? { ...found, upserts: [], deletes: [] }
         : found;
       tracker.take("upserts");
@@ -399,6 +410,7 @@ export class Engine {
         deletes: difference.deletes.filter((op) => !tracker.keeps(op)),
         conflicts: [...tracker.conflicts],
         resource: tracker.resource,
+        wantedBy: (key) => tracker.holder(key)?.label,
       });
     }
     return plans;
@@ -522,6 +534,7 @@ export class Engine {
       observer?.begin?.();
     }
     observer?.roundStarts?.();
+    this.#writeMs = {};
     let ok = true;
     let listed = start;
     let evaluated = start;
@@ -563,6 +576,7 @@ export class Engine {
       ms: this.#lastRoundMs,
       listMs: listed - start,
       evaluateMs: evaluated - listed,
+      writeMs: this.#writeMs,
       ...sinceEvent,
       ok,
     });
@@ -694,6 +708,8 @@ export class Engine {
     const ops = open.failures.size === 0 ? taken : this.#notPutOff(open, taken);
     if (ops.length === 0) return;
     open.doubted = new Set();
+    const { kind } = open.tracker.resource;
+    const start = this.#options.clock.now();
     let outcomes: readonly Outcome<unknown>[];
     let doubted: ReadonlySet<string>;
     try {
@@ -701,9 +717,9 @@ export class Engine {
     } finally {
       doubted = open.doubted;
       open.doubted = undefined;
+      this.#writeMs[kind] = (this.#writeMs[kind] ?? 0) + this.#options.clock.now() - start;
     }
     if (outcomes.length !== ops.length) {
-      const { kind } = open.tracker.resource;
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
     const tally = new Tally(open.tracker.resource);

@@ -134,7 +134,7 @@ export class Evaluation<T extends DeclaredTable> {
       return;
     }
     const key = resource.key(item);
-    const holder = heldElsewhere(resource.kind, key);
+    const holder = resource.perPlugin === true ? undefined : heldElsewhere(resource.kind, key);
     // With one holder alone the other would let go of what it holds when it comes second, as after a restart.
     if (
       holder === undefined || (resource.shared === true && resource.equal(item, holder.item))

@@ -21,19 +21,13 @@ import { type Metrics, noMetrics } from "../observe/metrics.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Engine, type EngineObserver, type TablePlan } from "./engine.ts";
 import { FlowMarks } from "./flow-marks.ts";
+import { restrictedApi } from "./api-access.ts";
 import type { Holder } from "./evaluation.ts";
 import type { PluginPhase, PluginStatus, Problem } from "./status.ts";
+import { faultOf, type Hosted } from "./plugin-check.ts";
 import { onlyWatched, storeInput } from "./store-input.ts";
 
-/** A plugin to host, with its configuration as `Plugin.parse` takes it. */
-export interface Hosted {
-  readonly plugin: Plugin<never>;
-  readonly options: unknown;
-  /** Route protocol number of what it owns. */
-  readonly protocol: number;
-  /** Milliseconds between full read-backs of Linux; absent: that of all. */
-  readonly fullInterval?: number;
-}
+export type { Hosted };
 
 export interface RuntimeOptions {
   readonly plugins: readonly Hosted[];
@@ -89,6 +83,8 @@ export interface Guest {
   readonly fault: string | undefined;
   /** Whether it has answered to all that it was told. */
   readonly settled: boolean;
+  /** Whether it has said what it wants since it was started, the last time. */
+  readonly heard: boolean;
 }
 
 /** One plugin; with neither engine nor failure while it is being set up. */
@@ -197,6 +193,27 @@ export class Runtime {
     return host.failure;
   }
 
+  /** Something about an admitted plugin is other than it was. */
+  noteGuest(name: string): void {
+    const host = this.#guest(name);
+    if (host !== undefined) this.#noteAdvertising(host);
+  }
+
+  /**
+   * What a third party's plugin had announced is withdrawn while it is degraded: nobody knows whether it still would want it,
+   * and traffic that is drawn for nothing is worse than none. In between, while it starts anew, it stays as it was.
+   */
+  #noteAdvertising(host: Host): void {
+    const { name, guest, engine } = host;
+    if (guest === undefined) return;
+    const { advertisements } = this.#options.dataplane;
+    const phase = phaseOf(host);
+    if (phase === "degraded") advertisements?.suspend(name, true);
+    else if (phase === "ready" && engine?.settled === true && guest.heard) {
+      advertisements?.suspend(name, false);
+    }
+  }
+
   /** Stops an admitted plugin and forgets it; Linux stays as it is. What it held is free for others. */
   async dismiss(name: string): Promise<void> {
     const host = this.#guest(name);
@@ -232,6 +249,11 @@ export class Runtime {
    */
   answer(question: string, query: URLSearchParams): unknown {
     return this.#answers.get(question)?.(query);
+  }
+
+  /** The unit of a plugin that wants what Linux has at a key, as logs name it: "service default/web". */
+  holder(plugin: string, kind: string, key: string): string | undefined {
+    return this.#hosts.find(({ name }) => name === plugin)?.engine?.holderLabel(kind, key);
   }
 
   get ready(): boolean {
@@ -344,12 +366,12 @@ export class Runtime {
     if (waits.length > 0) throw new Error(waits.join("; "));
   }
 
-  /** What each plugin would do to Linux now. The stores must be synced. */
-  async preview(): Promise<readonly Preview[]> {
+  /** What each plugin would do to Linux now. The stores must be synced. @param inProcess what lives in this process as well */
+  async preview(inProcess = false): Promise<readonly Preview[]> {
     const previews: Preview[] = [];
     for (const { name, engine, failure } of this.#hosts) {
       if (engine === undefined) throw new Error(`Plugin "${name}" did not start: ${failure}`);
-      const tables = await engine.preview();
+      const tables = await engine.preview(inProcess);
       const problems = engine.status().problems.filter(({ type }) => type !== "conflict");
       previews.push({ plugin: name, tables, problems });
     }
@@ -402,6 +424,7 @@ export class Runtime {
         onChange: () => {
           for (const other of this.#hosts) if (other !== host) other.engine?.recheck();
           this.#settleYields(host);
+          this.#noteAdvertising(host);
           this.#noteApplied();
         },
         observer: combined([
@@ -415,16 +438,23 @@ export class Runtime {
       const watched = host.guest === undefined ? this.#watched : this.#watchedByGuests;
       for (const { kind } of watches) watched.add(kind);
       this.#options.source.start(watches);
-      const { statistics } = this.#options.dataplane;
+      const { advertisements, statistics } = this.#options.dataplane;
       const context: PluginContext<unknown> = {
         options,
         node: this.#options.node,
         stores: onlyWatched(name, watches, this.#options.source.stores),
         tables,
         host: this.#options.host,
+        api: restrictedApi({
+          plugin: name,
+          watches,
+          writes: plugin.writes ?? [],
+          isGuest: host.guest !== undefined,
+        }, this.#options.source.api),
         log,
         metrics: this.#options.metrics ?? noMetrics,
         ...(statistics === undefined ? {} : { statistics }),
+        ...(advertisements === undefined ? {} : { advertisements }),
         holder: (table, key) => engine?.holder(table.resource.kind, key),
         signal: host.abort.signal,
         reconcile: (reconciler) => engine?.add(reconciler),
@@ -527,41 +557,6 @@ function isSettled({ guest, engine, failure }: Host): boolean {
   return engine === undefined
     ? failure !== undefined
     : engine.settled && (guest === undefined || guest.settled);
-}
-
-/** Why a plugin cannot be hosted at all, if it cannot: its name decides what it owns. */
-function faultOf(
-  { plugin: { name, tables: kinds } }: Hosted,
-  index: number,
-  all: readonly Hosted[],
-): string | undefined {
-  if (!/^[a-z][a-z0-9-]*$/.test(name)) {
-    return `its name "${name}" is not lower-case letters, digits and dashes; rename it`;
-  }
-  if (all.findIndex(({ plugin }) => plugin.name === name) < index) {
-    return `another plugin is called "${name}" as well; rename one of them`;
-  }
-  const unknown = kinds.find((kind) => !Object.hasOwn(tables, kind));
-  if (unknown !== undefined) {
-    return `its field "tables" names "${unknown}"; allowed are ${Object.keys(tables).join(", ")}`;
-  }
-  const circle = circleFrom(name, all, [name]);
-  return circle && `it waits for itself: ${circle.join(" after ")}`;
-}
-
-/** The way from a plugin back to itself along `after`, if there is one. */
-function circleFrom(
-  name: string,
-  all: readonly Hosted[],
-  path: readonly string[],
-): readonly string[] | undefined {
-  const last = path.at(-1);
-  for (const next of all.find(({ plugin }) => plugin.name === last)?.plugin.after ?? []) {
-    if (next === name) return [...path, next];
-    const found = path.includes(next) ? undefined : circleFrom(name, all, [...path, next]);
-    if (found !== undefined) return found;
-  }
-  return undefined;
 }
 
 function inCreationOrder(names: readonly (keyof Tables)[]): readonly TableRef<unknown>[] {

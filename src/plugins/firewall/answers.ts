@@ -166,8 +166,11 @@ function placeOf(
       return [policyChainName(cause.policy, direction), `${cause.policy} ${direction} `];
     case "isolated":
       return [podChainName(pod.key), `${pod.key} reject`];
-    case "not isolated":
-      return [namespaceChainName(pod.namespace, direction), `default ${direction}`];
+    case "not isolated": {
+      const [audited] = cause.audited;
+      const comment = audited === undefined ? `default ${direction}` : `${audited} audit`;
+      return [namespaceChainName(pod.namespace, direction), comment];
+    }
     case "self":
       return [podChainName(pod.key), "pod to itself"];
     case "node":
@@ -185,7 +188,11 @@ export function causeText(cause: Cause): string {
         cause.by.map((by) => by === ISOLATION ? `annotation ${by}` : `policy ${by}`).join(", ")
       }`;
     case "not isolated":
-      return "no policy isolates the pod in this direction";
+      return `no policy isolates the pod in this direction${
+        cause.audited.length === 0
+          ? ""
+          : `; ${cause.audited.map((by) => `policy ${by}`).join(", ")} under audit would deny it`
+      }`;
     case "self":
       return "a pod always reaches itself";
     case "node":

@@ -48,7 +48,7 @@ function rulesOf(
   const selects = (policy: PolicyModel): readonly Match[] =>
     policy.target.all ? [] : [{
       kind: "set",
-      set: podSetName(targetSet(policy.namespace, policy.target, direction), family),
+      set: podSetName(targetSet(policy, direction), family),
       directions: [direction === "ingress" ? "dst" : "src"],
     }];
   const everyone = annotated || enforced.some(({ target }) => target.all);
@@ -106,6 +106,6 @@ function auditRules(matches: readonly Match[], policy: string): readonly FilterR
       target: { kind: "mark", set: 0, mask: 0 },
       comment: comment(`${policy} audit`),
     },
-    logRule(matches, `audit ${policy}`, `${policy} audit log`),
+    logRule(matches, `audit ${policy}`, `${policy} log-audit`),
   ];
 }

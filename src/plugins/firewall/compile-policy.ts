@@ -41,7 +41,7 @@ export function compilePolicy(policy: PolicyModel, families: readonly Family[]):
     const rules = policy[direction];
     if (rules === undefined) continue;
     if (!policy.target.all) {
-      const set = targetSet(policy.namespace, policy.target, direction);
+      const set = targetSet(policy, direction);
       podSets.set(set.text, set);
     }
     for (const family of families) {

@@ -26,7 +26,8 @@ export interface Connection {
 }
 
 export type Cause =
-  | { readonly kind: "not isolated" }
+  /** These policies under audit would deny it. */
+  | { readonly kind: "not isolated"; readonly audited: readonly string[] }
   | { readonly kind: "self" }
   /** From the node that the pod runs on. */
   | { readonly kind: "node" }
@@ -83,7 +84,9 @@ function causeOf(
   }
   const by = covering.filter(({ audit }: PolicyModel) => !audit).map(({ key }) => key);
   if (direction === "ingress" && namespace?.closed === true) by.push(ISOLATION);
-  return by.length === 0 ? { kind: "not isolated" } : { kind: "isolated", by };
+  return by.length === 0
+    ? { kind: "not isolated", audited: covering.map(({ key }) => key) }
+    : { kind: "isolated", by };
 }
 
 function allows(

@@ -6,6 +6,7 @@ import { baseItems, type Items, namespaceItems, podItems, policyItems } from "./
 import { factsInput, familiesOf } from "./facts.ts";
 import { flowRule } from "./flows.ts";
 import { indexInputs } from "./index-inputs.ts";
+import { matrixAnswer } from "./matrix.ts";
 import { measure } from "./metrics.ts";
 import { type FirewallOptions, parseOptions } from "./options.ts";
 import { PolicyIndex } from "./policy-index.ts";
@@ -19,6 +20,7 @@ const firewall: Plugin<FirewallOptions> = {
     { kind: "namespaces" },
     { kind: "networkpolicies" },
     { kind: "nodes", only: "self" },
+    { kind: "servicecidrs" },
   ],
   tables: ["sysctls", "ipsets", "ipsetMembers", "chains", "jumps"],
   parse: parseOptions,
@@ -30,12 +32,16 @@ function setup(context: PluginContext<FirewallOptions>): void {
   const { answer, host, judgeFlows, metrics, node, options, reconcile, stores, tables } = context;
   const index = new PolicyIndex(node, familiesOf(options));
   const inputs = indexInputs(index, stores);
-  const facts = factsInput(stores.nodes, node, options);
+  const facts = factsInput(stores.nodes, stores.servicecidrs, node, options);
 
   const families = familiesOf(options);
   const isNode = (address: string) => host.values().some((each) => each.address === address);
   answer("list", () => listAnswer(index, node));
   answer("why", (query) => whyAnswer(index, node, families, query, isNode));
+  answer(
+    "matrix",
+    (query) => matrixAnswer(index, families, Number(query.get("offset") ?? 0) || 0, isNode),
+  );
   measure(index, families, metrics);
 
   if (!options.netpolKeepEstablished) {

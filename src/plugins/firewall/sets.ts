@@ -47,14 +47,29 @@ function podSet(set: Omit<PodSet, "text" | "type" | "names">): PodSet {
   };
 }
 
-/** The pods of this node that a policy selects. */
-export function targetSet(namespace: string, target: Selector, direction: Direction): PodSet {
-  return podSet({
+const targets = {
+  ingress: new WeakMap<Target, PodSet>(),
+  egress: new WeakMap<Target, PodSet>(),
+} as const;
+
+/** A policy, as far as it says which pods it selects. */
+interface Target {
+  readonly namespace: string;
+  readonly target: Selector;
+}
+
+/** The pods of this node that a policy selects. Its own chains and its namespace's ask for it, for each family. */
+export function targetSet(policy: Target, direction: Direction): PodSet {
+  const known = targets[direction].get(policy);
+  if (known !== undefined) return known;
+  const made = podSet({
     use: direction === "ingress" ? "DST" : "SRC",
     local: true,
-    namespaces: namespace,
-    pods: target,
+    namespaces: policy.namespace,
+    pods: policy.target,
   });
+  targets[direction].set(policy, made);
+  return made;
 }
 
 /** The pods that a peer means. */
@@ -86,8 +101,18 @@ export function podSetName(set: PodSet, family: Family): string {
   return set.names[family];
 }
 
+/**
+ * Buckets of a hash, each for some twelve members: what a kubelet runs on one node, and what a large cluster has in all. By the
+ * kind of set alone: a set that grows further is enlarged by Linux.
+ */
+const BUCKETS = { local: 64, anywhere: 4096 } as const;
+
 export function podIpSet(set: PodSet, family: Family): IpSet {
-  return { name: podSetName(set, family), type: set.type, family, maxElements: MOST_MEMBERS };
+  const made = { name: podSetName(set, family), type: set.type, family, maxElements: MOST_MEMBERS };
+  if (set.local) return { ...made, buckets: BUCKETS.local };
+  return set.pods.all && typeof set.namespaces !== "string"
+    ? { ...made, buckets: BUCKETS.anywhere }
+    : made;
 }
 
 /** What a pod brings into a set that it belongs to. */

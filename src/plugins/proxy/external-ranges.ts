@@ -8,7 +8,7 @@ import { type Cidr, contains, parseCidr } from "../../kernel/ip.ts";
 export interface ExternalRanges {
   /** `--strict-external-ip-validation`; false: everything is allowed. */
   readonly strict: boolean;
-  /** `--service-cluster-ip-range`. */
+  /** `--service-cluster-ip-range`, and the ranges of ServiceCIDR objects. */
   readonly cluster: readonly Cidr[];
   /** `--service-external-ip-range`. */
   readonly external: readonly Cidr[];
@@ -23,18 +23,25 @@ export interface RangeFlags {
   readonly loadbalancerIpRange: readonly string[];
 }
 
-const CLUSTER_FLAG = "--service-cluster-ip-range";
+const CLUSTER = "--service-cluster-ip-range or a ServiceCIDR";
 const FLAGS = {
   externalIP: "--service-external-ip-range",
   loadBalancer: "--loadbalancer-ip-range",
 } as const;
 const STRICT_FLAG = "--strict-external-ip-validation";
 
-/** The ranges of flags that were checked, alone and against each other, when they were read. */
-export function externalRanges(flags: RangeFlags): ExternalRanges {
+/**
+ * The ranges of flags that were checked, alone and against each other, when they were read.
+ *
+ * @param cluster all ranges of cluster IPs that are known now, the flag's among them
+ */
+export function externalRanges(
+  flags: RangeFlags,
+  cluster: readonly string[] = flags.serviceClusterIpRange,
+): ExternalRanges {
   return {
     strict: flags.strictExternalIpValidation,
-    cluster: parsed(flags.serviceClusterIpRange),
+    cluster: parsed(cluster),
     external: parsed(flags.serviceExternalIpRange),
     loadBalancer: parsed(flags.loadbalancerIpRange),
   };
@@ -64,9 +71,7 @@ export function filterAddresses(
   const what = kind === "externalIP" ? "External IP" : "Load balancer IP";
   if (inCluster.length > 0) {
     problems.push(
-      `${what} ${quoted(inCluster)} is inside ${CLUSTER_FLAG} (${
-        texts(ranges.cluster)
-      }) and is not ` +
+      `${what} ${quoted(inCluster)} is inside ${CLUSTER} (${texts(ranges.cluster)}) and is not ` +
         `served; choose another, since only ${STRICT_FLAG}=false would allow it`,
     );
   }

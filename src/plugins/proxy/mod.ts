@@ -1,7 +1,7 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
 import { release } from "node:os";
-import { contains, parseCidr } from "../../kernel/ip.ts";
+import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
   type EndpointSlice,
   type HostAddress,
@@ -11,6 +11,8 @@ import {
   type Plugin,
   type PluginContext,
   type Service,
+  serviceRangeProblems,
+  serviceRanges,
   type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
@@ -18,11 +20,14 @@ import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
+import { insideItems, type InsideMarks, isInside } from "./inside.ts";
+import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
+import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
@@ -40,6 +45,7 @@ const proxy: Plugin<ProxyOptions> = {
     { kind: "services" },
     { kind: "endpointslices" },
     { kind: "nodes" },
+    { kind: "servicecidrs" },
     // Their grace periods. 100,000 pods take memory: only where somebody asks for it.
     ...(ipvsGracefulTermination ? [{ kind: "pods" } as const] : []),
   ],
@@ -73,12 +79,18 @@ function setup(context: PluginContext<ProxyOptions>): void {
   indexDsr(services);
 
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
-  const ranges = externalRanges(options);
+  const ranges = derive("service ranges", [input(stores.servicecidrs, () => "all")], () => {
+    const objects = [...stores.servicecidrs.values()];
+    return {
+      ...externalRanges(options, serviceRanges(options.serviceClusterIpRange, objects)),
+      problems: serviceRangeProblems(objects),
+    };
+  });
   const excluded = options.excludedCidrs.flatMap((text) => parseCidr(text) ?? []);
   // The host's own addresses are watched only where something depends on them.
   const watchesHost = options.nodeportBindonAllIp || options.vipBinding === "route" ||
-    !ranges.strict || ranges.external.length + ranges.loadBalancer.length > 0;
-  const sources = [input(stores.nodes, () => "all"), ...(watchesHost ? [host] : [])];
+    !ranges.value.strict || ranges.value.external.length + ranges.value.loadBalancer.length > 0;
+  const sources = [input(stores.nodes, () => "all"), ranges, ...(watchesHost ? [host] : [])];
   const own = ownNode(node, options);
   const facts = derive(
     "nodes",
@@ -89,7 +101,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       return {
         problems: self.problems,
         known: {
-          ...nodeFacts(self.node, nodes, host.values(), options, ranges),
+          ...nodeFacts(self.node, nodes, host.values(), options, ranges.value),
           extraNodeAddresses: options.nodeportBindonAllIp ? nodePortAddresses(host.values()) : [],
         },
       };
@@ -106,10 +118,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
     return kinds = routedKinds(options.vipBinding, counts, kinds);
   });
   const direct = derive("direct server return", [servicesChanged], () => dsrAddresses(services));
-  const shared = derive("node", [facts, binding, direct], () => {
+  const shared = derive("node", [facts, binding, direct, ranges], () => {
     const { obstacles, ...known } = facts.value.known;
     const { routed, problems } = bindRanges(
-      ranges,
+      ranges.value,
       binding.value,
       (range) =>
         obstacles[range.text] ?? direct.value.filter((each) => contains(range, each))
@@ -118,12 +130,12 @@ function setup(context: PluginContext<ProxyOptions>): void {
     const context: ServiceContext = {
       node,
       ...known,
-      ranges,
+      ranges: ranges.value,
       excluded,
       routedRanges: routed,
       graceful: options.ipvsGracefulTermination,
     };
-    return { context, problems };
+    return { context, problems: [...ranges.value.problems, ...problems] };
   });
 
   // The older Service wins an address and port that two of them want.
@@ -137,15 +149,15 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
-  serviceMetrics(context, dsr.behind);
-  const { statistics } = context;
-  if (statistics !== undefined) {
-    context.answer("ipvs", (query) => statistics.ipvsTable(Number(query.get("most") ?? Infinity)));
-  }
+  const inside = insideInput({ services, shared, input, rank });
+  const behind = (unit: string, mark: number, family: Family) =>
+    isInside(mark) ? inside.behind(mark, family) : dsr.behind(unit, mark, family);
+  serviceMetrics(context, behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
     const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      if (isInside(fwmark)) return inside.behind(fwmark, family);
       const unit = holder(tables.ipvsServices, key);
       return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
     };
@@ -157,10 +169,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
           podsAt: (address) => pods.by(BY_ADDRESS, address),
           behind: (service) => front(service)?.protocol,
           needs({ service, address: pod }) {
-            const { address, family, fwmark } = service;
+            const { family, fwmark } = service;
             const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
               items.map((item) => ({ table: table as TableRef<unknown>, item }));
-            if (fwmark !== 0) {
+            if (fwmark !== 0 && !isInside(fwmark)) {
               const vip = front(service)?.address;
               if (vip === undefined) return [];
               const inPod = podItems(pod, family, vip);
@@ -172,16 +184,26 @@ function setup(context: PluginContext<ProxyOptions>): void {
             // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
             if (node === undefined) return [];
-            const items = vipItems(family, address, node.address);
+            const reached = fwmark === 0 ? service : inside.behind(fwmark, family);
+            if (reached === undefined) return [];
+            const items = vipItems(family, reached.address, node.address);
             return [
               ...wishes(tables.addresses, items.address),
               ...wishes(tables.routes, items.route),
-              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(reached)),
             ];
           },
         }),
     );
   }
+
+  answerQuestions(context, {
+    shared: () => shared.value.context,
+    slicesOf: (unit) => endpointslices.by(BY_SERVICE, unit),
+    marked: (unit) => dsr.of(unit),
+    inside: inside.of,
+    behind,
+  });
 
   reconcile({
     name: "node",
@@ -207,6 +229,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
     facts: shared,
     services: servicesChanged,
     slices: slicesChanged,
+    inside,
     plan(unit: string): ServicePlan | undefined {
       const service = services.get(unit);
       if (service === undefined) return undefined;
@@ -225,6 +248,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       // Nothing depends on a pod, but without them a restart would not know their periods.
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
       dsr,
+      inside,
     ],
     units: () => services.keys(),
     rank,
@@ -240,10 +264,20 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      const members = firewallMembers(plan, problems, routedRanges, ({ id, family }) => {
-        const mark = marked?.frontends.get(id.key)?.mark;
-        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
-      });
+      const shortCuts: InsideMarks = new Map(
+        // Direct server return has marks of its own.
+        [...inside.of(unit)].filter(([key]) => marked?.frontends.has(key) !== true),
+      );
+      const members = firewallMembers(
+        plan,
+        problems,
+        routedRanges,
+        ({ id, family }) => {
+          const mark = marked?.frontends.get(id.key)?.mark;
+          return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+        },
+        ({ id }) => shortCuts.has(id.key),
+      );
       for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
@@ -251,6 +285,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      const short = insideItems(plan, slices, shortCuts, shared.value.context.graceful);
+      for (const item of short.services) want(tables.ipvsServices, item);
+      for (const item of short.destinations) want(tables.ipvsDestinations, item);
       const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
       if (check !== undefined) want(tables.healthChecks, check);
       if (marked === undefined) return;

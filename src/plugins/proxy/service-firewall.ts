@@ -18,6 +18,7 @@ import type {
   Match,
   Service,
 } from "../../kernel/plugin.ts";
+import { insideChains, type InsideFrontend, insideVerdicts } from "./inside.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { rangesOf } from "./source-ranges.ts";
@@ -27,6 +28,9 @@ export const FIREWALL_CHAIN = "KUBE-ROUTER-SERVICES";
 export const VERDICT_CHAIN = "KUBE-ROUTER-SVC-VERDICT";
 /** Drops what the node itself sends to a Local Service without endpoints here, before IPVS sees it. */
 export const LOCAL_OUT_CHAIN = "KUBE-ROUTER-SVC-OUT";
+
+/** Leads what IPVS or ICMP cannot refuse to a port that nobody can have. */
+export const REFUSAL_CHAIN = "KUBE-ROUTER-SVC-REFUSE";
 
 /** Names of the sets; those of IPv6 have "inet6:" before them. */
 const SETS = {
@@ -40,6 +44,8 @@ const SETS = {
   reject: { name: "kube-router-svip-reject", type: "hash:ip,port" },
   /** With none on this node, under a Local policy. */
   drop: { name: "kube-router-svip-drop", type: "hash:ip,port" },
+  /** At which clients inside the cluster get other endpoints than those outside. */
+  inside: { name: "kube-router-svip-inside", type: "hash:ip,port" },
   /** For some clients only, and for which. */
   limited: { name: "kube-router-svip-limited", type: "hash:ip,port" },
   sources: { name: "kube-router-svip-src", type: "hash:ip,port,net" },
@@ -105,12 +111,14 @@ export function localIps(
  *
  * @param routed ranges that are bound as one route: their addresses are no members one by one
  * @param serviceKey of a frontend: the key of its virtual service
+ * @param hasInside whether clients inside reach a frontend by a mark
  */
 export function firewallMembers(
   plan: ServicePlan,
   problems: string[],
   routed: readonly Cidr[] = [],
   serviceKey: (front: Frontend) => string = ({ id }) => id.key,
+  hasInside: (front: Frontend) => boolean = () => false,
 ): readonly IpSetMember[] {
   const members: IpSetMember[] = [];
   const ranges = rangesOf(plan, problems);
@@ -123,12 +131,15 @@ export function firewallMembers(
     if (!routed.some((range) => contains(range, address))) add("vips", address);
     add("ports", entry);
     const limits = ranges?.of(front);
-    if (front.verdict === "serve" && limits === undefined) continue;
+    const inside = (front.inside?.length ?? 0) > 0 && hasInside(front);
+    if (front.verdict === "serve" && limits === undefined && !inside) continue;
     const judges = serviceKey(front);
     const refuse = (key: SetKey, text: string): void => {
       members.push({ set: setName(key, family), entry: text, judges });
     };
     if (front.verdict !== "serve") refuse(front.verdict, entry);
+    // A mark takes packets from the virtual service of the address, so only who has that may mark.
+    if (inside) refuse("inside", entry);
     if (limits === undefined) continue;
     refuse("limited", entry);
     for (const range of limits) refuse("sources", `${entry},${range}`);
@@ -191,12 +202,15 @@ export interface FirewallRules {
  * @param permitAll `--ipvs-permit-all`: whether traffic to Services is accepted before the node's own rules judge it,
  *   and all else that goes to a VIP rejected
  * @param ranged whether VIPs lie in ranges that are bound as one route: the rules look for those as well then
+ * @param marks frontends that clients inside the cluster reach by marks
  */
 export function firewallRules(
-  { family }: NodeFamily,
+  node: NodeFamily,
   permitAll: boolean,
   ranged = false,
+  marks: readonly InsideFrontend[] = [],
 ): FirewallRules {
+  const { family } = node;
   const place = { family, table: "filter" } as const;
   const toVip: Match = { kind: "set", set: setName("vips", family), directions: ["dst"] };
   const isNew: Match = { kind: "state", states: ["new"] };
@@ -214,12 +228,16 @@ export function firewallRules(
       ]
       : [],
   };
-  const verdicts: Chain = { ...place, name: VERDICT_CHAIN, rules: verdictRules(family) };
+  const toInside = toPort("inside", family);
+  const inside = insideChains(node, marks, toInside);
+  const shortCut = inside.chains.length === 0 ? [] : insideVerdicts(node, toInside);
+  const verdicts: Chain = { ...place, name: VERDICT_CHAIN, rules: verdictRules(family, shortCut) };
   const output: Chain = {
     family,
     table: "mangle",
     name: LOCAL_OUT_CHAIN,
-    rules: [dropRule(family)],
+    // The node itself is a client inside.
+    rules: [dropRule(family, { ...toInside, negate: true })],
   };
   const input: Jump = permitAll
     ? {
@@ -246,7 +264,11 @@ export function firewallRules(
     matches: [...asked, isNew],
     comment: "judge new connections of the node to services",
   };
-  return { chains: [verdicts, services, output], jumps: [input, out] };
+  const refusal = refusalRules(family);
+  return {
+    chains: [verdicts, services, output, ...refusal.chains, ...inside.chains],
+    jumps: [input, out, ...refusal.jumps, ...inside.jumps],
+  };
 }
 
 function noVip(family: Family): FilterRule {
@@ -317,15 +339,17 @@ function acceptRules(family: Family): readonly FilterRule[] {
 }
 
 const TCP: Match = { kind: "protocol", protocol: "tcp" };
+const SCTP: Match = { kind: "protocol", protocol: "sctp" };
+/** To bind it means "any": no program can ever have it. */
+const NOBODYS_PORT = 0;
 /** Linux sends one ICMP error a second to a client, and an IPv6 client waits for a second one; resets are not limited. */
 const RESET = { kind: "reject", with: "tcp-reset" } as const;
 
-/** What becomes of a new connection that may not go on. */
-function verdictRules(family: Family): readonly FilterRule[] {
+/** What becomes of a new connection that may not go on. @param shortCut lets clients pass that are not to be dropped */
+function verdictRules(family: Family, shortCut: readonly FilterRule[]): readonly FilterRule[] {
   const noEndpoints = toPort("reject", family);
   const comment = "no endpoints";
   return [
-    dropRule(family),
     {
       matches: [
         toPort("limited", family),
@@ -339,12 +363,14 @@ function verdictRules(family: Family): readonly FilterRule[] {
       target: { kind: "drop" },
       comment: "not in loadBalancerSourceRanges",
     },
+    ...shortCut,
+    dropRule(family),
     { matches: [TCP, noEndpoints], target: RESET, comment },
-    // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C).
+    // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C); ICMPv6 has none.
     ...(family === 4
       ? [
         {
-          matches: [{ kind: "protocol", protocol: "sctp" }, noEndpoints],
+          matches: [SCTP, noEndpoints],
           target: { kind: "reject", with: "icmp-proto-unreachable" },
           comment,
         } as const,
@@ -354,15 +380,50 @@ function verdictRules(family: Family): readonly FilterRule[] {
   ];
 }
 
-function dropRule(family: Family): FilterRule {
+/**
+ * Refuses what only the host's own TCP and SCTP can refuse at once, by handing it to them at port 0, on which nobody can
+ * listen: TCP resets it, SCTP aborts it (a host without SCTP says that it has none), and NAT translates the answer.
+ *
+ * IPVS takes the node's own packets before any REJECT could, and its ICMP error arrives while `connect` still holds the socket:
+ * Linux then notes it (LockDroppedIcmps) and refuses at the next SYN, a second later. SCTP over IPv6 ignores all that REJECT
+ * has (RFC 9260, appendix C: "unrecognized next header" alone ends an association).
+ */
+function refusalRules(family: Family): FirewallRules {
+  const place = { family, table: "nat" } as const;
+  const noEndpoints = toPort("reject", family);
+  const comment = "no endpoints";
+  const chain: Chain = {
+    ...place,
+    name: REFUSAL_CHAIN,
+    rules: [TCP, SCTP].map((protocol) => ({
+      matches: [protocol],
+      target: { kind: "redirect", port: NOBODYS_PORT },
+      comment,
+    })),
+    // Where Linux has no REDIRECT, clients wait as they did.
+    dispensable: true,
+  };
+  const jump = { ...place, to: REFUSAL_CHAIN, comment: "refuse at once what has no endpoints" };
   return {
-    matches: [toPort("drop", family)],
+    chains: [chain],
+    jumps: [
+      { ...jump, from: "OUTPUT", matches: [noEndpoints] },
+      ...(family === 4
+        ? []
+        : [{ ...jump, from: "PREROUTING", matches: [SCTP, noEndpoints] } as const]),
+    ],
+  };
+}
+
+function dropRule(family: Family, ...more: readonly Match[]): FilterRule {
+  return {
+    matches: [toPort("drop", family), ...more],
     target: { kind: "drop" },
     comment: "no endpoints on this node under a Local policy",
   };
 }
 
-function toPort(key: SetKey, family: Family): Match {
+function toPort(key: SetKey, family: Family): Extract<Match, { kind: "set" }> {
   return { kind: "set", set: setName(key, family), directions: ["dst", "dst"] };
 }
 

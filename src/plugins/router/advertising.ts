@@ -199,7 +199,7 @@ function outOfRange(
 ): string | undefined {
   if (allowed === undefined || !strictExternalIpValidation) return undefined;
   if (cluster.some((range) => contains(range, address))) {
-    return "it is inside --service-cluster-ip-range";
+    return "it is inside --service-cluster-ip-range or a ServiceCIDR";
   }
   return allowed.some((range) => contains(range, address))
     ? undefined

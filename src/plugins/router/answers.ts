@@ -15,6 +15,10 @@ export interface Answering {
   inLinux(prefix: string): RouteItems | undefined;
   /** What the Services say of an address, one text each. */
   vip(address: string): readonly string[];
+  /** What plugins say of a prefix, one text each. */
+  requested(prefix: string): readonly string[];
+  /** The plugins that have a prefix announced. */
+  askedBy(prefix: string): readonly string[];
   /** Unix time in ms. */
   now(): number;
 }
@@ -33,10 +37,15 @@ export interface NeighborsAnswer {
   readonly neighbors: readonly NeighborView[];
 }
 
+/** A path, and of our own the plugins that have it announced. */
+export interface RibPath extends PathView {
+  readonly plugins?: readonly string[];
+}
+
 export interface RibAnswer {
   readonly now: number;
   readonly which: RibName;
-  readonly paths: readonly PathView[];
+  readonly paths: readonly RibPath[];
   /** There are more than were asked for. */
   readonly more: boolean;
 }
@@ -45,6 +54,8 @@ export interface WhyAnswer extends WhyView {
   readonly now: number;
   /** What Services say, where it is the address of one. */
   readonly services: readonly string[];
+  /** What plugins say that ask for it. */
+  readonly plugins: readonly string[];
   /** How it stands in Linux, and why next hops are not used. */
   readonly linux: { readonly routes: readonly string[]; readonly problems: readonly string[] };
 }
@@ -87,10 +98,11 @@ export function ribAnswer(router: Answering, query: URLSearchParams): RibAnswer 
   }
   const peer = peerOf(router, query);
   const most = Number(query.get("most") ?? Infinity);
-  const paths: PathView[] = [];
+  const paths: RibPath[] = [];
   for (const path of router.speaker()?.rib(which, peer) ?? []) {
     if (paths.length >= most) return { now: router.now(), which, paths, more: true };
-    paths.push(path);
+    const plugins = path.source === "local" ? router.askedBy(path.prefix) : [];
+    paths.push(plugins.length === 0 ? path : { ...path, plugins });
   }
   return { now: router.now(), which, paths, more: false };
 }
@@ -122,6 +134,7 @@ export function whyAnswer(router: Answering, query: URLSearchParams): WhyAnswer 
     ...why,
     now: router.now(),
     services: isHost ? router.vip(cidr.address) : [],
+    plugins: router.requested(cidr.text),
     linux: {
       routes: (items?.routes ?? []).map(({ destination, nextHops, table }) =>
         `${destination} ${

@@ -12,12 +12,14 @@ export interface Derived<T> extends Input {
  * changes nothing.
  *
  * @param textOf what two values are compared by; absent: JSON
+ * @param missing why a value is of no use yet, with the remedy: the input counts as not synced until there is nothing
  */
 export function derive<T>(
   name: string,
   inputs: readonly Input[],
   compute: () => T,
   textOf: (value: T) => string = (value) => JSON.stringify(value),
+  missing: (value: T) => string | undefined = () => undefined,
 ): Derived<T> {
   const listeners = new Set<() => void>();
   let value = compute();
@@ -34,7 +36,11 @@ export function derive<T>(
   return {
     name,
     get synced() {
-      return inputs.every((input) => input.synced);
+      return inputs.every((input) => input.synced) && missing(value) === undefined;
+    },
+    get waitsFor() {
+      const waiting = inputs.find((input) => !input.synced);
+      return waiting === undefined ? missing(value) : waiting.waitsFor;
     },
     get value() {
       return value;

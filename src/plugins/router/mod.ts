@@ -2,13 +2,14 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { contains, type Family } from "../../kernel/ip.ts";
-import type {
-  EndpointSlice,
-  Input,
-  Plugin,
-  PluginContext,
-  Route,
-  Service,
+import {
+  type EndpointSlice,
+  type Input,
+  type Plugin,
+  type PluginContext,
+  type Route,
+  type Service,
+  serviceRanges,
 } from "../../kernel/plugin.ts";
 import {
   type AdvertisingContext,
@@ -29,12 +30,14 @@ import {
   nodeMembers,
 } from "./networking.ts";
 import { bestAddress, nodeAddresses } from "./node.ts";
+import { ownNode } from "./own-node.ts";
 import { parseOptions, type RouterOptions } from "./options.ts";
 import { type Peering, planPeering } from "./peering.ts";
 import { announcedRanges } from "./ranges.ts";
 import { ribInput, settledInput } from "./rib-input.ts";
 import { MAIN_TABLE, routeItems, routingContext } from "./routes.ts";
 import { ownRoutes } from "./own-routes.ts";
+import { requestedRoutes, requestProblems, requestsInput, requestTexts } from "./requests.ts";
 import { peerConfigs, speakerOptions } from "./speaker-config.ts";
 import { speakerControl } from "./speaker-control.ts";
 import { isTunnel, TUNNEL_TABLE } from "./tunnels.ts";
@@ -58,7 +61,12 @@ export function routerPlugin(
 const ROUTER: Omit<Plugin<RouterOptions>, "setup"> = {
   name: "router",
   api: 1,
-  watches: [{ kind: "nodes" }, { kind: "services" }, { kind: "endpointslices" }],
+  watches: [
+    { kind: "nodes" },
+    { kind: "services" },
+    { kind: "endpointslices" },
+    { kind: "servicecidrs" },
+  ],
   tables: [
     "fouPorts",
     "links",
@@ -92,15 +100,25 @@ function setup(
   const { endpointslices, nodes, services } = stores;
   endpointslices.addIndex(BY_SERVICE, sliceKeys);
   const nodesChanged = input(nodes, ({ metadata }) => [metadata.name]);
+  const remembered = ownNode(self, options);
+  const cluster = () => remembered(nodes.values());
 
   // Pod networking.
   const facts = derive(
     "node network",
     [nodesChanged, host],
-    () => networkingFacts(self, [...nodes.values()], host.values(), options),
+    () => networkingFacts(cluster(), self, host.values(), options),
+    undefined,
+    // Before it is known who this node is, Linux stays as it is.
+    ({ families, problems }) => families.length === 0 ? problems[0] : undefined,
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
+  const setFamilies = derive(
+    "families of sets",
+    [facts],
+    () => needsSets && facts.value.podCidrs.length > 0 ? facts.value.families : [],
+  );
   const ranges = announcedRanges(options);
   // Before it is known that nothing is announced any more, nothing is taken away.
   const aggregates = settable<readonly string[]>("announced ranges", [], ranges.length === 0);
@@ -116,24 +134,21 @@ function setup(
       for (const item of items.sysctls) want(tables.sysctls, item);
       for (const item of items.rules) want(tables.rules, item);
       for (const item of items.fouPorts) want(tables.fouPorts, item);
-      for (const item of needsSets ? clusterSets(facts.value.families) : []) {
-        want(tables.ipsets, item);
-      }
+      for (const item of clusterSets(setFamilies.value)) want(tables.ipsets, item);
       for (const item of items.chains) want(tables.chains, item);
       for (const item of items.jumps) want(tables.jumps, item);
     },
   });
-  const families = derive("families", [facts], () => facts.value.families);
   reconcile({
     name: "node",
-    inputs: [nodesChanged, families],
+    inputs: [nodesChanged, setFamilies],
     *units() {
-      for (const { metadata } of nodes.values()) yield metadata.name;
+      for (const { metadata } of cluster().nodes) yield metadata.name;
     },
     desired(name, { want }) {
-      const node = nodes.get(name);
-      if (node === undefined || !needsSets) return;
-      for (const item of nodeMembers(node, families.value)) want(tables.ipsetMembers, item);
+      const node = name === self ? cluster().own : nodes.get(name);
+      if (node === undefined) return;
+      for (const item of nodeMembers(node, setFamilies.value)) want(tables.ipsetMembers, item);
     },
   });
 
@@ -142,7 +157,7 @@ function setup(
   const routing = derive(
     "ways to nodes",
     [nodesChanged, host],
-    () => routingContext(self, [...nodes.values()], host.values(), options),
+    () => routingContext(self, cluster().nodes, host.values(), options),
     (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }),
   );
   reconcile({
@@ -181,7 +196,7 @@ function setup(
       const begin = performance.now();
       const planned = planPeering({
         self,
-        nodes: [...nodes.values()],
+        nodes: cluster().nodes,
         options,
         globalPeers: withFileProblem(
           globalPeers(options, passwords.value.text),
@@ -207,9 +222,18 @@ function setup(
   });
 
   // Advertising.
-  const advertising = derive("node addresses", [nodesChanged], (): AdvertisingContext => {
-    const own = nodes.get(self);
-    return { node: self, addresses: own === undefined ? [] : nodeAddresses(own).all, options };
+  const rangesChanged = input(stores.servicecidrs, () => "all");
+  const advertising = derive("node addresses", [nodesChanged, rangesChanged], () => {
+    const { own } = cluster();
+    const addresses = own === undefined ? [] : nodeAddresses(own).all;
+    const objects = stores.servicecidrs.values();
+    const serviceClusterIpRange = serviceRanges(options.serviceClusterIpRange, objects);
+    const context: AdvertisingContext = {
+      node: self,
+      addresses,
+      options: { ...options, serviceClusterIpRange },
+    };
+    return context;
   });
   const servicesChanged = input(services, (service) => [serviceKey(service)]);
   const slicesChanged = input(endpointslices, sliceKeys);
@@ -233,7 +257,37 @@ function setup(
     },
     (address) => ranges.some((range) => contains(range, address)),
   );
-  const own = ownRoutes(vips, ranges);
+  // What plugins ask for.
+  const { advertisements } = context;
+  const familyOn = (family: Family): boolean =>
+    family === 4 ? options.enableIpv4 : options.enableIpv6;
+  const own = ownRoutes(vips, ranges, requestedRoutes(advertisements, familyOn));
+  const requested = requestsInput(advertisements);
+  const nextHops = derive("next hops", [nodesChanged], () => {
+    const { own: node } = cluster();
+    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
+    const of = (family: Family) => bestAddress(addresses, family);
+    const [four, six] = [of(4), of(6)];
+    return {
+      ...(four === undefined ? {} : { 4: four }),
+      ...(six === undefined ? {} : { 6: six }),
+    };
+  });
+  advertisements?.subscribe((prefixes) => {
+    if (!known) return;
+    control.changeRoutes(own.requested(prefixes));
+  });
+  reconcile({
+    name: "advertisement",
+    inputs: [requested, nextHops],
+    units: () => advertisements?.prefixes() ?? [],
+    desired(prefix, { report }) {
+      const asked = advertisements?.of(prefix) ?? [];
+      for (const problem of requestProblems(prefix, asked, familyOn, nextHops.value)) {
+        report(problem);
+      }
+    },
+  });
   reconcile({
     name: "service",
     inputs: [servicesChanged, slicesChanged, advertising],
@@ -256,7 +310,7 @@ function setup(
   const control = speakerControl({
     create,
     log: log.child({ part: "bgp" }),
-    survived: async (): Promise<readonly Family[]> => await isRestart ? families.value : [],
+    survived: async (): Promise<readonly Family[]> => await isRestart ? facts.value.families : [],
     onBest(changes) {
       metrics.received(changes.length);
       rib.take(changes);
@@ -278,6 +332,8 @@ function setup(
       return learned === undefined ? undefined : routeItems(learned, routing.value);
     },
     vip: (address) => vipTexts(address, services.values(), announced),
+    requested: (prefix) => requestTexts(prefix, advertisements),
+    askedBy: (prefix) => advertisements?.of(prefix).map(({ plugin }) => plugin) ?? [],
     now: Date.now,
   };
   context.answer("global", () => globalAnswer(answering));
@@ -285,23 +341,14 @@ function setup(
   context.answer("rib", (query) => ribAnswer(answering, query));
   context.answer("why", (query) => whyAnswer(answering, query));
   const objects: readonly Input[] = [servicesChanged, slicesChanged];
-  const sources: readonly Input[] = [peering, facts, advertising, ...objects];
+  const sources: readonly Input[] = [peering, facts, advertising, nextHops, ...objects];
   let running = false;
   /** Our routes are known: from then on VIPs are looked at one by one. */
   let known = false;
   /** Tells the speaker all that it should be. Before all is known it would withdraw what others still count on. */
   const applyNow = (): void => {
     if (!sources.every(({ synced }) => synced)) return;
-    const node = nodes.get(self);
-    const addresses = node === undefined ? { all: [] } : nodeAddresses(node);
-    const nextHops = { 4: bestAddress(addresses, 4), 6: bestAddress(addresses, 6) };
-    own.renew({
-      podCidrs: facts.value.podCidrs,
-      nextHops: {
-        ...(nextHops[4] === undefined ? {} : { 4: nextHops[4] }),
-        ...(nextHops[6] === undefined ? {} : { 6: nextHops[6] }),
-      },
-    });
+    own.renew({ podCidrs: facts.value.podCidrs, nextHops: nextHops.value });
     known = true;
     aggregates.set(own.aggregates);
     if (!running) return;

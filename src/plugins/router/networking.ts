@@ -5,6 +5,7 @@ import type {
   Bridge,
   Chain,
   CniConf,
+  FilterRule,
   FouPort,
   HostAddress,
   IpSet,
@@ -16,6 +17,7 @@ import type {
 } from "../../kernel/plugin.ts";
 import { nodeAddresses, nodeFamilies, ofFamily, podCidrs } from "./node.ts";
 import type { RouterOptions } from "./options.ts";
+import type { KnownNodes } from "./own-node.ts";
 import { fouPorts, TUNNEL_TABLE } from "./tunnels.ts";
 
 export const POD_BRIDGE = "kube-bridge";
@@ -45,8 +47,8 @@ export interface NetworkingFacts {
 
 /** Gathers the facts. */
 export function networkingFacts(
+  { own: node, problem }: Pick<KnownNodes, "own" | "problem">,
   self: string,
-  nodes: readonly Node[],
   host: readonly HostAddress[],
   options: Pick<
     RouterOptions,
@@ -58,18 +60,19 @@ export function networkingFacts(
     | "overlayType"
   >,
 ): NetworkingFacts {
-  const node = nodes.find(({ metadata }) => metadata.name === self);
-  if (node === undefined) {
-    return { families: [], podCidrs: [], problems: [`There is no Node "${self}"`] };
-  }
+  if (node === undefined) return { families: [], podCidrs: [], problems: toList(problem) };
   const addresses = nodeAddresses(node);
   const families = nodeFamilies(addresses, options);
   const own = podCidrs(node);
-  const problems = [...own.problems];
-  if (own.cidrs.length === 0) {
+  const cidrs = own.cidrs.filter((cidr) =>
+    families.includes(ofFamily([cidr], 4).length === 1 ? 4 : 6)
+  );
+  const problems = [...toList(problem), ...own.problems];
+  if (cidrs.length === 0) {
     problems.push(
-      `Node "${self}" has no pod CIDR in spec.podCIDRs, nor in its annotation kube-router.io/pod-cidrs; its pods ` +
-        "cannot be reached from other nodes",
+      `Node "${self}" has no pod CIDR of an enabled family in spec.podCIDRs, nor in its annotation ` +
+        "kube-router.io/pod-cidrs; the router makes no pod network here, and BGP announces Services alone: let " +
+        "kube-controller-manager allocate them (--allocate-node-cidrs), or leave pods to others by --run-router=false",
     );
   }
   // With tunnels everywhere all that leaves the instance has its own address.
@@ -89,13 +92,15 @@ export function networkingFacts(
   }
   return {
     families,
-    podCidrs: own.cidrs.filter((cidr) =>
-      families.includes(ofFamily([cidr], 4).length === 1 ? 4 : 6)
-    ),
+    podCidrs: cidrs,
     ...(uplink === undefined ? {} : { link: uplink.link }),
     ...(options.autoMtu && uplink?.mtu !== undefined ? { mtu: uplink.mtu } : {}),
     problems,
   };
+}
+
+function toList(problem: string | undefined): readonly string[] {
+  return problem === undefined ? [] : [problem];
 }
 
 export interface NetworkingItems {
@@ -130,9 +135,21 @@ export function networkingItems(
   const { families, mtu } = facts;
   const withMtu = mtu === undefined ? {} : { mtu };
   const overlay = options.enableOverlay;
+  const refused = families.filter((family) => ofFamily(aggregates, family).length > 0);
+  if (facts.podCidrs.length === 0) {
+    return {
+      bridges: [],
+      cniConfs: [],
+      sysctls: [],
+      rules: [],
+      fouPorts: [],
+      chains: refused.map((family) => forwardChain(family, ofFamily(aggregates, family), [])),
+      jumps: refused.map(forwardJump),
+    };
+  }
   return {
     bridges: [{ name: POD_BRIDGE, ...withMtu }],
-    cniConfs: options.enableCni && facts.podCidrs.length > 0
+    cniConfs: options.enableCni
       ? [{ path: cniPath, podCidrs: byFamily(facts.podCidrs), ...withMtu }]
       : [],
     sysctls: sysctls(families, options.enableIpv6),
@@ -141,7 +158,7 @@ export function networkingItems(
       ? fouPorts(families, options.overlayEncapPort)
       : [],
     chains: families.flatMap((family) => [
-      forwardChain(family, facts.link, ofFamily(aggregates, family)),
+      forwardChain(family, ofFamily(aggregates, family), acceptedForPods(facts.link)),
       ...(options.enablePodEgress ? [egressChain(family)] : []),
     ]),
     jumps: families.flatMap((family) => [
@@ -193,10 +210,9 @@ function podRules(cidrs: readonly string[]): readonly Rule[] {
  */
 function forwardChain(
   family: Family,
-  link: string | undefined,
   aggregates: readonly string[],
+  accepted: readonly FilterRule[],
 ): Chain {
-  const accept = { kind: "accept" } as const;
   return {
     family,
     table: "filter",
@@ -207,24 +223,32 @@ function forwardChain(
         target: { kind: "reject" } as const,
         comment: "announced range: no service has this address",
       })),
-      {
-        matches: [{ kind: "input", link: POD_BRIDGE }],
-        target: accept,
-        comment: "allow outbound traffic from pods",
-      },
-      {
-        matches: [{ kind: "output", link: POD_BRIDGE }],
-        target: accept,
-        comment: "allow inbound traffic to pods",
-      },
-      ...(link === undefined ? [] : [{
-        matches: [{ kind: "output", link } as const],
-        target: accept,
-        comment:
-          "allow outbound node port traffic on node interface with which node ip is associated",
-      }]),
+      ...accepted,
     ],
   };
+}
+
+/** @param link that with the node's primary address */
+function acceptedForPods(link: string | undefined): readonly FilterRule[] {
+  const target = { kind: "accept" } as const;
+  return [
+    {
+      matches: [{ kind: "input", link: POD_BRIDGE }],
+      target,
+      comment: "allow outbound traffic from pods",
+    },
+    {
+      matches: [{ kind: "output", link: POD_BRIDGE }],
+      target,
+      comment: "allow inbound traffic to pods",
+    },
+    ...(link === undefined ? [] : [{
+      matches: [{ kind: "output", link } as const],
+      target,
+      comment:
+        "allow outbound node port traffic on node interface with which node ip is associated",
+    }]),
+  ];
 }
 
 /** Before the rules of others, some of which drop all that they do not know; behind the firewall's policies. */

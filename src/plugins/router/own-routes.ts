@@ -1,9 +1,13 @@
-/** The routes of our own that the speaker announces, by prefix: all of them, or what follows from one VIP that moved. */
+/**
+ * The routes of our own that the speaker announces, by prefix: all of them, or what follows from one VIP that moved. Pod networks
+ * and VIPs go before what other plugins ask for at the same prefix, which takes over when they go.
+ */
 
 import { type Cidr, contains, hostCidr, parseCidr } from "../../kernel/ip.ts";
 import type { LocalRoute } from "./bgp/mod.ts";
 import { rangeWithout } from "./ranges.ts";
-import { POD_CLASS, VIP_CLASS } from "./speaker-config.ts";
+import { NO_REQUESTS, type Requests } from "./requests.ts";
+import { PLUGIN_CLASS, POD_CLASS, VIP_CLASS } from "./speaker-config.ts";
 import type { VipState } from "./vip-set.ts";
 
 /** What the routes depend on besides the VIPs. */
@@ -29,6 +33,8 @@ export interface OwnRoutes {
   renew(input: OwnRoutesInput): void;
   /** The states of these VIPs changed: the prefixes whose routes did. */
   moved(addresses: Iterable<string>): readonly string[];
+  /** What plugins ask for at these prefixes changed: the prefixes whose routes did. */
+  requested(prefixes: Iterable<string>): readonly string[];
 }
 
 /** A range that is announced as a whole, where that saves routes. */
@@ -42,8 +48,15 @@ interface Range {
   networks: readonly Cidr[];
 }
 
-/** @param cidrs ranges to announce as a whole, the first one first where they overlap */
-export function ownRoutes(vips: KnownVips, cidrs: readonly Cidr[] = []): OwnRoutes {
+/**
+ * @param cidrs ranges to announce as a whole, the first one first where they overlap
+ * @param requests what plugins ask for
+ */
+export function ownRoutes(
+  vips: KnownVips,
+  cidrs: readonly Cidr[] = [],
+  requests: Requests = NO_REQUESTS,
+): OwnRoutes {
   const all = new Map<string, LocalRoute>();
   const ranges = cidrs.map((cidr): Range => ({
     cidr,
@@ -57,6 +70,12 @@ export function ownRoutes(vips: KnownVips, cidrs: readonly Cidr[] = []): OwnRout
   const put = (prefix: string, name: string): void => {
     const route = localRoute(prefix, name, input.nextHops);
     if (route !== undefined) all.set(prefix, route);
+  };
+  /** Takes a route of a pod network or VIP, or of a plugin, and leaves what a plugin asks for. */
+  const drop = (prefix: string): void => {
+    const route = requests.route(prefix, input.nextHops);
+    if (route === undefined) all.delete(prefix);
+    else all.set(prefix, route);
   };
   const rangeOf = (address: string): Range | undefined =>
     ranges.find(({ cidr }) => contains(cidr, address));
@@ -81,7 +100,7 @@ export function ownRoutes(vips: KnownVips, cidrs: readonly Cidr[] = []): OwnRout
     if (before.join() === now.join()) return [];
     range.networks = next;
     aggregates = ranges.flatMap(({ networks }) => networks.map(({ text }) => text));
-    for (const text of before) all.delete(text);
+    for (const text of before) drop(text);
     for (const text of now) put(text, VIP_CLASS);
     return [...new Set([...before, ...now])];
   };
@@ -93,15 +112,16 @@ export function ownRoutes(vips: KnownVips, cidrs: readonly Cidr[] = []): OwnRout
     }
     return !range.networks.some((network) => contains(network, address));
   };
+  const isVip = (prefix: string): boolean => all.get(prefix)?.class === VIP_CLASS;
   /** Gives a VIP its route, or takes it; its prefix where that was a change. */
   const place = (address: string, range: Range | undefined): readonly string[] => {
     const prefix = hostCidr(address)?.text;
     // A pod network of one address is a pod network.
     if (prefix === undefined || all.get(prefix)?.class === POD_CLASS) return [];
-    const had = all.has(prefix);
-    if (!single(address, range)) all.delete(prefix);
+    const had = isVip(prefix);
+    if (!single(address, range)) { if (had) drop(prefix); }
     else if (!had) put(prefix, VIP_CLASS);
-    return had === all.has(prefix) ? [] : [prefix];
+    return had === isVip(prefix) ? [] : [prefix];
   };
 
   return {
@@ -122,6 +142,15 @@ export function ownRoutes(vips: KnownVips, cidrs: readonly Cidr[] = []): OwnRout
       for (const [address] of vips.states()) note(address, rangeOf(address));
       for (const range of ranges) aggregate(range);
       for (const [address] of vips.states()) place(address, rangeOf(address));
+      for (const prefix of requests.prefixes()) if (!all.has(prefix)) drop(prefix);
+    },
+    requested(prefixes) {
+      const free = [...prefixes].filter((prefix) => {
+        const name = all.get(prefix)?.class;
+        return name === undefined || name === PLUGIN_CLASS;
+      });
+      for (const prefix of free) drop(prefix);
+      return free;
     },
     moved(addresses) {
       const changed: string[] = [];

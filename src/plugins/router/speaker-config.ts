@@ -14,6 +14,8 @@ import type { ExternalAttributes, PeeringPlan, PeerPlan } from "./peering.ts";
 /** Classes of our own routes, which policies match by. */
 export const POD_CLASS = "pod";
 export const VIP_CLASS = "vip";
+/** What plugins ask for. */
+export const PLUGIN_CLASS = "plugin";
 
 /** How many next hops a learned route may have side by side. */
 const MULTIPATH = 16;
@@ -99,6 +101,7 @@ function peerConfig(
 function importOf({ importReject }: PeeringPlan): Policy {
   const statements: Statement[] = [
     { name: "own VIPs", match: { classes: [VIP_CLASS] }, action: "reject" },
+    { name: "own prefixes of plugins", match: { classes: [PLUGIN_CLASS] }, action: "reject" },
   ];
   const reject = (name: string, prefixes: readonly PrefixMatch[]): void => {
     if (prefixes.length > 0) statements.push({ name, match: { prefixes }, action: "reject" });
@@ -128,7 +131,7 @@ function reflected(plan: PeeringPlan, set: Modification | undefined): readonly S
     : [];
 }
 
-/** To nodes: own pod CIDRs as they are. VIPs never: every node has its own. */
+/** To nodes: own pod CIDRs as they are. VIPs never, nor prefixes of plugins: every node has its own. */
 function exportToNodes(plan: PeeringPlan): Policy {
   return {
     statements: [
@@ -139,7 +142,7 @@ function exportToNodes(plan: PeeringPlan): Policy {
   };
 }
 
-/** To routers outside: VIPs, and pod CIDRs where a flag says so, with this node's attributes. */
+/** To routers outside: VIPs, prefixes of plugins, and pod CIDRs where a flag says so, with this node's attributes. */
 function exportOutside(plan: PeeringPlan, { advertisePodCidr }: PolicyInput): Policy {
   const set = modification(plan.external);
   const accept = (name: string, className: string): Statement => ({
@@ -151,6 +154,7 @@ function exportOutside(plan: PeeringPlan, { advertisePodCidr }: PolicyInput): Po
   return {
     statements: [
       accept("own VIPs", VIP_CLASS),
+      accept("own prefixes of plugins", PLUGIN_CLASS),
       ...(advertisePodCidr ? [accept("own pod CIDRs (--advertise-pod-cidr)", POD_CLASS)] : []),
       ...reflected(plan, set),
     ],

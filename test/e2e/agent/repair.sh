@@ -43,10 +43,11 @@ done
 $LAB agent stop one
 on ipvsadm -d -t 10.96.1.1:80 -r 10.244.2.5:8080
 on ipvsadm -A -t 203.0.113.1:80 -s wrr
-FLAGS="--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 --enable-ipv6"
+FLAGS="--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 --enable-ipv6 --run-router=false --run-firewall=false"
 plan=$($LAB run one -- plan $FLAGS)
 expect "plan exits 2 when there is something to change" "$?" "2"
-expect "plan prints exactly that" "$plan" "+ ipvs destination tcp 10.96.1.1:80 -> 10.244.2.5:8080 masq weight 1
+expect "plan prints exactly that, below the Service that asks for it" "$plan" "# proxy: service default/web
++ ipvs destination tcp 10.96.1.1:80 -> 10.244.2.5:8080 masq weight 1
 1 to create, 0 to update, 0 to delete"
 expect "plan in JSON names the item" \
   "$($LAB run one -- plan $FLAGS --output json | jq -r '.changes[] | .verb + " " + .kind + " " + .key')" \

@@ -45,7 +45,7 @@ pod evil true 10.244.2.66 | $LAB apply -
 banned() { $LAB exec node-one ip route show table 7777 2>/dev/null | grep -q 10.244.2.66; }
 within 5 "another plugin works while one hangs" banned
 expect "the proxy serves while one hangs" "$(asks_web)" "5 default/web-1"
-plugin_is loops degraded "did not answer for .*, and its thread was ended; look for a loop that does not end"
+plugin_is loops degraded "did not answer for .*, and its process was ended; look for a loop that does not end"
 loop_route || fail "what it wanted before stays" "$(status)"
 has "the agent is ready while one hangs" "$(status)" ': ready'
 pod loop false 10.244.2.70 | $LAB delete -

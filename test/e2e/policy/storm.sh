@@ -22,9 +22,10 @@ storm pod-c-other deny 250 $web
 $LAB agent stop node1
 sleep 1
 $LAB agent start node1
-killed_at_starts 0 0.2 0.5 1
+killed_at_starts 0 0.05 0.1 0.2 0.35 0.5 0.75 1
 $LAB agent start node1
 $LAB agent restart node1
+sleep 1
 # Another executable takes over, after a stop and after a kill; the cluster has changed meanwhile.
 cp "$LAB_ROUTELET" /tmp/routelet-next.$$
 $LAB agent executable node1 /tmp/routelet-next.$$

@@ -22,6 +22,11 @@ for family in 4 6; do
     expect "$pod to $web" "$said $got" "$([ "$got" = yes ] && echo "true yes" || echo "false no")"
   done
 done
+# `routelet why` says it of Services, by the endpoint behind them.
+for pod in a-dns b-db; do
+  said=$($LAB run node1 -- why "${pod/-//}" svc/a/web --output=json | jq -r '.targets[] | .target.address + (if .result == "reaches" then " yes" else " no" end)' | sort)
+  expect "$pod to the Service in both families" "$said" "$(reach TCP 80 "pod-$pod" -- 10.96.0.10 fd00:96::10 | cut -d' ' -f2-)"
+done
 expect "it names policy and rule" "$(why a/db a/web TCP/80 | grep -c 'ingress of a/web: allowed, rule 1 of policy a/web')" "2"
 expect "it names who denies" "$(why b/web a/web TCP/80 | grep -c 'ingress of a/web: denied, no rule of policy a/web')" "2"
 expect "both ends are judged" "$(why b/db a/web | grep -cE '(egress of b/db: denied, no rule of policy b/out|ingress of a/web: denied)')" "4"

@@ -57,6 +57,71 @@ fd00:198::/112
 fd00:203::/112
 fd00:96::/112"
 problem "routes: a range that holds nodes is not routed" '192\.168\.50\.0/24 is not bound as one route.*192\.168\.50\.11'
+
+# S21: a range that is added while the agent runs (KEP-1880), one that overlaps with external IPs, and their end.
+range() { # range NAME METADATA CIDR…
+  local name=$1 more=$2
+  shift 2
+  $LAB apply - <<YAML
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: { name: $name$more }
+spec: { cidrs: [$(printf '"%s",' "$@")] }
+YAML
+  settle
+}
+bound() { $LAB exec node-one sh -c 'ip route show table local proto 201; ip -6 route show table local proto 201' | grep -cE '10\.200\.0\.0/24|fd00:200::/112'; }
+$LAB apply - <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: added, namespace: default }
+spec:
+  clusterIPs: [10.200.0.1, "fd00:200::1"]
+  selector: { app: web }
+  ports: [{ name: http, port: 80, targetPort: http }]
+YAML
+settle
+ADDED="10.200.0.1/32
+fd00:200::1/128"
+expect "S21: a cluster IP of no known range is an address" "$(vips one)" "$ADDED"
+range added "" 10.200.0.0/24 fd00:200::/112
+expect "S21: one route for each range that was added" "$(bound)" "2"
+expect "S21: and no address" "$(vips one)" ""
+for vip in 10.200.0.1 fd00:200::1; do
+  for from in pod-default-client node-one; do reached "S21: $from reaches $vip" $from TCP $vip 80 "$BOTH"; done
+done
+for vip in 10.200.0.77 fd00:200::77; do
+  expect "S21: an address that nobody has is refused, $vip" "$(probe_all pod-default-client TCP 1 $vip 80)" "1 refused"
+done
+range overlap "" 203.0.113.0/28 fd00:203::/123
+problem "S21: an external IP in a ServiceCIDR is refused by name" '203\.0\.113\.10.*is inside .*a ServiceCIDR'
+for vip in 203.0.113.10 fd00:203::10; do
+  reached "S21: and served no more where it may not be, $vip" client-outside TCP $vip 80 "4 refused"
+done
+$LAB delete - <<'YAML'
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: { name: overlap }
+YAML
+settle
+reached "S21: until the object is gone" client-outside TCP 203.0.113.10 80 "$BOTH"
+range added ', deletionTimestamp: "2030-01-01T00:00:00Z", finalizers: [networking.k8s.io/service-cidr-finalizer]' 10.200.0.0/24 fd00:200::/112
+expect "S21: a range that is being deleted counts until its finalizer is gone" "$(bound)" "2"
+$LAB delete - <<'YAML'
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: { name: added }
+YAML
+settle
+expect "S21: a range that is gone is no route" "$(bound)" "0"
+expect "S21: what is left in it is an address again" "$(vips one)" "$ADDED"
+for vip in 10.200.0.1 fd00:200::1; do reached "S21: and is served, $vip" pod-default-client TCP $vip 80 "$BOTH"; done
+$LAB delete - <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: added, namespace: default }
+YAML
+settle
 expect "time-outs are set, and the others left" "$(timeouts one)" "300 $(echo "$before" | awk '{ print $2 }') 2"
 ask_on
 $LAB agent flags one -- --service-tcp-timeout=0s

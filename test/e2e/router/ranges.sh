@@ -6,7 +6,8 @@
 for n in node01 node03; do
   # A way back to the routers, by which packets to nobody's address would go round and round.
   $LAB exec "node-$n" ip route replace default via 10.129.6.91
-  $LAB agent flags "$n" -- --advertise-service-ranges
+  $LAB agent flags "$n" -- --advertise-service-ranges --advertise-loadbalancer-ip \
+    --run-loadbalancer --loadbalancer-ip-range=10.35.0.0/24
   $LAB agent restart "$n"
 done
 settle
@@ -69,5 +70,41 @@ eventually "and the single ones are gone" gone
 $LAB run node01 -- bgp why 10.33.1.13 >"$LAB_OUT/why"
 grep -q 'longest known network that covers it is 10.33.1.0/24' "$LAB_OUT/why" || fail "why does not name the range" "$(cat "$LAB_OUT/why")"
 pass "why names the range"
+
+# What the allocator gives, the proxy serves and the router announces.
+balanced() { # balanced NAME POLICY CLUSTERIP
+  cat <<YAML | apply
+apiVersion: v1
+kind: Service
+metadata: { name: $1, namespace: default }
+spec:
+  {
+    type: LoadBalancer, clusterIP: $3, externalTrafficPolicy: $2, loadBalancerIP: 10.35.0.7,
+    selector: { only: b }, ports: [{ port: 80 }],
+  }
+YAML
+}
+ingress() { # the addresses in a Service's status
+  curl -s -H "Authorization: Bearer $LAB_TOKEN" "$LAB_API/api/v1/namespaces/default/services/$1" |
+    jq -r '[.status.loadBalancer.ingress[]?.ip] | join(" ")'
+}
+has_ingress() { [ "$(ingress "$1")" = "$2" ] || { ingress "$1"; false; }; }
+balanced given Local 10.96.0.40
+eventually "a Service of type LoadBalancer gets the address that it asks for" has_ingress given 10.35.0.7
+eventually "which the node with its pod announces" r1_has 10.35.0.7/32 10.129.6.213
+eventually "and serves" reached 10.35.0.7
+balanced second Cluster 10.96.0.41
+told() {
+  curl -s -H "Authorization: Bearer $LAB_TOKEN" "$LAB_API/api/v1/namespaces/default/events" |
+    jq -r '.items[] | select(.involvedObject.name == "second").message' | tee "$LAB_OUT/told" |
+    grep -q 'asks for 10.35.0.7, but it is in use by Service "default/given"' || { cat "$LAB_OUT/told"; false; }
+}
+eventually "another that asks for it is told who has it" told
+printf 'apiVersion: v1\nkind: Service\nmetadata: { name: given, namespace: default }\n' | $LAB delete - >/dev/null
+eventually "when that goes, the other has it" has_ingress second 10.35.0.7
+eventually "and by the policy Cluster the range stands for it" r1_has 10.35.0.0/24 10.129.6.211 10.129.6.213
+eventually "on which it is reached" reached 10.35.0.7
+eventually "and the single route is gone" gone
+
 $LAB run node01 -- plan >"$LAB_OUT/plan" 2>&1
 expect "nothing is left to do" "$?:$(cat "$LAB_OUT/plan")" "0:"

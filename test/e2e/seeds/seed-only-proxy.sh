@@ -22,7 +22,7 @@ after=$(others)
 [ "$after" = "$before" ] || fail "links, routes, rules, forwarding and CNI are left alone" "$(diff <(echo "$before") <(echo "$after"))"
 pass "links, routes, rules, forwarding and CNI are left alone"
 expect "all sets are the proxy's" "$(on ipset list -n | grep -cvE '^(inet6:)?kube-router-(local-ips|svip|svip-prt|svip-reject|svip-drop|svip-limited|svip-src|svip-range)$')" "0"
-expect "all chains are the proxy's" "$(on iptables-save | grep -oE '^:KUBE[A-Z-]+' | sort | tr '\n' ' ')" ":KUBE-ROUTER-MASQUERADE :KUBE-ROUTER-SERVICES :KUBE-ROUTER-SVC-OUT :KUBE-ROUTER-SVC-VERDICT "
+expect "all chains are the proxy's" "$(on iptables-save | grep -oE '^:KUBE[A-Z-]+' | sort | tr '\n' ' ')" ":KUBE-ROUTER-MASQUERADE :KUBE-ROUTER-SERVICES :KUBE-ROUTER-SVC-OUT :KUBE-ROUTER-SVC-REFUSE :KUBE-ROUTER-SVC-VERDICT "
 
 # With none of the three nothing is touched.
 $LAB agent stop node1

@@ -20,7 +20,7 @@ export interface Choice {
   readonly linux: string;
 }
 
-const UML_HAS: ReadonlySet<Need> = new Set(["ipvs", "dummy", "ipip"]);
+const UML_HAS: ReadonlySet<Need> = new Set(["ipvs", "dummy", "ipip", "ipset", "iptables-legacy"]);
 const DEFAULT_NEEDS: readonly Need[] = ["ipvs", "dummy", "ipip"];
 
 /**
@@ -89,18 +89,33 @@ export function inspect(where: string): Machine {
   };
 }
 
+/** What each need is called: as a module, and where it is built into Linux in its configuration. */
+const MODULES: Readonly<Record<Need, readonly [module: string, option: string]>> = {
+  ipvs: ["ip_vs", "IP_VS"],
+  dummy: ["dummy", "DUMMY"],
+  ipip: ["ipip", "NET_IPIP"],
+  nftables: ["nf_tables", "NF_TABLES"],
+  ipset: ["ip_set", "IP_SET"],
+  "iptables-legacy": ["ip_tables", "IP_NF_IPTABLES"],
+};
+
 function hostHas(): ReadonlySet<Need> {
-  const modules: Readonly<Record<Need, string>> = {
-    ipvs: "ip_vs",
-    dummy: "dummy",
-    ipip: "ipip",
-    nftables: "nf_tables",
-  };
   const builtIn = read(`/lib/modules/${read("/proc/sys/kernel/osrelease").trim()}/modules.builtin`);
-  const has = (module: string) =>
+  const configured = configuration();
+  const has = ([module, option]: readonly [string, string]) =>
     existsSync(`/sys/module/${module}`) || builtIn.includes(`/${module}.ko`) ||
+    configured.includes(`\nCONFIG_${option}=y\n`) ||
     Bun.spawnSync(["modprobe", "-qn", module], { stderr: "ignore" }).exitCode === 0;
-  return new Set((Object.keys(modules) as Need[]).filter((need) => has(modules[need])));
+  return new Set((Object.keys(MODULES) as Need[]).filter((need) => has(MODULES[need])));
+}
+
+/** How Linux was built, where it says so itself. */
+function configuration(): string {
+  try {
+    return new TextDecoder().decode(Bun.gunzipSync(readFileSync("/proc/config.gz")));
+  } catch {
+    return "";
+  }
 }
 
 function executable(path: string): boolean {

@@ -2,7 +2,7 @@
 
 import { addressOf, type Cidr, isAddress, parseCidr } from "./cidr.ts";
 
-export const NEEDS = ["ipvs", "dummy", "ipip", "nftables"] as const;
+export const NEEDS = ["ipvs", "dummy", "ipip", "nftables", "ipset", "iptables-legacy"] as const;
 export type Need = typeof NEEDS[number];
 
 export const DAEMONS = ["bird", "frr", "gobgp"] as const;

@@ -23,6 +23,8 @@ const DROPPED = ["cluster-cidr", "config-sync-period"];
 const OURS = [
   "advertise-service-ranges",
   "bgp-max-prefixes",
+  "dry-run",
+  "from",
   "log-format",
   "manifests",
   "netfilter",
@@ -30,8 +32,13 @@ const OURS = [
   "output",
   "plugin",
   "plugins-dir",
+  "root",
   "runtime-dir",
+  "ui-addr",
+  "verify",
   "vip-binding",
+  "watch",
+  "yes",
 ];
 
 describe("the table of flags", () => {

@@ -74,7 +74,7 @@ describe("help and version", () => {
   test("--help and -h print every flag and exit with 0", async () => {
     const { code, out } = await routelet(["--help"]);
     expect(code).toBe(0);
-    expect(out.match(/^ [ *](?: {4}|-\w, )--[a-z]/gm)?.length).toBe(92);
+    expect(out.match(/^ [ *](?: {4}|-\w, )--[a-z]/gm)?.length).toBe(99);
     expect((await routelet(["-h"])).out).toBe(out);
     expect((await routelet(["help"])).out).toBe(out);
   });

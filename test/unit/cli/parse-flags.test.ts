@@ -206,6 +206,12 @@ describe("flags that do not fit together are refused", () => {
     [["--service-cluster-ip-range=10.0.0.0/16,10.1.0.0/16"], "one IPv4 and one IPv6"],
     [["--manifests=/x", "--kubeconfig=/y"], "--manifests and --kubeconfig"],
     [["--manifests=/x", "--master=http://y"], "--manifests and --master"],
+    [["--run-loadbalancer", "--manifests=/x"], "--run-loadbalancer and --manifests"],
+    [
+      ["--run-loadbalancer", "--loadbalancer-ip-range=10.97.0.0/16"],
+      'overlaps the cluster IPs of --service-cluster-ip-range "10.96.0.0/12"',
+    ],
+    [["--run-loadbalancer", "--loadbalancer-ip-range=10.0.0.0/8"], 'cannot hold "10.0.0.0/8"'],
     [["--netfilter=iptables", "--use-nftables-for-netpol"], "contradict each other"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-time=4096s"], "up to 1h8m15s"],
     [["--bgp-graceful-restart", "--bgp-graceful-restart-deferral-time=0s"], "above 0"],
@@ -244,15 +250,14 @@ describe("flags that do not fit together are refused", () => {
 });
 
 describe("startWarnings()", () => {
-  const ALONE = ["--run-router=false", "--run-firewall=false"];
-
   test("says nothing of flags that are served, or not given", () => {
-    expect(startWarnings(flags("--masquerade-all", "-v2", ...ALONE))).toEqual([]);
+    expect(startWarnings(flags())).toEqual([]);
+    expect(startWarnings(flags("--masquerade-all", "-v2"))).toEqual([]);
   });
 
   test("names the replacement of each dropped flag", () => {
     const warnings = startWarnings(
-      flags("--cluster-cidr=10.0.0.0/8", "--config-sync-period=1m", ...ALONE),
+      flags("--cluster-cidr=10.0.0.0/8", "--config-sync-period=1m"),
     );
     expect(warnings.length).toBe(2);
     expect(warnings[0]).toContain("--cluster-cidr is ignored: pod CIDRs come from each node");
@@ -260,35 +265,31 @@ describe("startWarnings()", () => {
   });
 
   test("says where a flag does less than with kube-router, unless it is off", () => {
-    const [warning, ...more] = startWarnings(flags("--disable-source-dest-check", ...ALONE));
+    const [warning, ...more] = startWarnings(flags("--disable-source-dest-check"));
     expect(more).toEqual([]);
     expect(warning).toStartWith(
       "Flag --disable-source-dest-check does not do all of it: it calls no cloud",
     );
-    expect(startWarnings(flags("--disable-source-dest-check=false", ...ALONE))).toEqual([]);
+    expect(startWarnings(flags("--disable-source-dest-check=false"))).toEqual([]);
   });
 
   test("lists what this version does not serve in one warning, but not a switch that is off", () => {
-    const given = flags("--loadbalancer-sync-period=5m", "--run-loadbalancer=false", ...ALONE);
+    const given = flags("--enable-pprof", "--disable-source-dest-check=false");
     expect(startWarnings(given)).toEqual([
-      "Flags without effect in this version: --loadbalancer-sync-period",
+      "Flags without effect in this version: --enable-pprof",
     ]);
+  });
+
+  test("says that an allocator without ranges gives nothing", () => {
+    expect(startWarnings(flags("--run-loadbalancer"))).toEqual([
+      "Flag --run-loadbalancer gives no Service an address without --loadbalancer-ip-range; give it ranges",
+    ]);
+    const given = ["--run-loadbalancer", "--loadbalancer-ip-range=10.9.0.0/24"];
+    expect(startWarnings(flags(...given))).toEqual([]);
   });
 
   test("says nothing of a value that is what happens anyway", () => {
-    expect(startWarnings(flags("--netfilter=iptables", "--plugins-dir=", ...ALONE))).toEqual([]);
-  });
-
-  test("names functions that are on by default alone, in the same warning as the flags", () => {
-    expect(startWarnings(flags("--loadbalancer-sync-period=5m"))).toEqual([
-      "Without --run-router and --run-firewall this version runs no router and no firewall: the routes of pods and " +
-      "NetworkPolicies are left to others (--run-router=false --run-firewall=false takes this warning away). " +
-      "Flags without effect in this version: --loadbalancer-sync-period",
-    ]);
-  });
-
-  test("says nothing of a function that somebody asked for", () => {
-    expect(startWarnings(flags("--run-router", "--run-firewall=true"))).toEqual([]);
+    expect(startWarnings(flags("--netfilter=iptables", "--plugins-dir="))).toEqual([]);
   });
 });
 

@@ -90,6 +90,27 @@ describe("a dry run", () => {
     await expect(dry("shun", { tabel: "77" })).rejects.toThrow('Option "tabel" is unknown');
   });
 
+  test("leaves the API server alone, and refuses options that lb-pool cannot use", async () => {
+    const run = (ranges: string) =>
+      dryRun({
+        name: "lb-pool",
+        file: join(ROOT, "plugins.d/lb-pool"),
+        module: join(ROOT, "plugins.d/lb-pool/mod.ts"),
+        manifests: join(folder, "cluster"),
+        node: "node1",
+        given: { ranges },
+        stderr() {},
+      });
+    expect(await run("10.9.0.0/24")).toEqual({ text: "nothing to change\n", failed: false });
+    const reason = async (ranges: string): Promise<string> =>
+      await run(ranges).then(() => "", (error) => error.message);
+    expect(await reason("")).toContain('Option "ranges" is empty');
+    expect(await reason("10.9.0.0/24,10.9.0.9")).toContain(
+      'Ranges "10.9.0.0/24" and "10.9.0.9" overlap',
+    );
+    expect(await reason("10.9.0.0/99")).toContain('Range "10.9.0.0/99" cannot be used');
+  });
+
   test("gives a host the addresses of its Node", async () => {
     const manifests = join(folder, "hostport");
     mkdirSync(manifests);

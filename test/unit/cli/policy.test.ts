@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { listText, packetsOf, whyText } from "../../../src/cli/policy.ts";
+import { listText, whyText } from "../../../src/cli/policy.ts";
+import { packetsAmong, packetsOf } from "../../../src/cli/rule-counters.ts";
 
 const SAVE = `*filter
 :KUBE-NWPLCY-A - [0:0]
@@ -13,7 +14,20 @@ COMMIT
 test("packetsOf() adds what the rules of one chain with that comment have met", () => {
   const object = { family: 4, chain: "KUBE-NWPLCY-A", comment: "a/web ingress " } as const;
   expect(packetsOf(SAVE, object)).toBe(7);
-  expect(packetsOf(SAVE, { ...object, chain: "KUBE-NWPLCY-C" })).toBe(0);
+  expect(packetsOf(SAVE, { ...object, chain: "KUBE-NWPLCY-C" })).toBeUndefined();
+});
+
+test("packetsAmong() finds chains of other tables than filter as well, which nf_tables has in one", () => {
+  const rules = [
+    { chain: "nat/KUBE-ROUTER-MASQUERADE", comment: "answers must come back here", packets: 5 },
+    { chain: "KUBE-NWPLCY-A", comment: "a/web ingress any", packets: 3 },
+  ];
+  const nat = { family: 4, chain: "KUBE-ROUTER-MASQUERADE", comment: "answers " } as const;
+  expect(packetsAmong(rules, nat)).toBe(5);
+  expect(packetsAmong(rules, { ...nat, chain: "KUBE-NWPLCY-A", comment: "a/web ingress " })).toBe(
+    3,
+  );
+  expect(packetsAmong(rules, { ...nat, chain: "KUBE-NWPLCY-B" })).toBeUndefined();
 });
 
 test("listText() says what each policy does here", () => {

@@ -75,7 +75,8 @@ function readObject(
   }
   const known = BY_KIND.get(kind);
   if (known === undefined) return { unused: `${apiVersion} ${kind}` };
-  if (apiVersion !== known.apiVersion) {
+  const versions = [known, ...known.older ?? []].map((each) => each.apiVersion);
+  if (!versions.includes(apiVersion)) {
     const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
     // A custom kind may bear the same name: that is another kind, not a mistake.
     if (group !== known.group) return { unused: `${apiVersion} ${kind}` };

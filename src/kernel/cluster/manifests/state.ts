@@ -65,6 +65,7 @@ export function buildState(
     services: given("services"),
     pods: given("pods"),
     networkpolicies: given("networkpolicies"),
+    servicecidrs: given("servicecidrs"),
     nodes: self === undefined ? nodes : [...nodes, self],
     endpointslices: slices(given("endpointslices"), given("services"), given("pods"), nodes),
     namespaces: [

@@ -33,6 +33,8 @@ interface Mark {
   readonly made?: true;
   /** Its MTU before ours. */
   readonly mtu?: number;
+  /** It was down before us. */
+  readonly down?: true;
 }
 
 /** @param openLedger opens the owner's ledger; called at the first use */
@@ -75,7 +77,8 @@ export function bridgeTable(
       if (!ledger().has(name)) ledger().add([[name, JSON.stringify({ made: true })]]);
       writes.push((w) => writeCreate(w, name), (w) => writeAlias(w, name, alias));
     } else if (!ledger().has(name)) {
-      ledger().add([[name, JSON.stringify({ mtu: there.mtu })]]);
+      const was: Mark = { mtu: there.mtu, ...(there.up ? {} : { down: true }) };
+      ledger().add([[name, JSON.stringify(was)]]);
     }
     run("set bridge", name, [...writes, (w) => writeSet(w, { name, mtu: item.mtu, up: true })]);
   }
@@ -89,9 +92,11 @@ export function bridgeTable(
       if (mark.made === true && there.alias === alias && ports === 0) {
         run("delete bridge", name, [(w) => writeDelete(w, there.index)]);
       } else {
-        if (mark.mtu !== undefined && mark.mtu !== there.mtu) {
-          const { mtu } = mark;
-          run("set bridge", name, [(w) => writeSet(w, { name, mtu, up: true })]);
+        const { mtu = there.mtu, down } = mark;
+        // Pods that came since need it up.
+        const up = there.up && (down !== true || ports > 0);
+        if (mtu !== there.mtu || up !== there.up) {
+          run("set bridge", name, [(w) => writeSet(w, { name, mtu, up })]);
         }
         note = ports > 0
           ? `${ports} links hang on it; it stays`

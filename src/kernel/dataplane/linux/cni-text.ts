@@ -21,6 +21,8 @@ import {
 export interface CniFacts {
   /** Subnets of the bridge plugin's ranges, canonical. */
   readonly subnets: readonly string[];
+  /** Whether there is an `ipam.ranges`, be it empty. */
+  readonly ranges: boolean;
   readonly mtu?: number;
 }
 
@@ -29,6 +31,8 @@ export interface CniChange {
   /** Canonical. */
   readonly add: readonly string[];
   readonly remove: readonly string[];
+  /** Takes out an `ipam.ranges` that is empty in the end. */
+  readonly noRanges?: boolean;
   /** Absent: stays. `null`: is taken out. */
   readonly mtu?: number | null;
 }
@@ -39,14 +43,16 @@ export function readCni(text: string): CniFacts {
   const mtu = scalarOf(member(plugin, "mtu"));
   return {
     subnets: [...new Set(subnetsOf(ipam))],
+    ranges: member(ipam, "ranges") !== undefined,
     ...(typeof mtu === "number" ? { mtu } : {}),
   };
 }
 
 /** The text after a change; what is there already is not added again. @throws {Error} as {@linkcode readCni} */
-export function changeCni(text: string, { add, remove, mtu }: CniChange): string {
+export function changeCni(text: string, { add, remove, noRanges, mtu }: CniChange): string {
   let changed = text;
   for (const cidr of remove) changed = without(changed, cidr);
+  if (noRanges === true && add.length === 0) changed = withoutRanges(changed);
   for (const cidr of add) {
     if (!subnetsOf(find(changed).ipam).includes(cidr)) changed = withRange(changed, cidr);
   }
@@ -111,6 +117,14 @@ function without(text: string, cidr: string): string {
       typeof subnet === "string" && canonicalCidr(subnet) === cidr;
   });
   return index < 0 ? text : edited(text, removeItem(ranges, index));
+}
+
+function withoutRanges(text: string): string {
+  const { ipam } = find(text);
+  const ranges = member(ipam, "ranges");
+  return ranges?.kind === "array" && ranges.items.length === 0
+    ? edited(text, removeMember(ipam, "ranges"))
+    : text;
 }
 
 function withMtu(text: string, mtu: number | null): string {

@@ -10,6 +10,8 @@ import type { Ledger } from "./ledger.ts";
 /** What the ledger keeps of a file, as JSON. */
 interface Mark {
   readonly added: readonly string[];
+  /** The list of ranges itself is ours. */
+  readonly ranges?: true;
   /** The MTU of before, `null` where it had none; absent: we did not set one. */
   readonly mtu?: number | null;
 }
@@ -52,9 +54,12 @@ export function cniConfTable(openLedger: () => Ledger): Table<CniConf> {
     const kept = before.added.filter((cidr) =>
       podCidrs.includes(cidr) && facts.subnets.includes(cidr)
     );
-    const was = mtu === undefined
-      ? {}
-      : { mtu: before.mtu === undefined ? facts.mtu ?? null : before.mtu };
+    const was: Pick<Mark, "mtu" | "ranges"> = {
+      ...(before.ranges === true || (!facts.ranges && add.length > 0) ? { ranges: true } : {}),
+      ...(mtu === undefined
+        ? {}
+        : { mtu: before.mtu === undefined ? facts.mtu ?? null : before.mtu }),
+    };
     // First the mark: what is in the file without one would stay there for ever.
     remember(path, { added: [...new Set([...before.added, ...add])], ...was });
     const remove = before.added.filter((cidr) => !podCidrs.includes(cidr));
@@ -67,12 +72,14 @@ export function cniConfTable(openLedger: () => Ledger): Table<CniConf> {
     const mark = parseMark(ledger().get(path));
     if (file !== undefined) {
       const text = readFileSync(file, "utf8");
-      const { mtu } = mark;
-      write(
-        file,
-        text,
-        changeCni(text, { add: [], remove: mark.added, ...(mtu === undefined ? {} : { mtu }) }),
-      );
+      const { added, ranges, mtu } = mark;
+      const change = {
+        add: [],
+        remove: added,
+        noRanges: ranges === true,
+        ...(mtu === undefined ? {} : { mtu }),
+      };
+      write(file, text, changeCni(text, change));
     }
     ledger().remove([path]);
   }

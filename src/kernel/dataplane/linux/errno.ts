@@ -29,6 +29,7 @@ export const errno = {
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,
+  ENOSPC: 28,
   EBADMSG: 74,
   ERESTART: 85,
   EMSGSIZE: 90,

@@ -25,6 +25,8 @@ const SYMBOLS = {
   // An address, not a view: what it is about is no JavaScript object.
   madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
   execve: { args: ["buffer", "buffer", "buffer"], returns: "i32" },
+  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  setrlimit: { args: ["i32", "buffer"], returns: "i32" },
   setns: { args: ["i32", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;

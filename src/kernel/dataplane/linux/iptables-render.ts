@@ -31,8 +31,8 @@ const encoder = new TextEncoder();
 const PLAIN = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;
 
 /** The comment with the mark, quoted for iptables-restore. */
-function comment(owner: Owner, rule: Pick<FilterRule, "comment">, mark: string): string {
-  const text = clamp(rule.comment ?? "", COMMENT_BYTES);
+function comment(owner: Owner, words: string | undefined, mark: string): string {
+  const text = clamp(words ?? "", COMMENT_BYTES);
   return `-m comment --comment ${
     quoted(`${text === "" ? "" : `${text} `}routelet:${owner.name}:${mark}`)
   }`;
@@ -53,13 +53,15 @@ function quoted(text: string): string {
 
 /** Declares a chain of ours, which also empties it, and appends its rules. One line each. */
 export function renderChain(chain: Chain, owner: Owner, features: Features): readonly string[] {
-  return [
-    `:${chain.name} - [0:0]`,
-    ...chain.rules.map((rule) =>
-      ["-A", chain.name, ...words(owner, rule, ruleHash(rule)), targetWords(rule.target, features)]
-        .join(" ")
-    ),
-  ];
+  const lines = [`:${chain.name} - [0:0]`];
+  for (const rule of chain.rules) {
+    lines.push(
+      `-A ${chain.name} ${words(owner, rule, ruleHash(rule))} ${
+        targetWords(rule.target, features)
+      }`,
+    );
+  }
+  return lines;
 }
 
 /**
@@ -70,23 +72,26 @@ export function renderChain(chain: Chain, owner: Owner, features: Features): rea
 export function renderJump(jump: Jump, owner: Owner, place = 1): string {
   const mark = `${jump.first === true ? "first:" : ""}${ruleHash(jump)}`;
   const where = jump.first === true
-    ? ["-I", jump.from, ...(place > 1 ? [String(place)] : [])]
-    : ["-A", jump.from];
-  return [...where, ...words(owner, jump, mark), "-j", jump.to].join(" ");
+    ? `-I ${jump.from}${place > 1 ? ` ${place}` : ""}`
+    : `-A ${jump.from}`;
+  return `${where} ${words(owner, jump, mark)} -j ${jump.to}`;
 }
 
 function words(
   owner: Owner,
-  rule: Pick<FilterRule, "matches" | "comment">,
+  { matches, comment: text }: Pick<FilterRule, "matches" | "comment">,
   mark: string,
-): readonly string[] {
+): string {
   // Ports are options of a protocol, which must come first.
-  const order = (match: Match) => match.kind === "protocol" ? 0 : 1;
-  const protocol = rule.matches.find((match) => match.kind === "protocol")?.protocol;
-  return [
-    ...rule.matches.toSorted((a, b) => order(a) - order(b)).map((m) => matchWords(m, protocol)),
-    comment(owner, rule, mark),
-  ];
+  const first = matches.findIndex((match) => match.kind === "protocol");
+  const protocolMatch = matches[first];
+  const protocol = protocolMatch?.kind === "protocol" ? protocolMatch.protocol : undefined;
+  let line = protocolMatch === undefined ? "" : `${matchWords(protocolMatch, protocol)} `;
+  for (let i = 0; i < matches.length; i++) {
+    const match = matches[i];
+    if (match !== undefined && i !== first) line += `${matchWords(match, protocol)} `;
+  }
+  return line + comment(owner, text, mark);
 }
 
 function matchWords(match: Match, protocol: string | undefined): string {
@@ -166,6 +171,8 @@ function targetWords(target: Target, features: Features): string {
       return `-j SNAT --to-source ${target.to}${random}`;
     case "masquerade":
       return `-j MASQUERADE${random}`;
+    case "redirect":
+      return `-j REDIRECT --to-ports ${target.port}`;
     case "log": {
       const prefix = clamp(target.prefix ?? "", PREFIX_BYTES);
       return `-j NFLOG --nflog-group ${target.group}${
@@ -188,35 +195,40 @@ const UNSAFE = /[\s"'\\#*:]/;
 
 /** Why a rule cannot be rendered: a name or value with characters that iptables-restore would read otherwise. */
 export function unsafe(
-  rule: Pick<FilterRule, "matches"> & { target?: Target },
+  { matches, target }: Pick<FilterRule, "matches"> & { target?: Target },
 ): string | undefined {
-  const values = rule.matches.flatMap((match): readonly string[] => {
-    switch (match.kind) {
-      case "source":
-      case "destination":
-      case "originalDestination":
-        return [match.prefix.replaceAll(":", "")];
-      case "input":
-      case "output":
-        return [match.link];
-      case "ports":
-        return [match.ports.replaceAll(":", "")];
-      case "tcpFlags":
-        return [match.mask, match.set];
-      case "set":
-        return [match.set.replace(/^inet6:/, "")];
-      case "ipvs":
-        return [(match.vaddr ?? "").replaceAll(":", "")];
-      default:
-        return [];
-    }
-  });
-  const { target } = rule;
-  if (target?.kind === "jump") values.push(target.chain);
-  if (target?.kind === "snat") values.push(target.to.replaceAll(/[:[\]]/g, ""));
-  if (target?.kind === "reject") values.push(target.with ?? "");
-  const bad = values.find((value) => UNSAFE.test(value) || value.startsWith("-"));
+  let bad: string | undefined;
+  for (const match of matches) bad ??= unsafeMatch(match);
+  if (target?.kind === "jump") bad ??= isUnsafe(target.chain);
+  if (target?.kind === "snat") bad ??= isUnsafe(target.to.replaceAll(/[:[\]]/g, ""));
+  if (target?.kind === "reject") bad ??= isUnsafe(target.with ?? "");
   return bad === undefined ? undefined : `"${bad}" has characters that a rule cannot carry`;
+}
+
+function isUnsafe(value: string): string | undefined {
+  return value.startsWith("-") || UNSAFE.test(value) ? value : undefined;
+}
+
+function unsafeMatch(match: Match): string | undefined {
+  switch (match.kind) {
+    case "source":
+    case "destination":
+    case "originalDestination":
+      return isUnsafe(match.prefix.replaceAll(":", ""));
+    case "input":
+    case "output":
+      return isUnsafe(match.link);
+    case "ports":
+      return isUnsafe(match.ports.replaceAll(":", ""));
+    case "tcpFlags":
+      return isUnsafe(match.mask) ?? isUnsafe(match.set);
+    case "set":
+      return isUnsafe(match.set.startsWith("inet6:") ? match.set.slice(6) : match.set);
+    case "ipvs":
+      return isUnsafe((match.vaddr ?? "").replaceAll(":", ""));
+    default:
+      return undefined;
+  }
 }
 
 /** Why a chain cannot be, whichever backend makes it; undefined where it can. */

@@ -39,7 +39,10 @@ export class IptablesTool {
   readonly #pids: number[] = [];
   /** Called with them when one is about to begin. */
   onStart: ((pids: readonly number[]) => void) | undefined;
-  #queue: Promise<unknown> = Promise.resolve();
+  /** Called before the nft variant writes to tables. */
+  onWrite: ((family: Family, tables: readonly string[]) => Promise<void>) | undefined;
+  /** The last run of each family, and of all that belong to none. */
+  readonly #queues = new Map<Family | undefined, Promise<unknown>>();
 
   constructor(
     namespace?: number | string,
@@ -78,7 +81,7 @@ export class IptablesTool {
     const { variant } = await this.found();
     const options = counters ? ["-c"] : [];
     const start = performance.now();
-    const result = await this.run([command(family, variant, "save"), ...options], "");
+    const result = await this.run([command(family, variant, "save"), ...options], "", family);
     this.#onRun?.("save", family, performance.now() - start);
     if (result.status === 0) return result.stdout;
     // Without the ipv6 module there is nothing to read, and nothing of ours.
@@ -89,11 +92,18 @@ export class IptablesTool {
   /** One transaction per table: the text of an `iptables-restore --noflush`. */
   async restore(family: Family, text: string): Promise<ToolResult> {
     const { variant, modern } = await this.found();
+    if (this.#variant === "nft") {
+      await this.onWrite?.(
+        family,
+        [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
+      );
+    }
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
     const start = performance.now();
     const result = await this.run(
       [command(family, variant, "restore"), "--noflush", ...wait],
       text,
+      family,
     );
     this.#onRun?.("restore", family, performance.now() - start);
     // A Linux with nf_tables but without its ip and ip6 families says so only when a table is made.
@@ -103,10 +113,19 @@ export class IptablesTool {
     return await this.restore(family, text);
   }
 
-  /** Runs one tool at a time: two of ours would only wait for each other's lock. */
-  run(argv: readonly string[], input: string): Promise<ToolResult> {
-    const turn = this.#queue.then(() => this.#spawn(argv, input));
-    this.#queue = turn.catch(() => {});
+  /**
+   * Runs one tool at a time: two of ours would only wait for each other's lock. The nft variant has no lock, and what it does for
+   * a family is in no other's way: there one of each family runs at a time.
+   *
+   * @param family which one it reads or writes, where it is one
+   */
+  run(argv: readonly string[], input: string, family?: Family): Promise<ToolResult> {
+    const queue = this.#variant === "nft" ? family : undefined;
+    const before = queue === undefined
+      ? [...this.#queues.values()]
+      : [this.#queues.get(queue), this.#queues.get(undefined)];
+    const turn = Promise.all(before).then(() => this.#spawn(argv, input));
+    this.#queues.set(queue, turn.catch(() => {}));
     return turn;
   }
 

@@ -11,6 +11,7 @@ import { compared } from "./compared.ts";
 import { listenEvents } from "./events.ts";
 import { closeFile, libc } from "./ffi.ts";
 import { ownsChain } from "./iptables-names.ts";
+import { rank } from "./iptables-parse.ts";
 import type { IptablesState } from "./iptables.ts";
 import type { MessageReader } from "./message.ts";
 import { muteSenders } from "./mute.ts";
@@ -197,7 +198,10 @@ export class IptablesWatch {
     const families = [...this.#moved];
     this.#moved.clear();
     try {
-      for (const watcher of this.#watchers) {
+      // Who is told first is repaired first.
+      const watchers = [...this.#watchers]
+        .toSorted((a, b) => rank(a.owner.name) - rank(b.owner.name));
+      for (const watcher of watchers) {
         const changes = [];
         for (const family of families) changes.push(...await watcher.compare(family));
         // We wrote meanwhile: what was read is old.

@@ -1,5 +1,6 @@
 /** The whole IPVS table with its counters, for `status` and for people. Costs a dump per service: not for a loop. */
 
+import type { IpvsEntry } from "../dataplane.ts";
 import type { IpvsServiceId } from "../resources/ipvs.ts";
 import { GENL_HEADER } from "./genl.ts";
 import {
@@ -15,7 +16,12 @@ import {
   type IpvsHandle,
   listServices,
 } from "./ipvs-connection.ts";
-import { compareServices, ipvsTableText, type IpvsTextEntry } from "./ipvs-text.ts";
+import {
+  compareDestinations,
+  compareServices,
+  ipvsTableText,
+  type IpvsTextEntry,
+} from "./ipvs-text.ts";
 
 const IPVS_INFO_ATTR_VERSION = 1;
 const IPVS_INFO_ATTR_CONN_TAB_SIZE = 2;
@@ -91,6 +97,40 @@ export function readIpvsTable(
       text: ipvsTableText(readIpvsInfo(handle), entries),
       left: services.length - entries.length,
     };
+  });
+}
+
+/**
+ * The services that are asked for with their destinations, all with counters, in the order of `ipvsadm -Ln`.
+ *
+ * @throws {KernelError}
+ */
+export function readIpvsEntries(
+  connection: IpvsConnection,
+  only: (id: IpvsServiceId) => boolean,
+  most = Infinity,
+): Promise<{ readonly entries: readonly IpvsEntry[]; readonly left: number }> {
+  return connection.exclusive(async () => {
+    const handle = await connection.ready();
+    const services = (await listServices(handle, true)).filter(({ item }) => only(item.id))
+      .toSorted(compareServices);
+    const entries: IpvsEntry[] = [];
+    for (const { item, statistics } of services.slice(0, most)) {
+      if (entries.length % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+      entries.push({
+        item,
+        counters: statistics,
+        destinations: dumpDestinations(handle, item.id, true).toSorted(compareDestinations).map(
+          ({ item, active, inactive, statistics }) => ({
+            item,
+            active,
+            inactive,
+            counters: statistics,
+          }),
+        ),
+      });
+    }
+    return { entries, left: services.length - entries.length };
   });
 }
 

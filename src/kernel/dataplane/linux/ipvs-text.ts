@@ -76,7 +76,8 @@ export function compareServices(
     compareAddresses(x.address, y.address) || x.port - y.port;
 }
 
-function compareDestinations(
+/** The order of ipvsadm. */
+export function compareDestinations(
   a: IpvsTextEntry["destinations"][number],
   b: IpvsTextEntry["destinations"][number],
 ): number {

@@ -110,6 +110,23 @@ function doubtOf(
   return { reason: reasons.join(", and "), remedy: LOST };
 }
 
+/** Whether a ledger's text marks nothing that can still be in Linux: it is of an earlier boot, or all its marks are taken back. */
+export function isSpentLedger(
+  text: string,
+  now: { readonly bootId: string; readonly netns: number } = {
+    bootId: bootId(),
+    netns: namespaceInode(),
+  },
+): boolean {
+  const [first = ""] = text.split("\n", 1);
+  if (!isHeader(first)) return text === "";
+  const header = JSON.parse(first) as { readonly boot?: unknown; readonly netns?: unknown };
+  if (header.boot !== now.bootId) return true;
+  if (header.netns !== now.netns) return false;
+  const parsed = parseLedger(text, first);
+  return parsed !== undefined && parsed.entries.size === 0 && parsed.damaged === 0;
+}
+
 function isHeader(line: string): boolean {
   try {
     const parsed: unknown = JSON.parse(line);

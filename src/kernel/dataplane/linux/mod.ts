@@ -4,6 +4,7 @@
  */
 
 import type { Logger } from "../../observe/log.ts";
+import { type AdvertisementCheck, createAdvertisements } from "../advertisements.ts";
 import type { Dataplane, Owner } from "../dataplane.ts";
 import type { Table, TableRef } from "../resource.ts";
 import { addressTable } from "./address.ts";
@@ -16,7 +17,7 @@ import { criSource } from "./cri.ts";
 import { healthChecks } from "./health-check.ts";
 import type { OnIpsetWrite } from "./ipset.ts";
 import { type Ipvs, openIpvs } from "./ipvs.ts";
-import { readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
+import { readIpvsEntries, readIpvsTable, serviceStatistics } from "./ipvs-statistics.ts";
 import { ipvsTimeoutTable } from "./ipvs-timeouts.ts";
 import { type Ledger, openLedger, RUNTIME_DIRECTORY } from "./ledger.ts";
 import { linkTable } from "./link.ts";
@@ -37,6 +38,8 @@ export interface LinuxOptions {
   readonly log?: Pick<Logger, "warn" | "info">;
   /** Whether the service proxy works; health check node ports answer 503 while it does not. Default: it does. */
   readonly proxyHealthy?: () => boolean;
+  /** Which advertisements the router can serve; absent: no router runs. */
+  readonly advertisable?: AdvertisementCheck;
   /** Told of each run of iptables-save and iptables-restore. */
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
   /** Told of each write of ipsets. */
@@ -69,6 +72,8 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
   const netfilter = openNetfilter({
     ...inNamespace,
     onError: warn,
+    // Nobody's in particular: whatever plugin's rules they were made for.
+    builtins: () => ledgerOf({ name: "shared" }, "iptables"),
     ...(options.onIptables === undefined ? {} : { onIptables: options.onIptables }),
     ...(options.onIpsets === undefined ? {} : { onIpsets: options.onIpsets }),
   });
@@ -90,8 +95,9 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       : { source: criSource(options.runtimeEndpoint) }),
   });
   const checks = healthChecks(options.proxyHealthy ?? (() => true));
+  const advertisements = createAdvertisements(options.advertisable);
   const ledgers = new Map<string, Ledger>();
-  const ledgerOf = (owner: Owner, kind: string): Ledger => {
+  const ledgerOf = (owner: Pick<Owner, "name">, kind: string): Ledger => {
     const name = `${owner.name} ${kind}`;
     const ledger = ledgers.get(name) ??
       openLedger(directory, owner.name, kind, { ...inNamespace, warn: warnOfLedger });
@@ -121,6 +127,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     "ipvs.service": (owner) => ipvs.services(owner.name),
     "ipvs.destination": (owner) => ipvs.destinations(owner.name),
     "health.check": () => checks.table,
+    "bgp.advertisement": (owner) => advertisements.table(owner),
     "ipvs.timeout": (owner) =>
       ipvsTimeoutTable(ipvs.connection, () => ledgerOf(owner, "ipvs-timeout")),
   };
@@ -130,8 +137,10 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
     statistics: {
       ipvsServices: () => serviceStatistics(ipvs.connection),
       ipvsTable: (most) => readIpvsTable(ipvs.connection, most),
+      ipvsEntries: (only, most) => readIpvsEntries(ipvs.connection, only, most),
     },
     flows: conntrack,
+    advertisements,
     open<T>(ref: TableRef<T>, owner: Owner): Table<T> {
       const make = kinds[ref.resource.kind];
       if (make === undefined) {
@@ -139,6 +148,7 @@ export function openLinux(options: LinuxOptions = {}): LinuxDataplane {
       }
       return make(owner) as Table<T>;
     },
+    tidy: () => netfilter.tidy(),
     close() {
       monitor.close();
       netfilter.close();

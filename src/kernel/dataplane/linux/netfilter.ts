@@ -7,8 +7,10 @@ import type { Table } from "../resource.ts";
 import { IpsetDrift } from "./ipset-drift.ts";
 import { ipsetMemberTable, IpsetState, ipsetTable, type OnIpsetWrite } from "./ipset.ts";
 import { chainTable, IptablesState, jumpTable } from "./iptables.ts";
+import { IptablesBuiltins } from "./iptables-builtins.ts";
 import { IptablesTool, isInstalled } from "./iptables-tool.ts";
 import { IptablesWatch } from "./iptables-watch.ts";
+import type { Ledger } from "./ledger.ts";
 import { nftChainTable, nftJumpTable } from "./nft/chains.ts";
 import { nftMemberTable } from "./nft/members.ts";
 import { nftSetTable } from "./nft/sets.ts";
@@ -60,10 +62,14 @@ export interface NetfilterOptions {
   readonly onIptables?: (action: "save" | "restore", family: 4 | 6, ms: number) => void;
   readonly onIpsets?: OnIpsetWrite;
   readonly onError?: (error: unknown) => void;
+  /** Where tables and chains are marked that the iptables tool makes for our rules; absent: they stay. */
+  readonly builtins?: () => Ledger;
 }
 
 export interface Netfilter {
   readonly tables: Readonly<Record<Kind, (owner: Owner) => Table<never>>>;
+  /** Removes what stood only for our rules and is empty now. @returns a line for each. @throws {KernelError} */
+  tidy(): Promise<readonly string[]>;
   close(): void;
 }
 
@@ -74,7 +80,15 @@ function opened<T>(table: Table<T>): Table<never> {
 export function openIptables(options: NetfilterOptions): Netfilter {
   const { namespace, onIptables, onIpsets, onError } = options;
   const inNamespace = namespace === undefined ? {} : { namespace };
-  const state = new IptablesState(new IptablesTool(namespace, onIptables));
+  const tool = new IptablesTool(namespace, onIptables);
+  const builtins = options.builtins === undefined
+    ? undefined
+    : new IptablesBuiltins(inNamespace, options.builtins);
+  if (builtins !== undefined) {
+    // Rules matter more than what stays empty behind them: without a mark, a table of iptables-nft stays when they go.
+    tool.onWrite = (...place) => builtins.before(...place).catch(() => {});
+  }
+  const state = new IptablesState(tool);
   const watch = new IptablesWatch(state, {
     ...inNamespace,
     ...(onError === undefined ? {} : { onError }),
@@ -88,7 +102,9 @@ export function openIptables(options: NetfilterOptions): Netfilter {
       "chain": (owner) => opened(chainTable(state, watch, owner)),
       "jump": (owner) => opened(jumpTable(state, watch, owner)),
     },
+    tidy: async () => await builtins?.tidy() ?? [],
     close() {
+      builtins?.close();
       watch.close();
       drift.close();
       sets.close();
@@ -111,6 +127,8 @@ export function openNftables(options: NetfilterOptions): Netfilter {
       "chain": (owner) => opened(nftChainTable(state, watch, owner)),
       "jump": (owner) => opened(nftJumpTable(state, watch, owner)),
     },
+    // Done with each change: the table is our own.
+    tidy: () => Promise.resolve([]),
     close() {
       watch.close();
       state.close();

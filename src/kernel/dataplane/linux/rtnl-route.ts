@@ -14,6 +14,8 @@ export const RTM_GETROUTE = 26;
 /** Bytes of struct rtmsg. */
 const RTMSG = 12;
 const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_IIF = 3;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
@@ -77,11 +79,13 @@ function writeHead(
     readonly scope: number;
     readonly type: number;
     readonly flags: number;
+    /** Bits of RTA_SRC; 0 without one. */
+    readonly sourceLength?: number;
   },
 ): void {
   w.rawU8(family === 4 ? AF_INET : AF_INET6);
   w.rawU8(length);
-  w.rawU8(0);
+  w.rawU8(rest.sourceLength ?? 0);
   w.rawU8(0);
   w.rawU8(rest.table < 256 ? rest.table : 0);
   w.rawU8(rest.protocol);
@@ -203,8 +207,20 @@ export function writeRouteDump(w: MessageWriter, filter: RouteFilter): void {
   w.end();
 }
 
+/** From where a packet comes that is to be forwarded: rules and reverse path filters may ask. */
+export interface RouteOrigin {
+  readonly source: string;
+  /** Index of the link that it comes in by. */
+  readonly index: number;
+}
+
 /** Writes a request for the one route that Linux would take for an address (RTM_F_FIB_MATCH: the route, not the way). */
-export function writeRouteLookup(w: MessageWriter, family: Family, address: string): void {
+export function writeRouteLookup(
+  w: MessageWriter,
+  family: Family,
+  address: string,
+  origin?: RouteOrigin,
+): void {
   w.begin(RTM_GETROUTE);
   writeHead(w, family, family === 4 ? 32 : 128, {
     table: 0,
@@ -212,8 +228,13 @@ export function writeRouteLookup(w: MessageWriter, family: Family, address: stri
     scope: 0,
     type: 0,
     flags: RTM_F_FIB_MATCH,
+    ...(origin === undefined ? {} : { sourceLength: family === 4 ? 32 : 128 }),
   });
   w.address(RTA_DST, address);
+  if (origin !== undefined) {
+    w.address(RTA_SRC, origin.source);
+    w.u32(RTA_IIF, origin.index);
+  }
   w.end();
 }
 

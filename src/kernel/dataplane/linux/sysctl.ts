@@ -3,7 +3,7 @@
  * owner's ledger, with the value before our first write, which comes back when nobody wants the sysctl any more.
  */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Owner } from "../dataplane.ts";
 import { KernelError } from "../errors.ts";
 import type { Actual, Drift, Op, Outcome, Table, WatchContext } from "../resource.ts";
@@ -11,14 +11,15 @@ import { type Sysctl, sysctl as resource } from "../resources/sysctl.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Modules } from "./modules.ts";
 import { inNetworkNamespace } from "./netns.ts";
+import { sideEffects } from "./sysctl-effects.ts";
 
 /** Milliseconds between two looks at our sysctls: /proc/sys tells nobody of changes (no inotify), but a read takes 10 to 100 µs. */
 const PERIOD_MS = 2000;
 
 /** What the ledger keeps of a sysctl, as JSON. */
 type Mark =
-  /** The value before ours. */
-  | { readonly was: string }
+  /** The value before ours, and those of other sysctls that Linux changes along with this one and does not change back. */
+  | { readonly was: string; readonly also?: Readonly<Record<string, string>> }
   /** Linux has no such sysctl (now); this is what we would like it to be. */
   | { readonly absent: string }
   /** Not written, since its value was not the one to change. */
@@ -72,6 +73,17 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
     ledger().add([[path, JSON.stringify(mark)]]);
   }
 
+  function before(path: string, now: string, value: string): Mark {
+    if (now === value) return { was: now };
+    const also = inside(() =>
+      sideEffects(path, now, {
+        value: (other) => readValue(file(other)),
+        names: (folder) => readNames(file(folder)),
+      })
+    );
+    return Object.keys(also).length === 0 ? { was: now } : { was: now, also };
+  }
+
   function set(op: Op<Sysctl>): string | undefined {
     const { path, value, onlyFrom } = op.item;
     const now = inside(() => readValue(file(path)));
@@ -84,7 +96,7 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
       return `left at "${now}": only "${onlyFrom}" is changed`;
     }
     // Whoever lets go of it last gives back the value before all of us.
-    remember(path, heldByOthers(path)[0] ?? { was: now });
+    remember(path, heldByOthers(path)[0] ?? before(path, now, value));
     if (now === value) return undefined;
     const after = inside(() => {
       writeFileSync(file(path), `${value}\n`);
@@ -121,7 +133,17 @@ export function sysctlTable(options: SysctlOptions, owner: Owner): Table<Sysctl>
     if ("was" in mark && heldByOthers(path).length === 0) {
       const now = inside(() => readValue(file(path)));
       if (now === undefined) note = "this Linux has no such sysctl any more";
-      else if (now !== mark.was) inside(() => writeFileSync(file(path), `${mark.was}\n`));
+      else if (now !== mark.was) {
+        inside(() => {
+          writeFileSync(file(path), `${mark.was}\n`);
+          for (const [other, value] of Object.entries(mark.also ?? {})) {
+            // Of a link that is gone there is nothing to give back.
+            if ((readValue(file(other)) ?? value) !== value) {
+              writeFileSync(file(other), `${value}\n`);
+            }
+          }
+        });
+      }
     }
     ledger().remove([path]);
     return note;
@@ -173,6 +195,14 @@ function readValue(path: string): string | undefined {
   } catch (error) {
     if ((error as { code?: unknown }).code === "ENOENT") return undefined;
     throw error;
+  }
+}
+
+function readNames(path: string): readonly string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { TableRef } from "../resource.ts";
 import { type Address, address } from "./address.ts";
+import { type Advertisement, advertisement } from "./advertisement.ts";
 import { type Bridge, bridge } from "./bridge.ts";
 import { type CniConf, cniConf } from "./cni.ts";
 import { type Chain, chain, type Jump, jump } from "./filter.ts";
@@ -38,6 +39,7 @@ export interface Tables {
   readonly ipvsTimeouts: TableRef<IpvsTimeout>;
   readonly cniConfs: TableRef<CniConf>;
   readonly healthChecks: TableRef<HealthCheck>;
+  readonly advertisements: TableRef<Advertisement>;
 }
 
 export const tables: Tables = {
@@ -60,6 +62,7 @@ export const tables: Tables = {
   ipvsTimeouts: { resource: ipvsTimeout },
   cniConfs: { resource: cniConf },
   healthChecks: { resource: healthCheck },
+  advertisements: { resource: advertisement },
 };
 
 /**
@@ -73,6 +76,7 @@ export const creationOrder: readonly string[] = Object.values(tables).map((ref) 
 
 export type {
   Address,
+  Advertisement,
   Bridge,
   BridgeHairpin,
   Chain,

@@ -2,10 +2,17 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { Entry } from "../../../../src/kernel/guest/entry.ts";
 import { startLink } from "../../../../src/kernel/guest/link.ts";
 import { noMetrics } from "../../../../src/kernel/observe/metrics.ts";
-import type { Plugin, PluginContext } from "../../../../src/kernel/third-party.ts";
-import { type TestThread, testThread } from "../../../support/guest.ts";
+import type {
+  ApiEvent,
+  ApiFailure,
+  ClusterApi,
+  Plugin,
+  PluginContext,
+} from "../../../../src/kernel/third-party.ts";
+import { testCluster } from "../../../support/cluster.ts";
+import { type TestProcess, testProcess } from "../../../support/guest.ts";
 import { service } from "../../../support/objects.ts";
-import { type Bench, bench } from "../../../support/runtime.ts";
+import { type Bench, bench, type BenchOptions } from "../../../support/runtime.ts";
 
 const HOST = { name: "host", synced: true, subscribe: () => () => {}, values: () => [] };
 
@@ -45,8 +52,8 @@ function routeTo(address: string) {
 
 interface Guested extends Bench {
   readonly entry: Entry;
-  /** The plugin's threads, the present one last. */
-  readonly threads: readonly TestThread[];
+  /** The plugin's processes, the present one last. */
+  readonly processes: readonly TestProcess[];
   until(what: string, condition: () => boolean): Promise<void>;
 }
 
@@ -55,9 +62,13 @@ afterEach(async () => {
   for (const entry of entries.splice(0)) await entry.stop(0);
 });
 
-function guested(exported: () => unknown, given: Readonly<Record<string, unknown>> = {}): Guested {
-  const made = bench([]);
-  const threads: TestThread[] = [];
+function guested(
+  exported: () => unknown,
+  given: Readonly<Record<string, unknown>> = {},
+  options: BenchOptions = {},
+): Guested {
+  const made = bench([], options);
+  const processes: TestProcess[] = [];
   const candidate = { name: "guest", file: "/p/guest.ts", module: "/p/guest.ts", fingerprint: "" };
   const entry = new Entry(candidate, {
     runtime: made.runtime,
@@ -68,9 +79,9 @@ function guested(exported: () => unknown, given: Readonly<Record<string, unknown
     given: () => Promise.resolve(given),
     prepare: () => Promise.resolve(210),
     spawn() {
-      const thread = testThread(exported);
-      threads.push(thread);
-      return thread;
+      const child = testProcess(exported);
+      processes.push(child);
+      return child;
     },
   });
   entries.push(entry);
@@ -78,7 +89,7 @@ function guested(exported: () => unknown, given: Readonly<Record<string, unknown
   return {
     ...made,
     entry,
-    threads,
+    processes,
     async until(what, condition) {
       for (let i = 0; i < 1_000; i++) {
         await made.settle();
@@ -121,14 +132,14 @@ describe("a third party's plugin", () => {
     });
   });
 
-  test("counts as applied only when its thread has answered", async () => {
-    const { cluster, runtime, threads, until } = await started();
+  test("counts as applied only when its process has answered", async () => {
+    const { cluster, runtime, processes, until } = await started();
     const before = runtime.status().applied["services"];
-    threads.at(-1)?.hang();
+    processes.at(-1)?.hang();
     cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
     expect(runtime.status().applied["services"]).toBe(before ?? "");
-    threads.at(-1)?.crash("gone");
-    await until("another thread", () => threads.length === 2 && runtime.status().pending === 0);
+    processes.at(-1)?.crash("gone");
+    await until("another process", () => processes.length === 2 && runtime.status().pending === 0);
     await until("applied", () => runtime.status().applied["services"] === cluster.version);
   });
 
@@ -147,15 +158,78 @@ describe("a third party's plugin", () => {
     }]);
   });
 
+  test("has announced what it asks for while it works, and not while nobody knows", async () => {
+    const health = { name: "health", synced: true, subscribe: () => () => {} };
+    const { linux, cluster, processes, entry, until } = await started(() =>
+      blackholes({
+        tables: ["advertisements"],
+        setup: ({ tables, stores, input, reconcile }) =>
+          reconcile({
+            name: "prefix",
+            inputs: [
+              input(stores.services, () => "all"),
+              health,
+            ],
+            units: () => ["192.0.2.0/24"],
+            desired: (prefix, { want }) => want(tables.advertisements, { prefix }),
+          }),
+      })
+    );
+    const announced = () => [...linux.advertisements?.prefixes() ?? []];
+    await until("announced", () => announced().length === 1);
+    health.synced = false;
+    processes[0]?.crash("Out of luck");
+    expect(announced()).toEqual([]);
+    await until("another process", () => processes.length === 2 && entry.fault === undefined);
+    // It works, and has not said yet what it wants.
+    expect(announced()).toEqual([]);
+    health.synced = true;
+    cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
+    await until("announced again", () => announced().length === 1);
+  });
+
+  test("is heard when what it waits for comes from its own side", async () => {
+    let wake: (units: "all") => void = () => {};
+    const health = {
+      name: "health",
+      synced: false,
+      waitsFor: "the first answer",
+      subscribe: (given: typeof wake) => {
+        wake = given;
+        return () => {};
+      },
+    };
+    const { runtime, cluster, entry, linux, until } = guested(() =>
+      blackholes({
+        watches: [],
+        setup: ({ tables, reconcile }) =>
+          reconcile({
+            name: "route",
+            inputs: [health],
+            units: () => ["one"],
+            desired: (_unit, { want }) => want(tables.routes, routeTo("192.0.2.1")),
+          }),
+      })
+    );
+    await runtime.start();
+    cluster.sync();
+    entry.launch();
+    await until("it waits", () => entry.waitsFor === "the first answer");
+    health.synced = true;
+    wake("all");
+    await until("its route", () => linux.dump().includes("192.0.2.1/32"));
+    expect(entry.synced).toBeTrue();
+  });
+
   test("keeps in Linux what it wanted when it crashes, and says what it wants anew", async () => {
-    const { linux, cluster, threads, entry, takeLog, until } = await started();
+    const { linux, cluster, processes, entry, takeLog, until } = await started();
     takeLog();
-    threads[0]?.crash("Out of luck");
+    processes[0]?.crash("Out of luck");
     expect(entry.fault).toBe("it threw outside of its reconcilers: Out of luck");
     cluster.remove("services", "default/web");
     cluster.put("services", service("default/db", { clusterIPs: ["10.96.0.2"] }));
     expect(linux.dump()).toContain("10.96.0.1/32");
-    await until("recovery", () => entry.fault === undefined && threads.length === 2);
+    await until("recovery", () => entry.fault === undefined && processes.length === 2);
     await until("the new state", () => !linux.dump().includes("10.96.0.1/32"));
     expect(linux.dump()).toContain("10.96.0.2/32");
     const said = takeLog().filter((line) => line.includes("Plugin"));
@@ -170,6 +244,51 @@ describe("a third party's plugin", () => {
     cluster.remove("services", "default/web");
     await settle();
     expect(linux.dump()).toContain("10.96.0.1/32");
+  });
+});
+
+describe("what a third party's plugin writes to the API server", () => {
+  const emitting = (changes: Partial<Plugin>): Plugin =>
+    blackholes({
+      ...changes,
+      setup({ api, log, background }) {
+        background(() => {
+          const { metadata } = service("default/web");
+          const said = { type: "Normal", reason: "Odd", message: "It is" } as const;
+          api.emit({ kind: "services", metadata, ...said }).then(
+            () => log.info("Written"),
+            (error: ApiFailure) => log.warn("Refused", { code: error.code, text: error.message }),
+          );
+          return () => {};
+        });
+      },
+    });
+
+  function writing(changes: Partial<Plugin>) {
+    const events: ApiEvent[] = [];
+    const api = {
+      emit: (event: ApiEvent) => Promise.resolve(void events.push(event)),
+    } as unknown as ClusterApi;
+    const cluster = { ...testCluster(), api };
+    const made = guested(() => emitting(changes), {}, { cluster });
+    made.entry.launch();
+    const line = (message: string) => made.log.lines.find((each) => each.message === message);
+    return { ...made, events, line };
+  }
+
+  test("gets there if it is declared", async () => {
+    const { until, events, line } = writing({ writes: ["events"] });
+    await until("an answer", () => line("Written") !== undefined);
+    expect(events).toMatchObject([{ reason: "Odd", metadata: { name: "web" } }]);
+  });
+
+  test("is refused by the agent if it is not", async () => {
+    const { until, events, line } = writing({ writes: ["leases"] });
+    await until("an answer", () => line("Refused") !== undefined);
+    expect(JSON.stringify(line("Refused"))).toContain(
+      'Plugin \\"guest\\" writes \\"events\\", which its field \\"writes\\" does not name; add it there',
+    );
+    expect(events).toEqual([]);
   });
 });
 
@@ -247,6 +366,11 @@ describe("a plugin that cannot be used says why", () => {
       'its field "tables" names "routs"; allowed are fouPorts',
     ],
     [
+      "it writes what nobody may",
+      () => blackholes({ writes: ["secrets" as never] }),
+      'its field "writes" names "secrets"; allowed are services/status, events, leases',
+    ],
+    [
       "it has no setup",
       () => blackholes({ setup: 1 as never }),
       'its field "setup" is no function',
@@ -274,11 +398,11 @@ describe("a plugin that cannot be used says why", () => {
   ];
   test.each(cases)("%s", async (_name, exported, reason) => {
     const given = reason.startsWith("Option") ? { a: "1" } : {};
-    const { entry, threads, until } = guested(exported, given);
+    const { entry, processes, until } = guested(exported, given);
     entry.launch();
     await until("the fault", () => entry.fault !== undefined);
     expect(entry.fault).toContain(reason);
-    expect(threads[0]?.ended).toBeTrue();
+    expect(processes[0]?.ended).toBeTrue();
   });
 
   test("its factory is called", async () => {
@@ -288,33 +412,33 @@ describe("a plugin that cannot be used says why", () => {
   });
 });
 
-describe("a thread", () => {
+describe("a process", () => {
   const load = { type: "load", name: "guest", file: "", given: {}, node: "n", host: [] } as const;
 
   test("that does not answer is ended, with a hint where it hangs", async () => {
-    const thread = testThread(() => blackholes());
-    thread.hang();
+    const child = testProcess(() => blackholes());
+    child.hang();
     const fault = await new Promise<string>((resolve) =>
-      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve, pingMs: 1 })
+      startLink({ load, spawn: () => child, onMessage() {}, onFault: resolve, pingMs: 1 })
     );
-    expect(fault).toContain("while it was loaded, and its thread was ended");
-    expect(thread.ended).toBeTrue();
+    expect(fault).toContain("while it was loaded, and its process was ended");
+    expect(child.ended).toBeTrue();
   });
 
   test("whose setup does not end is ended", async () => {
-    const thread = testThread(() => blackholes({ setup: () => new Promise(() => {}) }));
+    const child = testProcess(() => blackholes({ setup: () => new Promise(() => {}) }));
     const fault = await new Promise<string>((resolve) =>
-      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve, setupMs: 5 })
+      startLink({ load, spawn: () => child, onMessage() {}, onFault: resolve, setupMs: 5 })
     );
     expect(fault).toContain("it was not set up within 0.005 s");
   });
 
   test("that ends itself is at fault", async () => {
-    const thread = testThread(() => blackholes());
+    const child = testProcess(() => blackholes());
     const fault = await new Promise<string>((resolve) => {
-      startLink({ load, spawn: () => thread, onMessage() {}, onFault: resolve });
-      thread.close();
+      startLink({ load, spawn: () => child, onMessage() {}, onFault: resolve });
+      child.close();
     });
-    expect(fault).toBe("it ended its own thread; remove process.exit");
+    expect(fault).toBe("its process ended with exit code 0; remove process.exit");
   });
 });

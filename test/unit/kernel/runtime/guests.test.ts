@@ -15,7 +15,13 @@ async function withGuest() {
   const made = bench([own.plugin]);
   await made.runtime.start();
   await made.settle();
-  made.runtime.admit({ name: "other", file: "/p/other.ts", fault: undefined, settled: true });
+  made.runtime.admit({
+    name: "other",
+    file: "/p/other.ts",
+    fault: undefined,
+    settled: true,
+    heard: true,
+  });
   const fault = await made.runtime.runGuest({
     plugin: other.plugin,
     options: undefined,
@@ -56,7 +62,13 @@ test("of two that are both third parties' the first keeps it", async () => {
   const third = toyPlugin({ name: "third" });
   other.set("theirs", ...served(AT, A));
   await settle();
-  runtime.admit({ name: "third", file: "/p/third.ts", fault: undefined, settled: true });
+  runtime.admit({
+    name: "third",
+    file: "/p/third.ts",
+    fault: undefined,
+    settled: true,
+    heard: true,
+  });
   await runtime.runGuest({ plugin: third.plugin, options: undefined, protocol: 211 });
   third.set("mine", ...served(AT, B));
   await settle();
@@ -66,7 +78,7 @@ test("of two that are both third parties' the first keeps it", async () => {
 
 test("the name of a built-in plugin is refused", async () => {
   const { runtime } = await withGuest();
-  runtime.admit({ name: "own", file: "/p/own.ts", fault: undefined, settled: true });
+  runtime.admit({ name: "own", file: "/p/own.ts", fault: undefined, settled: true, heard: true });
   expect(
     await runtime.runGuest({
       plugin: toyPlugin({ name: "own" }).plugin,

@@ -68,7 +68,8 @@ describe("a plugin that cannot be hosted is named and degraded, while the others
       changed({ name: "bad" }, { tables: ["routs" as never] }),
       'its field "tables" names "routs"; allowed are fouPorts, links, bridges, sysctls, addresses, routes, ' +
       "rules, bridgeHairpins, podLinks, " +
-      "podAddresses, ipsets, ipsetMembers, chains, jumps, ipvsServices, ipvsDestinations, ipvsTimeouts, cniConfs, healthChecks",
+      "podAddresses, ipsets, ipsetMembers, chains, jumps, ipvsServices, ipvsDestinations, ipvsTimeouts, cniConfs, healthChecks, " +
+      "advertisements",
     ],
     [
       "it waits for itself",

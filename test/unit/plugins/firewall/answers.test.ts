@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { listAnswer, whyAnswer } from "../../../../src/plugins/firewall/answers.ts";
+import { causeText, listAnswer, whyAnswer } from "../../../../src/plugins/firewall/answers.ts";
 import { indexOf, itemsOf, namespace, pod, policy } from "../../../support/policy-world.ts";
 
 const index = indexOf({
@@ -84,6 +84,29 @@ describe("why", () => {
         chain?.rules.some(({ comment }) => comment?.startsWith(last?.object.comment ?? "-")),
       ).toBe(true);
     }
+  });
+
+  test("names policies under audit that would deny, and the rule that counts what they would", () => {
+    const audited = indexOf({
+      namespaces: [namespace("a")],
+      pods: [pod("a/web", { ips: ["10.1.1.2"] })],
+      policies: [policy("a/web", { podSelector: {} }, { "routelet.io/audit": "true" })],
+      nodes: new Map(),
+    }, "node1");
+    const query = new URLSearchParams({ source: "8.8.8.8", destination: "a/web" });
+    const [connection] = whyAnswer(audited, "node1", [4], query, () => false).connections;
+    const [judgement] = connection?.judgements ?? [];
+    expect(judgement).toMatchObject({
+      allowed: true,
+      cause: { kind: "not isolated", audited: ["a/web"] },
+      object: { comment: "a/web audit" },
+    });
+    expect(judgement === undefined ? "" : causeText(judgement.cause)).toBe(
+      "no policy isolates the pod in this direction; policy a/web under audit would deny it",
+    );
+    const chain = itemsOf(audited).chains.find(({ name }) => name === judgement?.object.chain);
+    const counting = chain?.rules.filter(({ comment }) => comment?.startsWith("a/web audit"));
+    expect(counting?.map(({ target }) => target.kind)).toEqual(["mark"]);
   });
 
   test("refuses what is no end, no port, or of two families", () => {

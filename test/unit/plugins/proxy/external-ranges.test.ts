@@ -71,7 +71,7 @@ test("what is refused is told of once for all addresses, with the flag that woul
   const given = ["8.8.8.8", "10.96.0.1", "9.9.9.9"];
   filterAddresses("externalIP", given, ranges({ serviceExternalIpRange: ["5.0.0.0/8"] }), problems);
   expect(problems).toEqual([
-    'External IP "10.96.0.1" is inside --service-cluster-ip-range (10.96.0.0/12) and is not served; ' +
+    'External IP "10.96.0.1" is inside --service-cluster-ip-range or a ServiceCIDR (10.96.0.0/12) and is not served; ' +
     "choose another, since only --strict-external-ip-validation=false would allow it",
     'External IP "8.8.8.8", "9.9.9.9" is not served, since it is outside of --service-external-ip-range ' +
     "(5.0.0.0/8); add its range to that flag",

@@ -28,7 +28,7 @@ describe("sets", () => {
   test("are larger than Linux makes them only in a large cluster", () => {
     expect([isLarge(8_000), isLarge(8_001)]).toEqual([false, true]);
     const sizes = firewallSets([four], true).map(({ maxElements }) => maxElements);
-    expect(sizes).toEqual([undefined, ...Array(6).fill(1_048_576), undefined]);
+    expect(sizes).toEqual([undefined, ...Array(7).fill(1_048_576), undefined]);
   });
 });
 
@@ -88,7 +88,11 @@ describe("a range that is bound as one route", () => {
 
   test("is asked for by the chain, where a jump could ask for one set alone", () => {
     const { chains, jumps } = firewallRules(four, true, true);
-    expect(jumps.map(({ matches }) => matches)).toEqual([[], [{ kind: "state", states: ["new"] }]]);
+    const judging = jumps.filter(({ table }) => table !== "nat");
+    expect(judging.map(({ matches }) => matches)).toEqual([
+      [],
+      [{ kind: "state", states: ["new"] }],
+    ]);
     const [first] = chains.find(({ name }) => name === "KUBE-ROUTER-SERVICES")?.rules ?? [];
     expect(first?.target).toEqual({ kind: "return" });
     expect(first?.matches).toEqual(
@@ -139,17 +143,51 @@ describe("rules", () => {
       ["KUBE-ROUTER-SVC-VERDICT", true],
       ["KUBE-ROUTER-SERVICES", false],
       ["KUBE-ROUTER-SVC-OUT", true],
+      ["KUBE-ROUTER-SVC-REFUSE", true],
     ]);
     expect(jumps.map(({ table, from, to }) => `${table} ${from} ${to}`)).toEqual([
       "filter INPUT KUBE-ROUTER-SVC-VERDICT",
       "mangle OUTPUT KUBE-ROUTER-SVC-OUT",
+      "nat OUTPUT KUBE-ROUTER-SVC-REFUSE",
     ]);
+  });
+
+  test("hand what no ICMP error refuses at once to a port that nobody can have: the node's own, and SCTP over IPv6", () => {
+    for (const family of [four, six]) {
+      const { chains, jumps } = firewallRules(family, true);
+      const chain = chains.find(({ name }) => name === "KUBE-ROUTER-SVC-REFUSE");
+      expect<unknown>(chain?.rules.map(({ matches, target }) => [matches, target])).toEqual(
+        ["tcp", "sctp"].map((protocol) => [
+          [{ kind: "protocol", protocol }],
+          { kind: "redirect", port: 0 },
+        ]),
+      );
+      const prefix = family.family === 6 ? "inet6:" : "";
+      const reject = {
+        kind: "set",
+        set: `${prefix}kube-router-svip-reject`,
+        directions: ["dst", "dst"],
+      };
+      expect<unknown>(
+        jumps.filter(({ to }) => to === "KUBE-ROUTER-SVC-REFUSE").map((jump) => [
+          `${jump.table} ${jump.from}`,
+          jump.matches,
+        ]),
+      ).toEqual([
+        ["nat OUTPUT", [reject]],
+        ...(family.family === 4
+          ? []
+          : [["nat PREROUTING", [{ kind: "protocol", protocol: "sctp" }, reject]]]),
+      ]);
+    }
   });
 
   test("judge new connections only: those that stand may finish", () => {
     for (const permitAll of [true, false]) {
       const { chains, jumps } = firewallRules(four, permitAll);
-      const ways = [...jumps, ...chains.flatMap(({ rules }) => rules)].filter((way) =>
+      // nat sees new connections alone.
+      const judging = jumps.filter(({ table }) => table !== "nat");
+      const ways = [...judging, ...chains.flatMap(({ rules }) => rules)].filter((way) =>
         ("to" in way ? way.to : way.target.kind === "jump" ? way.target.chain : "")
           .startsWith("KUBE-ROUTER-SVC-")
       );

@@ -115,6 +115,57 @@ describe("pod networking", () => {
   });
 });
 
+describe("the own Node", () => {
+  test("that is gone leaves all in Linux and the speaker as it is, and comes back without a change", async () => {
+    const made = await start();
+    made.speakers.now().learn("10.244.3.0/24", "10.9.0.3");
+    await passed(made);
+    const own = made.cluster.stores.nodes.get("node1");
+    const before = made.linux.dump();
+    made.linux.resetCounts();
+    made.cluster.remove("nodes", "node1");
+    await passed(made);
+    expect(made.linux.dump()).toBe(before);
+    expect(made.status().problems.map(({ reason }) => reason)).toEqual([
+      'Node "node1" not found; what was last known of it stays in use; if that is not this node\'s name, correct ' +
+      "--hostname-override, or NODE_NAME, or the host's name",
+    ]);
+    if (own !== undefined) made.cluster.put("nodes", own);
+    await passed(made);
+    expect(made.linux.count()).toBe(0);
+    expect(made.speakers.all).toHaveLength(1);
+    expect(made.status().problems).toEqual([]);
+  });
+
+  test("that was never seen makes the router wait, with the reason", async () => {
+    const cluster = testCluster();
+    cluster.put("nodes", routerNode("near", ["10.0.0.2"], {}, ["10.244.2.0/24"]));
+    cluster.sync();
+    const made = await start({}, { cluster });
+    expect(linesOf(made, "bridge", "sysctl", "chain")).toEqual([]);
+    expect(made.runtime.ready).toBe(false);
+    expect(made.runtime.waitingFor().join()).toContain('Node "node1" not found; if that is not');
+    cluster.put("nodes", routerNode("node1", ["10.0.0.1"], {}, ["10.244.1.0/24"]));
+    await passed(made);
+    expect(linesOf(made, "bridge")).toEqual(["bridge kube-bridge mtu 1480 up"]);
+  });
+
+  test("without a pod CIDR is one problem, and BGP announces Services", async () => {
+    const cluster = testCluster();
+    cluster.put("nodes", routerNode("node1", ["10.0.0.1"], {}, []));
+    cluster.put("services", service("default/web", { clusterIPs: ["10.96.0.1"] }));
+    cluster.put("endpointslices", slice("default/web-1", ["10.244.1.7"]));
+    cluster.sync();
+    const made = await start({}, { cluster });
+    expect(made.runtime.ready).toBe(true);
+    expect(linesOf(made, "bridge", "sysctl", "chain", "ipset")).toEqual([]);
+    expect(made.status().problems.map(({ reason }) => reason?.slice(0, 29))).toEqual([
+      'Node "node1" has no pod CIDR ',
+    ]);
+    expect(made.speakers.now().routes.map(({ prefix }) => prefix)).toContain("10.96.0.1/32");
+  });
+});
+
 describe("learned routes", () => {
   test("become routes, with a tunnel where it takes one, and go again", async () => {
     const made = await start();
@@ -190,9 +241,9 @@ describe("learned routes", () => {
     await first.runtime.stop();
     const cluster = world({ synced: false });
     const again = await start({}, { linux: first.linux, cluster }, speakers);
-    cluster.sync("services");
-    cluster.sync("endpointslices");
-    cluster.sync("nodes");
+    for (const kind of ["services", "endpointslices", "servicecidrs", "nodes"] as const) {
+      cluster.sync(kind);
+    }
     await passed(again);
     expect(again.runtime.ready).toBe(true);
     expect(linesOf(again, "route", "link")).toEqual(before);

@@ -18,7 +18,7 @@ const HOST = [
 
 function items(changes: Partial<RouterOptions> = {}, node = DUAL) {
   const options = routerOptions({ enableIpv6: true, ...changes });
-  const facts = networkingFacts("n1", [node], HOST, options);
+  const facts = networkingFacts({ own: node }, "n1", HOST, options);
   return { facts, ...networkingItems(facts, options, "/etc/cni/net.d/10-kuberouter.conf") };
 }
 
@@ -74,16 +74,36 @@ describe("facts", () => {
   });
 
   test("that are missing are reported, and the rest goes on", () => {
-    const lost = items({}, routerNode("n1", ["10.0.0.9"], {}, []));
+    const lost = items({}, routerNode("n1", ["10.0.0.9"], {}, ["10.244.1.0/24"]));
     expect(lost.facts.problems.map((text) => text.split(" ").slice(0, 3).join(" "))).toEqual([
-      'Node "n1" has',
       "No link of",
     ]);
     expect(lost.bridges).toEqual([{ name: "kube-bridge" }]);
-    expect(lost.cniConfs).toEqual([]);
     expect(lost.chains.find(({ name }) => name === "KUBE-ROUTER-RT-FORWARD")?.rules).toHaveLength(
       2,
     );
+  });
+
+  test("without a pod CIDR of a family that is on are one problem, and there is no pod network", () => {
+    for (const cidrs of [[], ["fd01::/64"]]) {
+      const none = items({ enableIpv6: false }, routerNode("n1", ["10.0.0.1"], {}, cidrs));
+      expect(none.facts.problems).toHaveLength(1);
+      expect(none.facts.problems[0]).toContain('Node "n1" has no pod CIDR');
+      expect(none.facts.problems[0]).toContain("--run-router=false");
+      const { facts: _, ...wanted } = none;
+      expect(Object.values(wanted).flat()).toEqual([]);
+    }
+  });
+
+  test("without a pod CIDR leave the reject of announced ranges, and accept nothing", () => {
+    const bare = routerNode("n1", ["10.0.0.1"], {}, []);
+    const options = routerOptions();
+    const facts = networkingFacts({ own: bare }, "n1", HOST, options);
+    const { chains, jumps } = networkingItems(facts, options, "", ["10.96.0.0/12"]);
+    expect(chains.flatMap(({ rules }) => rules.map(({ target }) => target))).toEqual([
+      { kind: "reject" },
+    ]);
+    expect(jumps.map(({ to }) => to)).toEqual(["KUBE-ROUTER-RT-FORWARD"]);
   });
 });
 
@@ -118,7 +138,7 @@ describe("items", () => {
 
   test("an address of an announced range that no service has is not forwarded", () => {
     const options = routerOptions({ enableIpv6: true });
-    const facts = networkingFacts("n1", [DUAL], HOST, options);
+    const facts = networkingFacts({ own: DUAL }, "n1", HOST, options);
     const { chains } = networkingItems(facts, options, "", ["10.96.0.0/12", "fd96::/108"]);
     expect(chains.filter(({ table }) => table === "filter").map(({ rules }) => rules[0])).toEqual([
       ["10.96.0.0/12"],

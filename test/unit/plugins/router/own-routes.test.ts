@@ -100,3 +100,59 @@ describe("a service range", () => {
     }
   });
 });
+
+describe("what plugins ask for", () => {
+  const requested = (...wanted: readonly string[]) => {
+    const asked = new Set(wanted);
+    const vips = new Map<string, VipState>();
+    const routes = ownRoutes(
+      { states: () => vips, state: (address) => vips.get(address) },
+      [],
+      {
+        prefixes: () => asked,
+        route: (prefix, nextHops) =>
+          asked.has(prefix) && nextHops[4] !== undefined
+            ? { prefix, nextHop: nextHops[4], class: "plugin", origin: "igp" }
+            : undefined,
+      },
+    );
+    routes.renew({ podCidrs: ["10.244.1.0/24"], nextHops: { 4: "10.0.0.1" } });
+    const move = (address: string, state?: VipState) => {
+      if (state === undefined) vips.delete(address);
+      else vips.set(address, state);
+      return routes.moved([address]);
+    };
+    return { asked, routes, move, classOf: (prefix: string) => routes.all.get(prefix)?.class };
+  };
+
+  test("is announced beside the node's own, and goes when nobody asks any more", () => {
+    const { asked, routes, classOf } = requested("192.0.2.0/24");
+    expect(classOf("192.0.2.0/24")).toBe("plugin");
+    asked.add("198.51.100.0/24").delete("192.0.2.0/24");
+    expect(routes.requested(["192.0.2.0/24", "198.51.100.0/24"])).toEqual([
+      "192.0.2.0/24",
+      "198.51.100.0/24",
+    ]);
+    expect([...routes.all.keys()]).toEqual(["10.244.1.0/24", "198.51.100.0/24"]);
+  });
+
+  test("lives on when a Service that had the same address goes, and the other way round", () => {
+    const { asked, routes, move, classOf } = requested("10.96.0.1/32");
+    expect(move("10.96.0.1", "everywhere")).toEqual(["10.96.0.1/32"]);
+    expect(classOf("10.96.0.1/32")).toBe("vip");
+    expect(move("10.96.0.1")).toEqual(["10.96.0.1/32"]);
+    expect(classOf("10.96.0.1/32")).toBe("plugin");
+    move("10.96.0.1", "here");
+    asked.clear();
+    expect(routes.requested(["10.96.0.1/32"])).toEqual([]);
+    expect(classOf("10.96.0.1/32")).toBe("vip");
+    expect(move("10.96.0.1")).toEqual(["10.96.0.1/32"]);
+    expect(classOf("10.96.0.1/32")).toBeUndefined();
+  });
+
+  test("never stands for a pod network", () => {
+    const { routes, classOf } = requested("10.244.1.0/24");
+    expect(classOf("10.244.1.0/24")).toBe("pod");
+    expect(routes.requested(["10.244.1.0/24"])).toEqual([]);
+  });
+});

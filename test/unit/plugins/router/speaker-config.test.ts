@@ -107,6 +107,11 @@ describe("what is taken in", () => {
           action: "reject",
         },
         {
+          name: "own prefixes of plugins",
+          match: { classes: ["plugin"] },
+          action: "reject",
+        },
+        {
           name: "default routes",
           match: { prefixes: [{ prefix: "0.0.0.0/0" }, { prefix: "::/0" }] },
           action: "reject",
@@ -127,7 +132,12 @@ describe("what is taken in", () => {
 
   test("has no empty statement, which others take for one that matches all", () => {
     expect(words(configs().node.import))
-      .toEqual(["own VIPs: reject", "default routes: reject", "else: accept"]);
+      .toEqual([
+        "own VIPs: reject",
+        "own prefixes of plugins: reject",
+        "default routes: reject",
+        "else: accept",
+      ]);
   });
 });
 
@@ -137,11 +147,12 @@ describe("what is told", () => {
     expect(words(node.export)).toEqual(["own pod CIDRs: accept", "else: reject"]);
     expect(words(router.export)).toEqual([
       "own VIPs: accept",
+      "own prefixes of plugins: accept",
       "own pod CIDRs (--advertise-pod-cidr): accept",
       "else: reject",
     ]);
     expect(words(configs({}, { advertisePodCidr: false }).router.export))
-      .toEqual(["own VIPs: accept", "else: reject"]);
+      .toEqual(["own VIPs: accept", "own prefixes of plugins: accept", "else: reject"]);
   });
 
   test("attributes are set for routers outside alone", () => {
@@ -157,7 +168,7 @@ describe("what is told", () => {
       communities: ["65535:65281", "65000:1"],
       nextHop: "self",
     };
-    expect(router.export?.statements.map((each) => each.set)).toEqual([set, set]);
+    expect(router.export?.statements.map((each) => each.set)).toEqual([set, set, set]);
     expect(node.export?.statements.map((each) => each.set)).toEqual([undefined]);
   });
 

@@ -15,7 +15,9 @@ import type { Refusal } from "../errno.ts";
 import { ownsChain } from "../iptables-names.ts";
 import { rank } from "../iptables-parse.ts";
 import { refuseChain, refuseJump } from "../iptables-render.ts";
+import { dispatched, isDispatch } from "./dispatch.ts";
 import type { RuleRead } from "./listing.ts";
+import { type Maps, mapWrites, readMaps } from "./maps.ts";
 import {
   type RulePlace,
   writeChain,
@@ -31,12 +33,16 @@ import { FAMILIES, type NftState } from "./state.ts";
 import { transact } from "./transaction.ts";
 import type { NftWatch } from "./watch.ts";
 
-/** The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many. */
-const MARK = /^([a-z][a-z0-9-]*):(first:)?([0-9a-f]{14})(?:\.(\d+)\/(\d+))?$/;
+/**
+ * The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many; of one for several,
+ * that it is a map.
+ */
+const MARK = /^([a-z][a-z0-9-]*):(first:|map:)?([0-9a-f]{14})(?:\.(\d+)\/(\d+))?$/;
 
 interface Mark {
   readonly owner: string;
   readonly first: boolean;
+  readonly map: boolean;
   readonly hash: string;
   readonly part: number;
   readonly parts: number;
@@ -46,7 +52,8 @@ function parseMark(text: string | undefined): Mark | undefined {
   const found = MARK.exec(text ?? "");
   return found === null ? undefined : {
     owner: found[1] ?? "",
-    first: found[2] !== undefined,
+    first: found[2] === "first:",
+    map: found[2] === "map:",
     hash: found[3] ?? "",
     part: Number(found[4] ?? 0),
     parts: Number(found[5] ?? 1),
@@ -75,17 +82,25 @@ function writes(
 }
 
 /** Rules of a chain as their hashes say them. */
-function opaque(rules: readonly RuleRead[]): readonly FilterRule[] {
+function opaque(rules: readonly RuleRead[], maps: Maps): readonly FilterRule[] {
   const found: FilterRule[] = [];
   let expected = 0;
   let last = "";
   for (const rule of rules) {
     const mark = parseMark(rule.mark);
+    const together = mark?.map === true && expected === 0 ? maps.get(mark.hash) : undefined;
+    if (together !== undefined) {
+      for (const hash of together) {
+        found.push({ matches: [], target: { kind: "return" }, hash });
+      }
+      continue;
+    }
     const goesOn = mark !== undefined && mark.part > 0 && mark.part === expected &&
       mark.hash === last;
     // A rule in our chain that is not ours, or a part without the others, is equal to none that we want.
     if (!goesOn) {
-      const hash = mark?.part === 0 && expected === 0 ? mark.hash : `foreign ${rule.handle}`;
+      const known = mark?.part === 0 && !mark.map && expected === 0;
+      const hash = known ? mark.hash : `foreign ${rule.handle}`;
       found.push({ matches: [], target: { kind: "return" }, hash });
     }
     last = mark?.hash ?? "";
@@ -108,11 +123,14 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     await state.found();
     const items: Actual<Chain>[] = [];
     for (const family of FAMILIES) {
-      const rules = byChain(await state.rules(family, () => false));
+      const read = await state.rules(family, () => false);
+      const asksMap = read.some(({ mark }) => mark?.startsWith(`${owner.name}:map:`) === true);
+      const maps: Maps = asksMap ? await readMaps(state, family) : new Map();
+      const rules = byChain(read);
       for (const { name } of await state.chains(family)) {
         const place = parseChainName(name);
         if (!ownsChain(owner, place.name)) continue;
-        const item = { family, ...place, rules: opaque(rules.get(name) ?? []) };
+        const item = { family, ...place, rules: opaque(rules.get(name) ?? [], maps) };
         items.push({ item, owned: true });
       }
     }
@@ -125,7 +143,14 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     if (op.verb !== "delete") {
       return [
         [(w) => writeTable(w, family), (w) => writeChain(w, family, name)],
-        [flush, ...rules.flatMap((rule) => writes(family, name, owner, rule, "end"))],
+        [
+          flush,
+          ...dispatched(family, rules).flatMap((rule) =>
+            isDispatch(rule)
+              ? mapWrites(family, name, owner, rule)
+              : writes(family, name, owner, rule, "end")
+          ),
+        ],
       ];
     }
     if (!there.has(`${family} ${name}`)) return [];
@@ -142,7 +167,26 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
         for (const family of ops.some(({ verb }) => verb === "delete") ? FAMILIES : []) {
           for (const { name } of await state.chains(family)) there.add(`${family} ${name}`);
         }
-        return transact(state, chainResource, ops, (op) => steps(op, there), remedyOf);
+        const outcomes = transact(
+          state,
+          chainResource,
+          ops,
+          (op) => steps(op, there),
+          remedyOf,
+          // Others jump to it, and would fail in its place, and those that jump to them.
+          ({ verb, item: { family, table, name } }) =>
+            verb === "create"
+              ? [[
+                (w) => writeTable(w, family),
+                (w) => writeChain(w, family, chainName({ table, name })),
+              ]]
+              : undefined,
+        );
+        return outcomes.map(({ op, error }): Outcome<Chain> =>
+          error === undefined
+            ? { op }
+            : { op, error, ...(op.verb === "create" ? { made: { ...op.item, rules: [] } } : {}) }
+        );
       }),
     refuse: (item) => refuseChain(owner, item),
   };

@@ -33,6 +33,7 @@ const NFT_FIB_RESULT_ADDRTYPE = 3;
 const FIB = { source: 1, destination: 2 } as const;
 const NFT_EXTHDR_OP_TCPOPT = 1;
 const TCPOPT_MAXSEG = 2;
+const NF_NAT_RANGE_PROTO_SPECIFIED = 1 << 1;
 const NF_NAT_RANGE_PROTO_RANDOM_FULLY = 16;
 const NFT_NAT_SNAT = 0;
 const NFT_LOOKUP_F_INV = 1;
@@ -155,6 +156,29 @@ export function lookup(set: string, negate: boolean): Expression {
   };
 }
 
+/** Looks the register up in a map of verdicts, and does what that says. @param id of the map in this batch */
+export function lookupVerdict(map: string, id: number): Expression {
+  return {
+    name: "lookup",
+    write(w) {
+      w.string(1, map);
+      w.u32be(2, REGISTER);
+      w.u32be(3, VERDICT_REGISTER);
+      w.u32be(4, id);
+    },
+  };
+}
+
+/** What an element of such a map says: jump there. */
+export function writeJump(w: MessageWriter, type: number, chain: string): void {
+  const data = w.open(type);
+  const inner = w.open(NFTA_DATA_VERDICT);
+  w.u32be(NFTA_VERDICT_CODE, NFT_JUMP >>> 0);
+  w.string(NFTA_VERDICT_CHAIN, chain);
+  w.close(inner);
+  w.close(data);
+}
+
 /** The type of an address of the packet, as the routes have it (RTN_LOCAL and its like). */
 export function fibType(side: "source" | "destination"): Expression {
   return {
@@ -240,6 +264,15 @@ export function masquerade(fullyRandom: boolean): Expression {
     },
   };
 }
+
+/** To the port of this host that is in the register. */
+export const redirect: Expression = {
+  name: "redir",
+  write(w) {
+    w.u32be(1, REGISTER);
+    w.u32be(3, NF_NAT_RANGE_PROTO_SPECIFIED);
+  },
+};
 
 /** The address is in the register. @param protocolFamily AF_INET or AF_INET6 */
 export function snat(protocolFamily: number, fullyRandom: boolean): Expression {

@@ -206,6 +206,8 @@ export interface ElementRead {
   readonly end: Uint8Array | undefined;
   /** It is no member but the first key behind a range. */
   readonly closes: boolean;
+  /** Our mark, if it has one. */
+  readonly mark: string | undefined;
 }
 
 export function readElements(message: MessageReader): readonly ElementRead[] | undefined {
@@ -225,11 +227,13 @@ function readElement(a: AttributeReader): ElementRead {
   let key: Uint8Array = new Uint8Array();
   let end: Uint8Array | undefined;
   let flags = 0;
+  let mark: string | undefined;
   const value = (data: AttributeReader): Uint8Array => data.next() ? data.data() : new Uint8Array();
   while (a.next()) {
     if (a.type === 1) a.nested((data) => key = value(data));
     else if (a.type === 10) a.nested((data) => end = value(data));
     else if (a.type === 3) flags = a.u32be();
+    else if (a.type === 6) ({ mark } = readRuleData(a.data()));
   }
-  return { key, end, closes: (flags & ELEM_INTERVAL_END) !== 0 };
+  return { key, end, closes: (flags & ELEM_INTERVAL_END) !== 0, mark };
 }

@@ -7,6 +7,7 @@ import type { Owner } from "../../dataplane.ts";
 import { KernelError } from "../../errors.ts";
 import type { Actual, Op, Outcome, Table } from "../../resource.ts";
 import {
+  DEFAULT_MAX_ELEMENTS,
   type IpSet,
   type IpSetMember,
   ipsetMember as memberResource,
@@ -25,13 +26,16 @@ import { preceding, type Range, rangesOf, rangeText } from "./intervals.ts";
 import type { ElementRead } from "./listing.ts";
 import { writeElements, writeFlushSet } from "./messages.ts";
 import { bookName, setName } from "./names.ts";
-import { listSets } from "./sets.ts";
+import { listSets, readSets } from "./sets.ts";
 import type { Write } from "./socket.ts";
 import type { NftState } from "./state.ts";
 import type { NftWatch } from "./watch.ts";
 
 /** Elements of one message: at most 120 bytes each (a range of two keys of IPv6), and a list is shorter than 64 KiB. */
 const ELEMENTS = 400;
+
+/** Sets up to which each is asked for alone. */
+const FEW = 32;
 
 /** Elements in as many messages as they need. */
 function elementWrites(
@@ -132,12 +136,12 @@ export async function readMembers(
   set: IpSet,
 ): Promise<readonly IpSetMember[]> {
   if (!hasNetworks(set.type)) {
-    return (await state.elements(set.family, named(set).name)).map(({ key }) => ({
-      set: set.name,
-      entry: entryText(set, key),
-    }));
+    const elements = await state.elements(set.family, named(set).name);
+    state.mostMembers.set(set.name, elements.length);
+    return elements.map(({ key }) => ({ set: set.name, entry: entryText(set, key) }));
   }
   const have = await held(state, set);
+  state.mostMembers.set(set.name, have.members.length);
   return have.whole ? have.members : broken(set, have);
 }
 
@@ -214,6 +218,37 @@ function keyWrites(set: IpSet, ops: readonly MemberOp[]): readonly Write[] {
   ];
 }
 
+/**
+ * The ops for which there is room. A set of nf_tables with a size takes the memory for all of it at once, so `maxElements` is held
+ * here: by a number that no set has more members than, and where that could be too many by what the set holds.
+ */
+async function withRoom(
+  state: NftState,
+  set: IpSet,
+  ops: readonly MemberOp[],
+  refuse: (op: MemberOp) => void,
+): Promise<readonly MemberOp[]> {
+  const limit = set.maxElements ?? DEFAULT_MAX_ELEMENTS;
+  const adds = ops.filter(({ verb }) => verb !== "delete").length;
+  const known = state.mostMembers.get(set.name);
+  if (adds === 0) return ops;
+  if (known !== undefined && known + adds <= limit) {
+    state.mostMembers.set(set.name, known + adds);
+    return ops;
+  }
+  const there = new Set((await readMembers(state, set)).map(({ entry }) => entry));
+  for (const { verb, item } of ops) if (verb === "delete") there.delete(item.entry);
+  const fitting = ops.filter((op) => {
+    const fits = op.verb === "delete" || there.has(op.item.entry) || there.size < limit;
+    if (!fits) refuse(op);
+    else if (op.verb !== "delete") there.add(op.item.entry);
+    return fits;
+  });
+  state.mostMembers.set(set.name, there.size);
+  return fitting;
+}
+
+const FULL: Refusal = { errno: errno.ENOSPC, text: "the set is full" };
 const NO_SET: Refusal = { errno: errno.ENOENT, text: "there is no such set" };
 const NO_MEMBER: Refusal = {
   errno: errno.EINVAL,
@@ -228,10 +263,15 @@ async function applyMembers(
   const refuse = (op: MemberOp, refusal: Refusal): void => {
     errors.set(
       op,
-      kernelError(`${op.verb} ipset.member`, refusal, { object: memberResource.key(op.item) }),
+      kernelError(`${op.verb} ipset.member`, refusal, {
+        object: memberResource.key(op.item),
+        ...(refusal === FULL ? { remedy: "ask for a set with more maxElements" } : {}),
+      }),
     );
   };
-  const sets = new Map((await listSets(state)).map((set) => [set.name, set]));
+  const names = new Set(ops.map(({ item }) => item.set));
+  const read = names.size > FEW ? await listSets(state) : await readSets(state, names);
+  const sets = new Map(read.map((set) => [set.name, set]));
   const groups = new Map<IpSet, MemberOp[]>();
   for (const op of ops) {
     const set = sets.get(op.item.set);
@@ -245,6 +285,9 @@ async function applyMembers(
       if (group === undefined) groups.set(set, [op]);
       else group.push(op);
     }
+  }
+  for (const [set, group] of groups) {
+    groups.set(set, [...await withRoom(state, set, group, (op) => refuse(op, FULL))]);
   }
   /** What each set of these groups writes, as Linux is now. */
   async function writes(some: readonly (readonly [IpSet, readonly MemberOp[]])[], anew: boolean) {

@@ -3,7 +3,7 @@
 import type { Family } from "../../resource.ts";
 import { type MessageWriter, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL } from "../message.ts";
 import type { KeyType } from "./elements.ts";
-import { type Expression, writeExpressions } from "./expressions.ts";
+import { type Expression, writeExpressions, writeJump } from "./expressions.ts";
 import { following, type Range } from "./intervals.ts";
 import { hookPlace, parseHookName, TABLE } from "./names.ts";
 import { writeRuleData, writeText } from "./userdata.ts";
@@ -43,10 +43,15 @@ const NFTA_LIST_ELEM = 1;
 const NFTA_DATA_VALUE = 1;
 export const NFTA_RULE_EXPRESSIONS = 4;
 /** Flags of sets. */
+const SET_ANONYMOUS = 1;
+const SET_CONSTANT = 2;
 const SET_INTERVAL = 4;
+const SET_MAP = 8;
 const SET_TIMEOUT = 0x10;
 const SET_CONCAT = 0x80;
 export const ELEM_INTERVAL_END = 1;
+/** NFT_DATA_VERDICT: a map whose values are verdicts. */
+const DATA_VERDICT = 0xffffff00;
 
 /** Text in the user data of our tables: nft prints it as their comment. */
 export const TABLE_COMMENT = "routelet";
@@ -200,6 +205,67 @@ export function writeSet(w: MessageWriter, set: SetToWrite, id: number): void {
   }
   if (timeout !== undefined && timeout > 0) w.u64(11, BigInt(timeout) * 1000n, true);
   writeText(w, 13, 7, comment);
+  w.end();
+}
+
+/** A map of verdicts that its rule alone has, and that goes with it. */
+export interface MapToWrite {
+  readonly family: Family;
+  /** NFT type of the keys, and their bytes. */
+  readonly key: Pick<KeyType, "type" | "length">;
+  readonly comment: string;
+  readonly entries: readonly {
+    readonly key: Uint8Array;
+    /** What is jumped to. */
+    readonly chain: string;
+    readonly comment?: string;
+    readonly mark: string;
+  }[];
+}
+
+/** Linux puts a number in its place. */
+export const MAP_NAME = "__map%d";
+
+export function writeMap(w: MessageWriter, map: MapToWrite, id: number): void {
+  begin(w, MSG.newSet, map.family, NLM_F_CREATE);
+  w.string(1, TABLE);
+  w.string(2, MAP_NAME);
+  w.u32be(3, SET_ANONYMOUS | SET_CONSTANT | SET_MAP);
+  w.u32be(4, map.key.type);
+  w.u32be(5, map.key.length);
+  w.u32be(6, DATA_VERDICT);
+  w.u32be(7, 0);
+  const desc = w.open(9);
+  w.u32be(1, map.entries.length);
+  w.close(desc);
+  w.u32be(10, id);
+  writeText(w, 13, 7, map.comment);
+  w.end();
+}
+
+/** @param from the first of them that this message has */
+export function writeMapEntries(
+  w: MessageWriter,
+  { family, entries }: MapToWrite,
+  id: number,
+  from: number,
+  to: number,
+): void {
+  begin(w, MSG.newElement, family, NLM_F_CREATE);
+  w.string(1, TABLE);
+  w.string(2, MAP_NAME);
+  w.u32be(4, id);
+  const all = w.open(3);
+  for (const entry of entries.slice(from, to)) {
+    const one = w.open(NFTA_LIST_ELEM);
+    const key = w.open(1);
+    w.data(NFTA_DATA_VALUE, entry.key);
+    w.close(key);
+    writeJump(w, 2, entry.chain);
+    writeRuleData(w, 6, entry);
+    w.close(one);
+  }
+  w.close(all);
   w.end();
 }
 

@@ -20,11 +20,13 @@ import {
   limit,
   log,
   lookup,
+  lookupVerdict,
   masquerade,
   META,
   meta,
   networkOrder16,
   payload,
+  redirect,
   registerAt,
   reject,
   setMeta,
@@ -35,6 +37,7 @@ import {
   xtMatch,
 } from "./expressions.ts";
 import { ipvsInfo } from "./ipvs-match.ts";
+import { MAP_NAME } from "./messages.ts";
 import { setName } from "./names.ts";
 
 const AF = { 4: 2, 6: 10 } as const;
@@ -115,6 +118,24 @@ export function renderRule(
   );
   const end = [counter, ...targetExpressions(family, rule.target, chainName)];
   return lists.map((list) => [...list, ...end]);
+}
+
+/**
+ * Jumps by address as one lookup. The counter stands before it: what the map says is final for the rule.
+ *
+ * @param id of the map in this batch
+ */
+export function renderDispatch(
+  family: Family,
+  side: "source" | "destination",
+  id: number,
+): readonly Expression[] {
+  const { length } = ADDRESS[family];
+  return [
+    payload(BASE.network, ADDRESS[family][side], length),
+    counter,
+    lookupVerdict(MAP_NAME, id),
+  ];
 }
 
 /** A list of ports has no expression of its own but a set; a rule for each is as good, since only one of them matches. */
@@ -320,6 +341,8 @@ function targetExpressions(
     }
     case "masquerade":
       return [masquerade(target.fullyRandom === true)];
+    case "redirect":
+      return [immediate(networkOrder16(target.port)), redirect];
     case "log":
       return [log(target.group, clamp(target.prefix ?? "", PREFIX_BYTES))];
     case "tcpmss":

@@ -15,6 +15,7 @@ import { errno, type Refusal } from "../errno.ts";
 import { ownsSet, refuseSet } from "../ipset-names.ts";
 import { changing } from "./chains.ts";
 import { bookKeyType, hasNetworks, keyType } from "./elements.ts";
+import { nextId } from "./ids.ts";
 import type { RuleRead } from "./listing.ts";
 import { readMembers, writeMembers } from "./members.ts";
 import { writeDeleteRule, writeDeleteSet, writeRule, writeSet, writeTable } from "./messages.ts";
@@ -75,17 +76,43 @@ export async function listSets(state: NftState): Promise<readonly IpSet[]> {
   return sets;
 }
 
+/**
+ * Sets by their names in the compiled form, as {@linkcode listSets}; those that are gone are left out. Each is asked for alone,
+ * so that the change of one member does not list a thousand sets.
+ *
+ * @throws {KernelError}
+ */
+export async function readSets(
+  state: NftState,
+  wanted: Iterable<string>,
+): Promise<readonly IpSet[]> {
+  await state.found();
+  const sets: IpSet[] = [];
+  for (const own of wanted) {
+    // Only the sets of kube-router's names say their family in them.
+    for (const family of own.startsWith("inet6:") ? [6] as const : FAMILIES) {
+      const name = setName(own, family);
+      const read = await state.set(family, name);
+      const set = read === undefined ? undefined : parseComment(family, name, read.comment);
+      if (set?.name !== own) continue;
+      const broken = hasNetworks(set.type) &&
+        await state.set(family, bookName(name)) === undefined;
+      sets.push(broken ? { ...set, maxElements: BROKEN } : set);
+      break;
+    }
+  }
+  return sets;
+}
+
 /** Nobody wants a set for no members. */
 const BROKEN = 0;
-
-let ids = 0;
 
 function creation(set: IpSet): readonly Write[] {
   const { family, timeout } = set;
   const name = setName(set.name, family);
   const common = { family, comment: comment(set), ...(timeout === undefined ? {} : { timeout }) };
   const write = (one: Parameters<typeof writeSet>[1]): Write => {
-    const id = ids = ids % 0x7fffffff + 1;
+    const id = nextId();
     return (w) => writeSet(w, one, id);
   };
   return [
@@ -188,7 +215,9 @@ export function nftSetTable(state: NftState, watch: NftWatch, owner: Owner): Tab
           ops.filter((op) => !updates.includes(op)),
           (op) => {
             const have = there.get(op.item.name);
+            state.mostMembers.delete(op.item.name);
             if (op.verb === "delete") return have === undefined ? [] : [removal(have)];
+            if (have === undefined) state.mostMembers.set(op.item.name, 0);
             return [creation(op.item)];
           },
           remedyOf,

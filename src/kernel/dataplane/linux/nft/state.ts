@@ -44,6 +44,8 @@ export class NftState {
   #applying = 0;
   /** Counts our own changes: what was read before one of them is old after it. */
   generation = 0;
+  /** By set: how many members it has at most, as it was read and written here. */
+  readonly mostMembers = new Map<string, number>();
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
 
@@ -65,6 +67,15 @@ export class NftState {
   /** Whether a netlink port id is that of our changes. */
   isOurs(portId: number): boolean {
     return this.#writing?.portId === portId;
+  }
+
+  /** The netlink port id of our changes. @throws {KernelError} when the socket for them cannot be opened */
+  get portId(): number {
+    return this.#writer.portId;
+  }
+
+  get #writer(): BatchSocket {
+    return this.#writing ??= new BatchSocket(this.#options);
   }
 
   /** Runs `work`, which changes rules or sets, and removes what it left empty. */
@@ -108,8 +119,7 @@ export class NftState {
 
   /** One transaction. @throws {KernelError} as {@linkcode BatchSocket.batch} */
   batch(op: string, messages: readonly Write[], generation?: number): Refusals {
-    this.#writing ??= new BatchSocket(this.#options);
-    return this.#writing.batch(op, messages, generation);
+    return this.#writer.batch(op, messages, generation);
   }
 
   /**
@@ -163,6 +173,21 @@ export class NftState {
     return await this.#unlessGone(() =>
       this.#socket.dump("list sets", (w) => writeGet(w, MSG.getSet, family), readSet)
     );
+  }
+
+  /** One set by its name; undefined where it is gone. @throws {KernelError} */
+  async set(family: Family, name: string): Promise<SetRead | undefined> {
+    await this.table(family);
+    const found = await this.#unlessGone(() => {
+      let read: SetRead | undefined;
+      this.#socket.request(
+        "read set",
+        (w) => writeGet(w, MSG.getSet, family, name),
+        (message) => read ??= readSet(message),
+      );
+      return Promise.resolve(read === undefined ? [] : [read]);
+    });
+    return found[0];
   }
 
   /** The elements of a set; none where it is gone. */

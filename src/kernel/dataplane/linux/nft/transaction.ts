@@ -35,6 +35,8 @@ const ROUNDS = 8;
 
 /**
  * Carries out the parts; outcomes in the order of `ops`, of which those without a part have nothing to do.
+ *
+ * @param standIn what is written in the stead of an op that was refused, if anything: others may need that something is there
  */
 export function transact<T>(
   state: NftState,
@@ -42,12 +44,24 @@ export function transact<T>(
   ops: readonly Op<T>[],
   render: (op: Op<T>) => Part<T>["steps"],
   remedy: Remedy<T>,
+  standIn: (op: Op<T>) => Part<T>["steps"] | undefined = () => undefined,
 ): readonly Outcome<T>[] {
   const errors = new Map<Op<T>, KernelError>();
   const refuse = (op: Op<T>, refusal: Refusal): void => {
-    errors.set(op, refused(resource, op, refusal, remedy));
+    if (!errors.has(op)) errors.set(op, refused(resource, op, refusal, remedy));
   };
   let left: Part<T>[] = [];
+  const standsIn = new Set<Part<T>>();
+  /** What is left to write, once some are refused. */
+  const without = (taken: ReadonlyMap<Part<T>, Refusal>): Part<T>[] =>
+    left.flatMap((part) => {
+      if (!taken.has(part)) return [part];
+      const steps = standsIn.has(part) ? undefined : standIn(part.op);
+      if (steps === undefined) return [];
+      const instead = { op: part.op, steps };
+      standsIn.add(instead);
+      return [instead];
+    });
   for (const op of ops) {
     try {
       const steps = render(op);
@@ -55,10 +69,22 @@ export function transact<T>(
     } catch (error) {
       if (!(error instanceof Unsayable)) throw error;
       refuse(op, { errno: 22, text: error.message });
+      const steps = standIn(op);
+      if (steps === undefined) continue;
+      const instead = { op, steps };
+      standsIn.add(instead);
+      left.push(instead);
     }
   }
   for (let round = 0; left.length > 0; round++) {
     const alone = left.length > 1 && round >= ROUNDS;
+    if (alone) {
+      const bare = left.flatMap(({ op }) => {
+        const steps = standIn(op);
+        return steps === undefined ? [] : [{ op, steps }];
+      });
+      if (bare.length > 0) together(state, bare);
+    }
     const [taken, lost] = alone ? oneByOne(state, left) : together(state, left);
     for (const [part, refusal] of taken) refuse(part.op, refusal);
     if (lost !== undefined) {
@@ -66,7 +92,7 @@ export function transact<T>(
       break;
     }
     if (taken.size === 0 || alone) break;
-    left = left.filter((part) => !taken.has(part));
+    left = without(taken);
   }
   return ops.map((op) => {
     const error = errors.get(op);

@@ -8,8 +8,10 @@ import { KernelError } from "../../errors.ts";
 import type { Actual, Drift, Resource, WatchContext } from "../../resource.ts";
 import { type IpSetMember, ipsetMember } from "../../resources/ipset.ts";
 import { listenEvents } from "../events.ts";
+import { muteSenders } from "../mute.ts";
 import { ownsSet } from "../ipset-names.ts";
 import { compared } from "../compared.ts";
+import { rank } from "../iptables-parse.ts";
 import { NETLINK_NETFILTER } from "../socket.ts";
 import { concernsUs, eventSet } from "./listing.ts";
 import { isBook } from "./names.ts";
@@ -17,7 +19,7 @@ import type { NftState } from "./state.ts";
 
 const NFNLGRP_NFTABLES = 7;
 /** From a change to the look at it: tools write in bursts, and the runtime takes note of our own. */
-const SETTLE_MS = 50;
+const SETTLE_MS = 25;
 /** Between two looks. */
 const PERIOD_MS = 500;
 /** Until a socket that could not be opened is tried again. */
@@ -25,6 +27,7 @@ const RETRY_MS = 5000;
 
 /** One table that watches. */
 interface Watcher {
+  readonly owner: Owner;
   /** Compares Linux with what the runtime believes, and tells it. @throws {KernelError} */
   compare(sets: ReadonlySet<string> | "all"): Promise<readonly Drift<unknown>[]>;
   report(changes: readonly Drift<unknown>[]): void;
@@ -55,11 +58,12 @@ export class NftWatch {
 
   add<T>(
     resource: Resource<T>,
-    _owner: Owner,
+    owner: Owner,
     context: WatchContext<T>,
     list: () => Promise<readonly Actual<T>[]>,
   ): () => void {
     return this.#watch({
+      owner,
       compare: async () => compared(resource, context.actual, await list()),
       report: (changes) => context.drift(changes as readonly Drift<T>[]),
     });
@@ -72,6 +76,7 @@ export class NftWatch {
     list: (only?: ReadonlySet<string>) => Promise<readonly Actual<IpSetMember>[]>,
   ): () => void {
     return this.#watch({
+      owner,
       async compare(sets) {
         if (sets === "all") return compared(ipsetMember, context.actual, await list());
         const names = new Set(
@@ -118,6 +123,8 @@ export class NftWatch {
           }
           this.#schedule();
         },
+        // 20,000 rules of our own are as many events: to read and drop them takes longer than to write them.
+        onOpen: (fd) => muteSenders(fd, [this.#state.portId]),
         onLost: () => {
           this.#moved = "all";
           this.#schedule();
@@ -154,7 +161,10 @@ export class NftWatch {
       this.#schedule();
     };
     try {
-      for (const watcher of this.#watchers) {
+      // Who is told first is repaired first.
+      const watchers = [...this.#watchers]
+        .toSorted((a, b) => rank(a.owner.name) - rank(b.owner.name));
+      for (const watcher of watchers) {
         const changes = await watcher.compare(sets);
         if (this.#closed) return;
         // We wrote meanwhile: what was read is old.

@@ -42,7 +42,7 @@ describe("one plugin", () => {
         `"host-local",\n    "ranges": [[{"subnet": "10.244.1.0/24"}]]\n  }`,
       ),
     );
-    expect(readCni(changed)).toEqual({ subnets: ["10.244.1.0/24"] });
+    expect(readCni(changed)).toEqual({ subnets: ["10.244.1.0/24"], ranges: true });
     expect(JSON.parse(changed)).toEqual({
       ...JSON.parse(CONF),
       ipam: { type: "host-local", ranges: [[{ subnet: "10.244.1.0/24" }]] },
@@ -108,11 +108,23 @@ test("a file that cannot be used says why", () => {
   for (const [text, reason] of cases) expect(() => readCni(text)).toThrow(reason);
 });
 
+test("a list of ranges that was added goes again, and one of others stays", () => {
+  const text = CONF.replaceAll("\n", "\r\n");
+  const changed = add(text, "10.244.1.0/24");
+  const change = { add: [], remove: ["10.244.1.0/24"] };
+  expect(changeCni(changed, { ...change, noRanges: true })).toBe(text);
+  expect(readCni(changeCni(changed, change))).toEqual({ subnets: [], ranges: true });
+  const kept = add(changed, "10.244.2.0/24");
+  expect(readCni(changeCni(kept, { ...change, noRanges: true })).subnets).toEqual([
+    "10.244.2.0/24",
+  ]);
+});
+
 test("odd but legal files are read", () => {
   expect(
     readCni(`{"type":"bridge","mtu":1,"mtu":2,"ipam":{"ranges":[[],[{}],null,[{"subnet":"x"}]]}}`),
   )
-    .toEqual({ subnets: [], mtu: 2 });
+    .toEqual({ subnets: [], ranges: true, mtu: 2 });
   const empty = `{"type":"bridge","ipam":{}}`;
   expect(add(empty, "10.0.0.0/24"))
     .toBe(`{"type":"bridge","ipam":{"ranges": [[{"subnet": "10.0.0.0/24"}]]}}`);

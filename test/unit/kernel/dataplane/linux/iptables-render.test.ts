@@ -103,6 +103,7 @@ describe("a rule in the words of iptables-restore", () => {
       "-j SNAT --to-source 192.0.2.1 --random-fully",
     ],
     [{ kind: "masquerade" }, "-j MASQUERADE"],
+    [{ kind: "redirect", port: 0 }, "-j REDIRECT --to-ports 0"],
     [{ kind: "tcpmss", mss: 1440 }, "-j TCPMSS --set-mss 1440"],
     [{ kind: "mark", set: 0x20000, mask: 0x20000 }, "-j MARK --set-xmark 0x20000/0x20000"],
     [{ kind: "log", group: 100 }, "-j NFLOG --nflog-group 100"],

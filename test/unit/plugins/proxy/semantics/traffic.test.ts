@@ -57,6 +57,55 @@ eachStack("S21: cluster IPs of ranges that were added later are served like the 
   expect(problems).toEqual([]);
 });
 
+eachStack(
+  "S21: ranges come and go with ServiceCIDR objects: routes, what is refused, what external IPs may be",
+  async (s) => {
+    const cluster = testCluster();
+    const cidrs = s.families.map((f) => f === 4 ? "10.200.0.0/24" : "fd00:200::/112");
+    const clusterIPs = s.families.map((f) => f === 4 ? "10.200.0.1" : "fd00:200::1");
+    const externalIPs = s.families.map((f) => f === 4 ? "10.200.0.9" : "fd00:200::9");
+    const addresses = s.families.map((f) => ({
+      type: "InternalIP",
+      address: at(f, "nodePort"),
+    }));
+    const range = (changes: object = {}) => ({
+      metadata: { ...node("more").metadata, namespace: "", ...changes },
+      spec: { cidrs },
+    });
+    cluster.put("nodes", node("node1", { addresses }));
+    cluster.put("services", s.service({ clusterIPs, externalIPs }));
+    cluster.sync();
+    const options = proxyOptions({
+      vipBinding: "route",
+      serviceClusterIpRange: ["10.96.0.0/16", "fd00:96::/112"],
+      serviceExternalIpRange: ["10.200.0.0/16", "fd00:200::/96"],
+    });
+    const { linux, settle, status } = await running([proxyPlugin], { cluster, options });
+    const has = (pattern: RegExp) => linux.dump().split("\n").filter((l) => pattern.test(l)).length;
+    const inLinux = () => ({
+      routes: has(/^route local (10\.200\.0\.0\/24|fd00:200::\/112) dev lo/),
+      refused: has(/^ipset .*svip-range member (10\.200\.0\.0\/24|fd00:200::\/112)$/),
+      external: has(/^ipvs service tcp \[?(10\.200\.0\.9|fd00:200::9)/),
+      served: has(/^ipvs service tcp \[?(10\.200\.0\.1|fd00:200::1)\]?:/),
+    });
+    const n = s.families.length;
+    const without = { routes: 0, refused: 0, external: n, served: n };
+    const withRange = { routes: n, refused: n, external: 0, served: n };
+    expect(inLinux()).toEqual(without);
+    cluster.put("servicecidrs", range());
+    await settle();
+    expect(inLinux()).toEqual(withRange);
+    expect(status().problems.map(({ reason }) => reason).join()).toContain("or a ServiceCIDR");
+    // Deleted, and held by its finalizer while addresses of it are in use.
+    cluster.put("servicecidrs", range({ deletionTimestamp: "2030-01-01T00:00:00Z" }));
+    await settle();
+    expect(inLinux()).toEqual(withRange);
+    cluster.remove("servicecidrs", "more");
+    await settle();
+    expect(inLinux()).toEqual(without);
+  },
+);
+
 /** Weights of the cluster IP's destinations, by number of the pod. */
 function weights(s: Stack, family: Family, protocol: string, pods: readonly Pod[]) {
   const ports = [{ protocol, port: 80 }];

@@ -53,7 +53,7 @@ test("what we write reads back", () => {
   expect(readRule(reader(rule), () => false)).toMatchObject({ mark: "proxy:1", sets: [] });
   expect(readSet(reader(set))).toEqual({ name: "s", comment: "said" });
   expect(readElements(reader(elements))).toEqual([
-    { key: new Uint8Array([10, 0, 0, 1]), end: undefined, closes: false },
+    { key: new Uint8Array([10, 0, 0, 1]), end: undefined, closes: false, mark: undefined },
   ]);
   expect(eventSet(reader(elements))).toBe("s");
   expect(readTable(reader(written((w) => writeTable(w, 4))))).toEqual({ ours: true, use: 0 });

@@ -1,5 +1,5 @@
 /**
- * The side of a third party's plugin, in a thread of its own: loads the module, keeps copies of the stores that it watches, and
+ * The side of a third party's plugin, in a process of its own: loads the module, keeps copies of the stores that it watches, and
  * answers what its units want.
  */
 
@@ -10,6 +10,7 @@ import type { Level, Logger } from "../observe/log.ts";
 import type { BackgroundEnd, HostAddress, HostAddresses } from "../plugin.ts";
 import { onlyWatched, storeInput } from "../runtime/store-input.ts";
 import type { PluginContext } from "../third-party.ts";
+import { askingApi } from "./api-calls.ts";
 import { DefinitionError, pluginOf } from "./definition.ts";
 import { type Evaluator, evaluator, textOf } from "./evaluator.ts";
 import { messageMetrics } from "./message-metrics.ts";
@@ -23,12 +24,12 @@ type Task = () => BackgroundEnd | Promise<BackgroundEnd>;
 const LINES_A_SECOND = 100;
 
 /**
- * Makes a thread's side.
+ * Makes a process's side.
  *
  * @param load imports a module; its default export is the plugin
  * @returns takes messages of the agent
  */
-export function guestThread(
+export function guestChild(
   post: (message: FromGuest) => void,
   load: (file: string) => Promise<unknown>,
 ): (message: ToGuest) => void {
@@ -38,6 +39,7 @@ export function guestThread(
   const tasks: Task[] = [];
   const ends: Promise<BackgroundEnd>[] = [];
   const log = messageLog(post);
+  const { api, take } = askingApi(post);
   let units: Evaluator | undefined;
 
   async function start(message: Load): Promise<void> {
@@ -59,6 +61,7 @@ export function guestThread(
       ),
       tables,
       host,
+      api,
       log,
       metrics: messageMetrics(post),
       signal: abort.signal,
@@ -74,6 +77,7 @@ export function guestThread(
         summary: plugin.summary ?? "",
         watches: plugin.watches,
         tables: plugin.tables,
+        writes: plugin.writes ?? [],
         reconcilers: units.names,
       },
     });
@@ -113,6 +117,8 @@ export function guestThread(
         return host.set(message.values);
       case "serve":
         return units?.serve(message.number);
+      case "api":
+        return take(message);
       case "ping":
         return post({ type: "pong" });
       case "begin":
