@@ -3,7 +3,7 @@
 import { type Kind, type KindName, KINDS } from "../../kernel/cluster/kinds.ts";
 import { canonicalIp } from "../../kernel/ip.ts";
 import type { DoctorApi } from "./api.ts";
-import { fail, type Finding, ok, warn } from "./findings.ts";
+import { fail, type Finding, ok, skip, warn } from "./findings.ts";
 import type { DoctorHost } from "./host.ts";
 
 export interface ApiQuestion {
@@ -86,12 +86,14 @@ function reachFindings(
 
 const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
-/** Whether we may list and watch a kind. An API server without access reviews is asked for a list of one. */
+/**
+ * Whether we may list and watch a kind. An API server without access reviews is asked for a list of one. What is optional is
+ * worth a warning at most: the agent goes on without it.
+ */
 async function accessFinding(api: DoctorApi, kind: Kind): Promise<Finding> {
   const id = `rbac/${kind.name}`;
+  const bad = kind.optional === true ? warn : fail;
   const group = kind.group === "" ? '""' : kind.group;
-  // The agent works without such a kind, and the API server may lack it.
-  const lacks = kind.optional === true ? warn : fail;
   const fix = (verbs: readonly string[]) =>
     `give the ClusterRole a rule: apiGroups: [${group}], resources: [${kind.name}], verbs: [${
       verbs.join(", ")
@@ -103,13 +105,16 @@ async function accessFinding(api: DoctorApi, kind: Kind): Promise<Finding> {
       if (allowed === undefined) {
         const { status } = await api.ask(`${kind.path}?limit=1`);
         if (status === 200) return ok(id, `may list ${kind.name}`);
-        return lacks(id, `may not list ${kind.name} (HTTP ${status})`, fix(["list", "watch"]));
+        if (status === 404 && kind.optional === true) {
+          return skip(id, `this API server has no ${kind.name}, and none is needed`);
+        }
+        return bad(id, `may not list ${kind.name} (HTTP ${status})`, fix(["list", "watch"]));
       }
       if (!allowed) missing.push(verb);
     }
     return missing.length === 0
       ? ok(id, `may list and watch ${kind.name}`)
-      : lacks(id, `may not ${missing.join(" and ")} ${kind.name}`, fix(missing));
+      : bad(id, `may not ${missing.join(" and ")} ${kind.name}`, fix(missing));
   } catch (error) {
     return fail(id, textOf(error), "ask again when the API server answers");
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { KindName } from "../../../../src/kernel/cluster/kinds.ts";
 import { agentFindings } from "../../../../src/cli/doctor/agent-checks.ts";
 import type { ApiAnswer } from "../../../../src/cli/doctor/api.ts";
 import { apiFindings } from "../../../../src/cli/doctor/api-checks.ts";
@@ -169,7 +170,11 @@ describe("the API server", () => {
   };
   const NOW = Date.UTC(2026, 0, 1);
 
-  function ask(answers: Readonly<Record<string, Partial<ApiAnswer> | Error>>, now = NOW) {
+  function ask(
+    answers: Readonly<Record<string, Partial<ApiAnswer> | Error>>,
+    now = NOW,
+    kind: KindName = "services",
+  ) {
     return apiFindings({
       api: {
         server: "https://api",
@@ -181,7 +186,7 @@ describe("the API server", () => {
           return Promise.resolve({ status: 200, body: undefined, ms: 3, date: NOW, ...answer });
         },
       },
-      kinds: ["services"],
+      kinds: [kind],
       node: "node1",
       host: host(),
       needsPodCIDRs: true,
@@ -224,6 +229,16 @@ describe("the API server", () => {
     expect(grades(await ask({ ...rest, "/api/v1/services?limit=1": {} }), "fail")).toEqual([]);
     expect(grades(await ask({ ...rest, "/api/v1/services?limit=1": { status: 403 } }), "fail"))
       .toEqual(["fail rbac/services"]);
+  });
+
+  test("may lack what is optional, or forbid it with a warning", async () => {
+    const { [`${REVIEWS} list`]: _, ...rest } = GOOD;
+    const list = "/apis/networking.k8s.io/v1/servicecidrs?limit=1";
+    expect(grades(await ask(rest, NOW, "servicecidrs"), "fail", "warn")).toEqual([]);
+    expect(
+      grades(await ask({ ...rest, [list]: { status: 403 } }, NOW, "servicecidrs"), "fail", "warn"),
+    )
+      .toEqual(["warn rbac/servicecidrs"]);
   });
 
   test("whose clock is another warns, then fails", async () => {
