@@ -10,6 +10,7 @@ import {
   type FrontendAnswer,
   type IpvsDestinationRow,
   type ProxyWhyAnswer,
+  seenBy,
   type SourceNat,
   sourceNat,
 } from "../plugins/proxy/answers.ts";
@@ -133,15 +134,19 @@ function stopped(
 function throughService(
   facts: Facts,
   proxy: ProxyWhyAnswer,
-  service: FrontendAnswer,
+  given: FrontendAnswer,
   notes: string[],
 ): TargetAnswer {
   const { node, source, target } = facts;
+  const service = seenBy(given, source.address, source.isHost, proxy.masquerade);
   const { family } = service;
   if (service.heldBy !== undefined) {
     notes.push(
       `Service ${service.service} wants this address and port too, and ${service.heldBy} has it`,
     );
+  }
+  if (service !== given) {
+    notes.push("a client inside the cluster: the Local policy of this address does not bind it");
   }
   if (service.live === undefined) {
     notes.push(

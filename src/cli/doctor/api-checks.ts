@@ -90,6 +90,8 @@ const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 async function accessFinding(api: DoctorApi, kind: Kind): Promise<Finding> {
   const id = `rbac/${kind.name}`;
   const group = kind.group === "" ? '""' : kind.group;
+  // The agent works without such a kind, and the API server may lack it.
+  const lacks = kind.optional === true ? warn : fail;
   const fix = (verbs: readonly string[]) =>
     `give the ClusterRole a rule: apiGroups: [${group}], resources: [${kind.name}], verbs: [${
       verbs.join(", ")
@@ -101,13 +103,13 @@ async function accessFinding(api: DoctorApi, kind: Kind): Promise<Finding> {
       if (allowed === undefined) {
         const { status } = await api.ask(`${kind.path}?limit=1`);
         if (status === 200) return ok(id, `may list ${kind.name}`);
-        return fail(id, `may not list ${kind.name} (HTTP ${status})`, fix(["list", "watch"]));
+        return lacks(id, `may not list ${kind.name} (HTTP ${status})`, fix(["list", "watch"]));
       }
       if (!allowed) missing.push(verb);
     }
     return missing.length === 0
       ? ok(id, `may list and watch ${kind.name}`)
-      : fail(id, `may not ${missing.join(" and ")} ${kind.name}`, fix(missing));
+      : lacks(id, `may not ${missing.join(" and ")} ${kind.name}`, fix(missing));
   } catch (error) {
     return fail(id, textOf(error), "ask again when the API server answers");
   }

@@ -11,7 +11,9 @@ import type {
 } from "../../kernel/plugin.ts";
 import { ipvsFwmarkId } from "../../kernel/plugin.ts";
 import type { MarkedService } from "./dsr.ts";
+import type { Endpoint } from "./endpoints.ts";
 import { hairpinPart } from "./hairpin.ts";
+import type { InsideMarks } from "./inside.ts";
 import {
   type Frontend,
   type FrontendKind,
@@ -213,6 +215,8 @@ export interface FrontendAnswer {
   readonly problems: readonly string[];
   /** As Linux has it; absent: Linux has no such virtual service. */
   readonly live?: IpvsRow;
+  /** What clients inside the cluster get in its stead, where a Local policy tells them from those outside. */
+  readonly inside?: Pick<FrontendAnswer, "key" | "mark" | "endpoints" | "live">;
 }
 
 export interface EndpointAnswer {
@@ -254,6 +258,7 @@ export interface Asked {
   slicesOf(unit: string): readonly EndpointSlice[];
   holder(key: string): string | undefined;
   marked(unit: string): MarkedService | undefined;
+  inside(unit: string): InsideMarks;
   readonly hairpinAlways: boolean;
   readonly masqueradeAll: boolean;
   readonly permitAll: boolean;
@@ -340,6 +345,15 @@ function frontendAnswer(
   const holder = asked.holder(key);
   const sources = rangesOf(plan, [])?.of(front);
   const { kind, family, protocol, address, port, portName, scope, verdict } = front;
+  const answered = (endpoints: readonly Endpoint[]) =>
+    endpoints.map(({ address, port, of }): EndpointAnswer => ({
+      address,
+      port,
+      ...(of.nodeName === undefined ? {} : { node: of.nodeName }),
+      ...(of.zone === undefined ? {} : { zone: of.zone }),
+      tunnel: mark !== undefined && marked?.tunnel === true,
+    }));
+  const insideMark = mark === undefined ? asked.inside(unit).get(front.id.key)?.mark : undefined;
   return {
     service: unit,
     kind,
@@ -358,15 +372,35 @@ function frontendAnswer(
     ...(sources === undefined ? {} : { sources }),
     hairpin: hairpinPart(plan, context.node, asked.hairpinAlways).frontends
       .some(({ id }) => id.key === front.id.key),
-    endpoints: front.endpoints.map(({ address, port, of }) => ({
-      address,
-      port,
-      ...(of.nodeName === undefined ? {} : { node: of.nodeName }),
-      ...(of.zone === undefined ? {} : { zone: of.zone }),
-      tunnel: mark !== undefined && marked?.tunnel === true,
-    })),
+    endpoints: answered(front.endpoints),
+    ...(insideMark === undefined || front.inside === undefined || front.inside.length === 0 ? {} : {
+      inside: {
+        key: ipvsFwmarkId(front.family, insideMark).key,
+        mark: insideMark,
+        endpoints: answered(front.inside),
+      },
+    }),
     problems: plan.problems,
   };
+}
+
+/** The frontend as a client has it: those inside the cluster may get other endpoints. @param isHost whether it is this node */
+export function seenBy(
+  front: FrontendAnswer,
+  source: string,
+  isHost: boolean,
+  { families }: MasqueradeFacts,
+): FrontendAnswer {
+  const { inside, live: _live, ...rest } = front;
+  const isPod = families.some(({ podCIDRs }) =>
+    podCIDRs.some((text) => {
+      const range = parseCidr(text);
+      return range !== undefined && contains(range, source);
+    })
+  );
+  return inside === undefined || !(isHost || isPod)
+    ? front
+    : { ...rest, ...inside, scope: "cluster", verdict: "serve" };
 }
 
 /** Whether the firewall before a Service lets a client in. */

@@ -3,6 +3,7 @@
 import type { Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
 import { hairpinItems, hairpinPart, mayHairpin, podBridges } from "./hairpin.ts";
 import { collect, derive } from "./inputs.ts";
+import type { InsideInput } from "./inside-input.ts";
 import type { ProxyOptions } from "./options.ts";
 import {
   firewallRules,
@@ -18,6 +19,7 @@ export interface Shared {
   readonly facts: Input & { readonly value: { readonly context: ServiceContext } };
   readonly services: Input;
   readonly slices: Input;
+  readonly inside: InsideInput;
   /** The plan of a Service, undefined where it is gone. */
   plan(unit: string): ServicePlan | undefined;
 }
@@ -28,12 +30,13 @@ export function reconcileFirewall(
 ): void {
   // Apart, so that a Service more or less does not have the host's addresses looked through again.
   const large = derive("size", [shared.services], () => isLarge(stores.services.size));
-  const facts = derive("service firewall", [shared.facts, large, host], () => {
+  const facts = derive("service firewall", [shared.facts, large, host, shared.inside], () => {
     const { families, routedRanges } = shared.facts.value.context;
     return {
       families,
       routedRanges,
       large: large.value,
+      marks: shared.inside.values(),
       local: localIps(host.values(), families),
     };
   });
@@ -42,7 +45,7 @@ export function reconcileFirewall(
     inputs: [facts],
     units: () => [""],
     desired(_unit, { want }) {
-      const { families, routedRanges, large, local } = facts.value;
+      const { families, routedRanges, large, marks, local } = facts.value;
       for (const set of firewallSets(families, large)) want(tables.ipsets, set);
       for (const member of [...local, ...rangeMembers(routedRanges, families)]) {
         want(tables.ipsetMembers, member);
@@ -52,6 +55,7 @@ export function reconcileFirewall(
           family,
           options.ipvsPermitAll,
           routedRanges.some((range) => range.family === family.family),
+          marks,
         );
         for (const chain of chains) want(tables.chains, chain);
         for (const jump of jumps) want(tables.jumps, jump);

@@ -78,10 +78,10 @@ export function serviceMetrics(
       help,
       LABELS,
       async () =>
-        (await read()).flatMap((counted): readonly Sample[] => {
+        summed((await read()).flatMap((counted): readonly Sample[] => {
           const labels = labelsOf(counted);
           return labels === undefined ? [] : [{ labels, value: counted.counters[field] }];
-        }),
+        })),
     );
   }
   metrics.sampled(
@@ -91,4 +91,15 @@ export function serviceMetrics(
     [],
     async () => [{ value: (await read()).length }],
   );
+}
+
+/** One sample for each set of labels: clients inside and outside may have virtual services of their own at one address. */
+function summed(samples: readonly Sample[]): readonly Sample[] {
+  const sums = new Map<string, Sample>();
+  for (const sample of samples) {
+    const key = JSON.stringify(sample.labels);
+    const { value } = sums.get(key) ?? { value: 0 };
+    sums.set(key, { ...sample, value: value + sample.value });
+  }
+  return [...sums.values()];
 }

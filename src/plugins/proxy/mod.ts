@@ -1,7 +1,7 @@
 /** The service proxy: Services in IPVS. Pure functions beside this file say what; this file says when. */
 
 import { release } from "node:os";
-import { contains, parseCidr } from "../../kernel/ip.ts";
+import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
   type EndpointSlice,
   type HostAddress,
@@ -20,6 +20,8 @@ import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
+import { insideItems, type InsideMarks, isInside } from "./inside.ts";
+import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
 import { derive, tally } from "./inputs.ts";
@@ -147,11 +149,15 @@ function setup(context: PluginContext<ProxyOptions>): void {
     input,
     rank: (service) => rank(serviceKey(service)),
   });
-  serviceMetrics(context, dsr.behind);
+  const inside = insideInput({ services, shared, input, rank });
+  const behind = (unit: string, mark: number, family: Family) =>
+    isInside(mark) ? inside.behind(mark, family) : dsr.behind(unit, mark, family);
+  serviceMetrics(context, behind);
   if (options.ipvsGracefulTermination) {
     const { pods } = stores;
     pods.addIndex(BY_ADDRESS, podAddresses);
     const front = ({ key, fwmark, family }: IpvsServiceId) => {
+      if (isInside(fwmark)) return inside.behind(fwmark, family);
       const unit = holder(tables.ipvsServices, key);
       return unit === undefined ? undefined : dsr.behind(unit, fwmark, family);
     };
@@ -163,10 +169,10 @@ function setup(context: PluginContext<ProxyOptions>): void {
           podsAt: (address) => pods.by(BY_ADDRESS, address),
           behind: (service) => front(service)?.protocol,
           needs({ service, address: pod }) {
-            const { address, family, fwmark } = service;
+            const { family, fwmark } = service;
             const wishes = <T>(table: TableRef<T>, ...items: readonly T[]) =>
               items.map((item) => ({ table: table as TableRef<unknown>, item }));
-            if (fwmark !== 0) {
+            if (fwmark !== 0 && !isInside(fwmark)) {
               const vip = front(service)?.address;
               if (vip === undefined) return [];
               const inPod = podItems(pod, family, vip);
@@ -178,11 +184,13 @@ function setup(context: PluginContext<ProxyOptions>): void {
             // A Service that is gone: its VIP stays an address of this node until the last connection has ended.
             const node = shared.value.context.families.find((f) => f.family === family);
             if (node === undefined) return [];
-            const items = vipItems(family, address, node.address);
+            const reached = fwmark === 0 ? service : inside.behind(fwmark, family);
+            if (reached === undefined) return [];
+            const items = vipItems(family, reached.address, node.address);
             return [
               ...wishes(tables.addresses, items.address),
               ...wishes(tables.routes, items.route),
-              ...wishes(tables.ipsetMembers, ...drainingMembers(service)),
+              ...wishes(tables.ipsetMembers, ...drainingMembers(reached)),
             ];
           },
         }),
@@ -193,7 +201,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
     shared: () => shared.value.context,
     slicesOf: (unit) => endpointslices.by(BY_SERVICE, unit),
     marked: (unit) => dsr.of(unit),
-    behind: dsr.behind,
+    inside: inside.of,
+    behind,
   });
 
   reconcile({
@@ -220,6 +229,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
     facts: shared,
     services: servicesChanged,
     slices: slicesChanged,
+    inside,
     plan(unit: string): ServicePlan | undefined {
       const service = services.get(unit);
       if (service === undefined) return undefined;
@@ -238,6 +248,7 @@ function setup(context: PluginContext<ProxyOptions>): void {
       // Nothing depends on a pod, but without them a restart would not know their periods.
       ...(options.ipvsGracefulTermination ? [input(stores.pods, () => [])] : []),
       dsr,
+      inside,
     ],
     units: () => services.keys(),
     rank,
@@ -253,10 +264,20 @@ function setup(context: PluginContext<ProxyOptions>): void {
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
       const problems = [...items.problems];
-      const members = firewallMembers(plan, problems, routedRanges, ({ id, family }) => {
-        const mark = marked?.frontends.get(id.key)?.mark;
-        return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
-      });
+      const shortCuts: InsideMarks = new Map(
+        // Direct server return has marks of its own.
+        [...inside.of(unit)].filter(([key]) => marked?.frontends.has(key) !== true),
+      );
+      const members = firewallMembers(
+        plan,
+        problems,
+        routedRanges,
+        ({ id, family }) => {
+          const mark = marked?.frontends.get(id.key)?.mark;
+          return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
+        },
+        ({ id }) => shortCuts.has(id.key),
+      );
       for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);
@@ -264,6 +285,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of items.routes) want(tables.routes, item);
       for (const item of items.services) want(tables.ipvsServices, item);
       for (const item of items.destinations) want(tables.ipvsDestinations, item);
+      const short = insideItems(plan, slices, shortCuts, shared.value.context.graceful);
+      for (const item of short.services) want(tables.ipvsServices, item);
+      for (const item of short.destinations) want(tables.ipvsDestinations, item);
       const check = isProxied(service) ? healthCheckOf(service, slices, node) : undefined;
       if (check !== undefined) want(tables.healthChecks, check);
       if (marked === undefined) return;

@@ -21,6 +21,7 @@ import {
   type Target,
 } from "./answers.ts";
 import type { MarkedService } from "./dsr.ts";
+import type { InsideMarks } from "./inside.ts";
 import type { ProxyOptions } from "./options.ts";
 import { listServices, type ServiceListAnswer } from "./service-list.ts";
 import type { ServiceContext } from "./service-plan.ts";
@@ -30,6 +31,7 @@ export interface Questioned {
   shared(): ServiceContext;
   slicesOf(unit: string): readonly EndpointSlice[];
   marked(unit: string): MarkedService | undefined;
+  inside(unit: string): InsideMarks;
   behind(unit: string, mark: number, family: Family): Reached | undefined;
 }
 
@@ -87,19 +89,28 @@ export function answerQuestions(
       services: stores.services.values(),
       slicesOf: questioned.slicesOf,
       marked: questioned.marked,
+      inside: questioned.inside,
       holder: (key) => holder(tables.ipvsServices, key),
       hairpinAlways: options.hairpinMode,
       masqueradeAll: options.masqueradeAll,
       permitAll: options.ipvsPermitAll,
     }, targetOf(query));
     if (statistics === undefined || found.frontends.length === 0) return found;
-    const keys = new Set(found.frontends.map(({ key }) => key));
+    const keys = new Set(
+      found.frontends.flatMap(({ key, inside }) =>
+        inside === undefined ? [key] : [key, inside.key]
+      ),
+    );
     const { services } = await rows(statistics, ({ key }) => keys.has(key), keys.size);
     return {
       ...found,
       frontends: found.frontends.map((front) => {
-        const live = services.find(({ key }) => key === front.key);
-        return live === undefined ? front : { ...front, live };
+        const { inside, ...rest } = front;
+        const living = <T extends { readonly key: string }>(one: T) => {
+          const live = services.find(({ key }) => key === one.key);
+          return live === undefined ? one : { ...one, live };
+        };
+        return { ...living(rest), ...(inside === undefined ? {} : { inside: living(inside) }) };
       }),
     };
   });

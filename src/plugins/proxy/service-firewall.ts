@@ -18,6 +18,7 @@ import type {
   Match,
   Service,
 } from "../../kernel/plugin.ts";
+import { insideChains, type InsideFrontend, insideVerdicts } from "./inside.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { rangesOf } from "./source-ranges.ts";
@@ -43,6 +44,8 @@ const SETS = {
   reject: { name: "kube-router-svip-reject", type: "hash:ip,port" },
   /** With none on this node, under a Local policy. */
   drop: { name: "kube-router-svip-drop", type: "hash:ip,port" },
+  /** At which clients inside the cluster get other endpoints than those outside. */
+  inside: { name: "kube-router-svip-inside", type: "hash:ip,port" },
   /** For some clients only, and for which. */
   limited: { name: "kube-router-svip-limited", type: "hash:ip,port" },
   sources: { name: "kube-router-svip-src", type: "hash:ip,port,net" },
@@ -108,12 +111,14 @@ export function localIps(
  *
  * @param routed ranges that are bound as one route: their addresses are no members one by one
  * @param serviceKey of a frontend: the key of its virtual service
+ * @param hasInside whether clients inside reach a frontend by a mark
  */
 export function firewallMembers(
   plan: ServicePlan,
   problems: string[],
   routed: readonly Cidr[] = [],
   serviceKey: (front: Frontend) => string = ({ id }) => id.key,
+  hasInside: (front: Frontend) => boolean = () => false,
 ): readonly IpSetMember[] {
   const members: IpSetMember[] = [];
   const ranges = rangesOf(plan, problems);
@@ -126,12 +131,15 @@ export function firewallMembers(
     if (!routed.some((range) => contains(range, address))) add("vips", address);
     add("ports", entry);
     const limits = ranges?.of(front);
-    if (front.verdict === "serve" && limits === undefined) continue;
+    const inside = (front.inside?.length ?? 0) > 0 && hasInside(front);
+    if (front.verdict === "serve" && limits === undefined && !inside) continue;
     const judges = serviceKey(front);
     const refuse = (key: SetKey, text: string): void => {
       members.push({ set: setName(key, family), entry: text, judges });
     };
     if (front.verdict !== "serve") refuse(front.verdict, entry);
+    // A mark takes packets from the virtual service of the address, so only who has that may mark.
+    if (inside) refuse("inside", entry);
     if (limits === undefined) continue;
     refuse("limited", entry);
     for (const range of limits) refuse("sources", `${entry},${range}`);
@@ -194,12 +202,15 @@ export interface FirewallRules {
  * @param permitAll `--ipvs-permit-all`: whether traffic to Services is accepted before the node's own rules judge it,
  *   and all else that goes to a VIP rejected
  * @param ranged whether VIPs lie in ranges that are bound as one route: the rules look for those as well then
+ * @param marks frontends that clients inside the cluster reach by marks
  */
 export function firewallRules(
-  { family }: NodeFamily,
+  node: NodeFamily,
   permitAll: boolean,
   ranged = false,
+  marks: readonly InsideFrontend[] = [],
 ): FirewallRules {
+  const { family } = node;
   const place = { family, table: "filter" } as const;
   const toVip: Match = { kind: "set", set: setName("vips", family), directions: ["dst"] };
   const isNew: Match = { kind: "state", states: ["new"] };
@@ -217,12 +228,16 @@ export function firewallRules(
       ]
       : [],
   };
-  const verdicts: Chain = { ...place, name: VERDICT_CHAIN, rules: verdictRules(family) };
+  const toInside = toPort("inside", family);
+  const inside = insideChains(node, marks, toInside);
+  const shortCut = inside.chains.length === 0 ? [] : insideVerdicts(node, toInside);
+  const verdicts: Chain = { ...place, name: VERDICT_CHAIN, rules: verdictRules(family, shortCut) };
   const output: Chain = {
     family,
     table: "mangle",
     name: LOCAL_OUT_CHAIN,
-    rules: [dropRule(family)],
+    // The node itself is a client inside.
+    rules: [dropRule(family, { ...toInside, negate: true })],
   };
   const input: Jump = permitAll
     ? {
@@ -251,8 +266,8 @@ export function firewallRules(
   };
   const refusal = refusalRules(family);
   return {
-    chains: [verdicts, services, output, ...refusal.chains],
-    jumps: [input, out, ...refusal.jumps],
+    chains: [verdicts, services, output, ...refusal.chains, ...inside.chains],
+    jumps: [input, out, ...refusal.jumps, ...inside.jumps],
   };
 }
 
@@ -330,12 +345,11 @@ const NOBODYS_PORT = 0;
 /** Linux sends one ICMP error a second to a client, and an IPv6 client waits for a second one; resets are not limited. */
 const RESET = { kind: "reject", with: "tcp-reset" } as const;
 
-/** What becomes of a new connection that may not go on. */
-function verdictRules(family: Family): readonly FilterRule[] {
+/** What becomes of a new connection that may not go on. @param shortCut lets clients pass that are not to be dropped */
+function verdictRules(family: Family, shortCut: readonly FilterRule[]): readonly FilterRule[] {
   const noEndpoints = toPort("reject", family);
   const comment = "no endpoints";
   return [
-    dropRule(family),
     {
       matches: [
         toPort("limited", family),
@@ -349,6 +363,8 @@ function verdictRules(family: Family): readonly FilterRule[] {
       target: { kind: "drop" },
       comment: "not in loadBalancerSourceRanges",
     },
+    ...shortCut,
+    dropRule(family),
     { matches: [TCP, noEndpoints], target: RESET, comment },
     // SCTP ignores an unreachable port, and gives up at once on an unreachable protocol (RFC 9260, appendix C); ICMPv6 has none.
     ...(family === 4
@@ -399,15 +415,15 @@ function refusalRules(family: Family): FirewallRules {
   };
 }
 
-function dropRule(family: Family): FilterRule {
+function dropRule(family: Family, ...more: readonly Match[]): FilterRule {
   return {
-    matches: [toPort("drop", family)],
+    matches: [toPort("drop", family), ...more],
     target: { kind: "drop" },
     comment: "no endpoints on this node under a Local policy",
   };
 }
 
-function toPort(key: SetKey, family: Family): Match {
+function toPort(key: SetKey, family: Family): Extract<Match, { kind: "set" }> {
   return { kind: "set", set: setName(key, family), directions: ["dst", "dst"] };
 }
 

@@ -61,6 +61,11 @@ export interface Frontend {
   /** Empty unless `verdict` is "serve". */
   readonly endpoints: readonly Endpoint[];
   readonly verdict: Verdict;
+  /**
+   * Of clients inside the cluster, where the policy keeps those outside to this node's endpoints (S8): all that the Service
+   * has. Absent: all clients get the same.
+   */
+  readonly inside?: readonly Endpoint[];
 }
 
 /** An address of the Service that this node must take as its own. */
@@ -223,6 +228,7 @@ function frontendsOf(
       if (frontends.some((other) => other.id.key === id.key)) return;
       const scope = kind === "clusterIP" ? internal : external;
       const { endpoints, verdict } = backends(family, scope);
+      const split = kind !== "clusterIP" && scope !== "cluster";
       frontends.push({
         id,
         kind,
@@ -234,6 +240,7 @@ function frontendsOf(
         scope,
         endpoints,
         verdict,
+        ...(split ? { inside: backends(family, "cluster").endpoints } : {}),
       });
     };
     for (const { kind, family, address } of vips) add(kind, family, address, port.port);

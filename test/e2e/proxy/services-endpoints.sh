@@ -64,15 +64,29 @@ for vip in 198.51.100.30 203.0.113.30; do
   reached "S8: the way in decides: by two" client-beside TCP $vip 80 "4 default/b-1"
   expect "S8: the client keeps its address" "$(ask client-beside $vip 80 2 | seen_as)" "192.168.50.98"
 done
+for vip in 198.51.100.30 203.0.113.30 192.168.50.11; do
+  port=80
+  [ $vip != 192.168.50.11 ] || port=30082
+  for from in pod-default-client node-one; do
+    reached "S8: clients inside get all, $from at $vip" $from TCP $vip $port "$BOTH"
+  done
+done
+expect "S8: a pod keeps its address" "$(ask pod-default-client 198.51.100.30 80 4 | seen_as)" "$(ask pod-default-client 10.96.1.1 80 4 | seen_as)"
 reached "S8: node ports as well" client-outside TCP 192.168.50.12 30082 "4 default/b-1"
 expect "S8: the cluster IP has all" "$(chosen one 10.96.20.2)" "$a $b"
 endpoints local "" "$B, conditions: { ready: false, serving: true, terminating: true } }"
 expect "S8, S4: the local one that ends, and none elsewhere" "$(chosen one 198.51.100.30) / $(chosen two 198.51.100.30)" " / $b"
+for from in pod-default-client node-one; do
+  reached "S8, S4: clients inside get the one that ends elsewhere, $from" $from TCP 198.51.100.30 80 "4 default/b-1"
+done
 expect "S8: none local: nobody answers" "$(probe_all client-outside TCP 2 198.51.100.30 80 | grep -c default/)" "0"
 by_hand local 10.96.20.2 "type: LoadBalancer, externalTrafficPolicy: Local, sessionAffinity: ClientIP" 30082 "{ ip: 198.51.100.30 }"
 endpoints local "$A }, $C }" "$B }"
 expect "S14: affinity and Local together" "$(ask client-outside 198.51.100.30 80 6 | answered_by | wc -l)" "1"
 expect_line "S14: persistent" "$(ipvs one)" "TCP 198.51.100.30:80 rr persistent 10800"
+for from in pod-default-client node-one; do
+  expect "S14, S8: a client inside stays with one endpoint, $from" "$(ask $from 198.51.100.30 80 8 | answered_by | wc -l)" "1"
+done
 
 by_hand near 10.96.20.3 "trafficDistribution: PreferSameZone"
 hint() { echo "hints: { forZones: [{ name: $1 }] }"; }

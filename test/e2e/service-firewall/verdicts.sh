@@ -67,7 +67,7 @@ kind: Pod
 metadata: { name: far, namespace: default, labels: { app: far } }
 spec:
   nodeName: two
-  containers: [{ name: web, ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: UDP }] }]
+  containers: [{ name: web, ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: UDP }, { containerPort: 80, protocol: SCTP }] }]
 status: { phase: Running, podIPs: [{ ip: 10.244.2.44 }, { ip: "fd00:244:2::44" }] }
 YAML
 settle
@@ -75,13 +75,27 @@ for protocol in TCP:80 UDP:53; do
   expect "Local without endpoints here: ${protocol%:*} is dropped" "$(results ${protocol%:*} ${protocol#*:} $OUTSIDE -- $(vips 202))" "$(every timeout $OUTSIDE -- $(vips 202))"
 done
 expect "and from the node itself" "$(results TCP 80 node-one -- $(vips 202))" "$(every timeout node-one -- $(vips 202))"
-expect "and at the NodePort" "$(results TCP 30202 $OUTSIDE -- $NODE)" "$(every timeout $OUTSIDE -- $NODE)"
+# S8: clients outside keep to this node's endpoints, those inside get all: pods of this node, and the node itself.
+short_cut() { # short_cut HOW PORT
+  local protocol
+  for protocol in TCP UDP SCTP; do
+    expect "$1: clients outside are dropped, $protocol" "$(results $protocol $2 client-outside -- $NODE)" "$(every timeout client-outside -- $NODE)"
+    expect "$1: clients inside get all endpoints, $protocol" "$(results $protocol $2 $INSIDE -- $NODE)" "$(every 'ok default/far' $INSIDE -- $NODE)"
+  done
+}
+INSIDE="pod-default-client node-one"
+short_cut "at the NodePort" 30202
+for to in $NODE; do
+  expect "pods keep their address on the way, by $to" "$(ask pod-default-client $to 30202 2 | seen_as)" "$(case $to in *:*) echo fd00:244:1::20 ;; *) echo 10.244.1.20 ;; esac)"
+done
 expect "the sets say so" "$(members kube-router-svip-drop | grep -c 30202)" "3"
 
 # The two policies are apart (kube-router once mixed them).
 service inward 203 far "externalTrafficPolicy: Local"
 expect "external Local: the cluster IP is served" "$(results TCP 80 $OUTSIDE -- $(vips 203))" "$(every 'ok default/far' $OUTSIDE -- $(vips 203))"
-expect "external Local: the NodePort is dropped" "$(results TCP 30203 $OUTSIDE -- $NODE)" "$(every timeout $OUTSIDE -- $NODE)"
+short_cut "external Local alone" 30203
+plan=$($LAB run one -- plan 2>&1)
+expect "nothing is planned" "$? $plan" "0 "
 
 # An endpoint here ends it, and its leaving brings it back; a connection that stands goes on.
 $LAB apply - <<'YAML'
@@ -95,7 +109,13 @@ status: { phase: Running, podIPs: [{ ip: 10.244.1.44 }, { ip: "fd00:244:1::44" }
 YAML
 settle
 expect "with an endpoint here it is served" "$(results TCP 80 $ALL -- $(vips 202))" "$(every 'ok default/near' $ALL -- $(vips 202))"
-expect "at the NodePort too" "$(results TCP 30202 $OUTSIDE -- $NODE)" "$(every 'ok default/near' $OUTSIDE -- $NODE)"
+expect "at the NodePort too" "$(results TCP 30202 client-outside -- $NODE)" "$(every 'ok default/near' client-outside -- $NODE)"
+for to in $NODE; do
+  for from in $INSIDE; do
+    expect "and $from gets both by $to" "$(probe_all $from TCP 4 $to 30202)" "2 default/far
+2 default/near"
+  done
+done
 expect "nothing is left in the set" "$(members kube-router-svip-drop | grep -c 10.96.2.202)" "0"
 $LAB delete - <<'YAML'
 apiVersion: v1
@@ -111,3 +131,4 @@ $LAB agent restart one
 settle
 expect "without --ipvs-permit-all no endpoints is refused at once" "$(results TCP 80 $OUTSIDE -- $(vips 201))" "$(every refused $OUTSIDE -- $(vips 201))"
 expect "and none here is dropped" "$(results TCP 80 $ALL -- $(vips 202))" "$(every timeout $ALL -- $(vips 202))"
+short_cut "without --ipvs-permit-all" 30202

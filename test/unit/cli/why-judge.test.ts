@@ -126,6 +126,16 @@ test("a pod that is given itself is lost without hairpin, and not with it", () =
   expect(answer.paths[0]?.nat).toEqual({ kind: "hairpin", to: "10.96.0.10" });
 });
 
+test("a client inside the cluster is not bound by the Local policy that drops one outside", () => {
+  const { endpoints } = WEB;
+  const inside = { key: "fwmark 16777223 ipv4", mark: 0x1000007, endpoints };
+  const local = proxy({ endpoints: [], verdict: "drop", scope: "local", inside });
+  const pod = judgeTarget(facts({ proxy: local }));
+  expect(pod.paths).toHaveLength(2);
+  expect(pod.notes.join()).toContain("the Local policy of this address does not bind it");
+  expect(judgeTarget(facts({ ...OUTSIDE, proxy: local })).result).toBe("dropped");
+});
+
 test("without endpoints it is refused, under a Local policy dropped, each by its rule", () => {
   const refused = judgeTarget(facts({ proxy: proxy({ endpoints: [], verdict: "reject" }) }));
   expect([refused.result, refused.stop?.rule?.comment]).toEqual(["refused", "no endpoints"]);

@@ -35,10 +35,15 @@ export function endText(address: string, port: number): string {
   return `${address} ${port}`;
 }
 
-/** The flows among `flows` that lead to nobody. `targets` by "address port" of the service. Pure. */
+/**
+ * The flows among `flows` that lead to nobody. `targets` by "address port" of the service. Pure.
+ *
+ * @param marked destinations of services by firewall marks, which some clients of a target may have been led to
+ */
 export function staleFlows(
   flows: readonly UdpFlow[],
   targets: ReadonlyMap<string, FlowTarget>,
+  marked: ReadonlySet<string> = new Set(),
 ): readonly UdpFlow[] {
   return flows.filter(({ destination, answers }) => {
     const target = targets.get(endText(destination.address, destination.port));
@@ -47,7 +52,7 @@ export function staleFlows(
     const { present, removed } = target;
     // What others make of an address that is no longer a service is theirs.
     if (present === undefined) return removed.has(to);
-    if (present.has(to)) return false;
+    if (present.has(to) || marked.has(to)) return false;
     // Without endpoints a packet is refused, so an untranslated flow leads past IPVS, to a socket of the node perhaps.
     const untranslated = answers.address === destination.address &&
       answers.port === destination.port;
@@ -85,8 +90,24 @@ export class IpvsFlows {
 
   /** Looks at all services soon. */
   all(): void {
-    for (const id of this.#options.services()) this.#touch(id);
+    this.#touchAll();
     this.#schedule();
+  }
+
+  #touchAll(): void {
+    for (const id of this.#options.services()) this.#touch(id);
+  }
+
+  /** Where packets with a mark are translated to. */
+  #marked(): ReadonlySet<string> {
+    const ends = new Set<string>();
+    for (const id of this.#options.services()) {
+      if (id.fwmark === 0) continue;
+      for (const { address, port, method } of this.#options.destinations(id) ?? []) {
+        if (method === "masq") ends.add(endText(address, port));
+      }
+    }
+    return ends;
   }
 
   services(outcomes: readonly Outcome<IpvsService>[]): void {
@@ -99,7 +120,10 @@ export class IpvsFlows {
   destinations(outcomes: readonly Outcome<IpvsDestination>[]): void {
     for (const { op, error } of outcomes) {
       if (error !== undefined || op.verb === "update") continue;
-      const touched = this.#touch(op.item.service);
+      const { service, method } = op.item;
+      // Which service's clients had the mark is not known here.
+      if (service.fwmark !== 0 && method === "masq" && op.verb === "delete") this.#touchAll();
+      const touched = this.#touch(service);
       if (touched !== undefined) note(touched, op);
     }
     this.#schedule();
@@ -113,7 +137,7 @@ export class IpvsFlows {
   }
 
   #touch(id: IpvsServiceId): Touched | undefined {
-    // With a firewall mark packets go through a tunnel, untranslated: conntrack does not know the endpoint.
+    // With a firewall mark packets go through a tunnel, untranslated, or come to the address of another service.
     if (id.protocol !== "udp" || id.fwmark !== 0) return undefined;
     const old = this.#touched.get(id.key);
     if (old !== undefined) return old;
@@ -147,7 +171,7 @@ export class IpvsFlows {
       let count = 0;
       for (const family of [4, 6] as const) {
         if (![...touched.values()].some(({ id }) => id.family === family)) continue;
-        const stale = staleFlows(await conntrack.flows(family, wanted), targets);
+        const stale = staleFlows(await conntrack.flows(family, wanted), targets, this.#marked());
         if (stale.length > 0) count += conntrack.delete(stale);
       }
       if (count > 0) log?.info("Deleted UDP flows to endpoints that are gone", { count });

@@ -405,3 +405,19 @@ test("a folder that is not there is an error at once, with the remedy", () => {
     'Cannot read manifests from "/nonexistent/x": no such file: correct --manifests, or make the folder',
   );
 });
+
+test("ServiceCIDR objects are read, of either version of the API", async () => {
+  const range = (version: string, name: string, cidr: string) =>
+    `apiVersion: networking.k8s.io/${version}\nkind: ServiceCIDR\nmetadata: {name: ${name}}\nspec: {cidrs: [${cidr}]}\n`;
+  const { stores, synced, warnings, write } = open({
+    "ranges.yaml": `${range("v1", "new", "10.200.0.0/24")}---\n${
+      range("v1beta1", "old", '"fd00:200::/112"')
+    }`,
+  });
+  await synced();
+  const cidrs = () => [...stores.servicecidrs.values()].flatMap(({ spec }) => spec.cidrs);
+  expect(cidrs().toSorted()).toEqual(["10.200.0.0/24", "fd00:200::/112"]);
+  expect(warnings()).toEqual([]);
+  write("ranges.yaml", range("v1", "new", "10.200.0.0/24"));
+  await until("one range is gone", () => cidrs().length === 1);
+});

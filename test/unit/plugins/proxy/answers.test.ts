@@ -8,6 +8,7 @@ import {
   ipvsRows,
   ipvsSummary,
   proxyWhyAnswer,
+  seenBy,
 } from "../../../../src/plugins/proxy/answers.ts";
 import type { ServiceContext } from "../../../../src/plugins/proxy/service-plan.ts";
 import { service, slice } from "../../../support/objects.ts";
@@ -47,6 +48,7 @@ function asked(changes: Partial<Asked> = {}): Asked {
     slicesOf: (unit) => unit === "default/web" ? [slice("default/web-1", ["10.244.1.6"])] : [],
     holder: () => undefined,
     marked: () => undefined,
+    inside: () => new Map(),
     hairpinAlways: false,
     masqueradeAll: false,
     permitAll: true,
@@ -66,6 +68,29 @@ test("a VIP's port leads to its Service and endpoints", () => {
     ],
   );
   expect(frontends[0]?.endpoints.length).toBeGreaterThan(0);
+});
+
+test("under a Local policy clients inside have endpoints of their own, by a mark", () => {
+  const local = service("default/web", {
+    externalTrafficPolicy: "Local",
+    ports: [{ nodePort: 30080 }],
+  });
+  const front = { family: 4, address: "192.168.1.10", protocol: "tcp", port: 30080 } as const;
+  const mark = { ...front, mark: 0x1000007 };
+  const answer = ask("192.168.1.10", 30080, {
+    services: [local],
+    inside: () => new Map([["tcp 192.168.1.10:30080", mark]]),
+  });
+  const [found] = answer.frontends;
+  expect([found?.verdict, found?.inside?.key]).toEqual(["drop", "fwmark 16777223 ipv4"]);
+  if (found === undefined) throw new Error("No frontend");
+  const as = (source: string, isHost = false) =>
+    seenBy(found, source, isHost, answer.masquerade).verdict;
+  expect([as("10.244.1.9"), as("192.168.1.10", true), as("192.0.2.7")]).toEqual([
+    "serve",
+    "serve",
+    "drop",
+  ]);
 });
 
 test("a NodePort leads there by the node's address, and no other port of the node does", () => {

@@ -36,7 +36,7 @@ async function scrape(ids: readonly IpvsServiceId[]): Promise<readonly string[]>
   serviceMetrics(
     context as unknown as PluginContext<ProxyOptions>,
     (unit, mark, family) =>
-      unit === "default/web" && mark === 16051 && family === 4
+      unit === "default/web" && (mark === 16051 || mark === 0x1000007) && family === 4
         ? { address: "203.0.113.10", protocol: "tcp", port: 80 }
         : undefined,
   );
@@ -50,6 +50,15 @@ test("a Service is counted by the address, protocol and port that clients use, a
     `{svc_namespace="default",service_name="web",service_vip="${vip}",protocol="${protocol}",port="${port}"} 7`;
   expect(await scrape([ipvsServiceId(6, "udp", "fd00:96::1", 53), ipvsFwmarkId(4, 16051)]))
     .toEqual([line("fd00:96::1", "udp", 53), line("203.0.113.10", "tcp", 80)]);
+});
+
+test("clients outside and inside, who have virtual services of their own, are counted together", async () => {
+  const lines = await scrape([
+    ipvsServiceId(4, "tcp", "203.0.113.10", 80),
+    ipvsFwmarkId(4, 0x1000007),
+  ]);
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toEndWith('service_vip="203.0.113.10",protocol="tcp",port="80"} 14');
 });
 
 test("what no Service of ours has is not counted", async () => {

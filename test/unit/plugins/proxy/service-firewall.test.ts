@@ -28,7 +28,7 @@ describe("sets", () => {
   test("are larger than Linux makes them only in a large cluster", () => {
     expect([isLarge(8_000), isLarge(8_001)]).toEqual([false, true]);
     const sizes = firewallSets([four], true).map(({ maxElements }) => maxElements);
-    expect(sizes).toEqual([undefined, ...Array(6).fill(1_048_576), undefined]);
+    expect(sizes).toEqual([undefined, ...Array(7).fill(1_048_576), undefined]);
   });
 });
 

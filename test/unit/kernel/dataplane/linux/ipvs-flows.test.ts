@@ -9,6 +9,7 @@ import {
 } from "../../../../../src/kernel/dataplane/linux/ipvs-flows.ts";
 import {
   type IpvsDestination,
+  ipvsFwmarkId,
   type IpvsServiceId,
   ipvsServiceId,
 } from "../../../../../src/kernel/dataplane/resources/ipvs.ts";
@@ -105,6 +106,29 @@ describe("looking after flows", () => {
     await looked();
     expect(dumps).toEqual([4]);
     expect(deleted).toEqual([flow(A)]);
+    under.close();
+  });
+
+  test("what a mark led to another endpoint stays, and goes with that one", async () => {
+    const mark = ipvsFwmarkId(4, 17);
+    const led: IpvsDestination[] = [to(mark, B)];
+    const deleted: UdpFlow[] = [];
+    const under = new IpvsFlows({
+      conntrack: {
+        flows: () => Promise.resolve([flow(A), flow(B)]),
+        delete: (stale: readonly UdpFlow[]) => deleted.push(...stale),
+        close() {},
+      } as unknown as Conntrack,
+      destinations: ({ fwmark }) => fwmark === 0 ? [] : led,
+      services: () => [udp, mark],
+    });
+    under.all();
+    await Bun.sleep(5);
+    expect(deleted).toEqual([flow(A)]);
+    led.pop();
+    under.destinations([{ op: { verb: "delete", item: to(mark, B) } }]);
+    await Bun.sleep(60);
+    expect(deleted).toContainEqual(flow(B));
     under.close();
   });
 
