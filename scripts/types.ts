@@ -158,7 +158,9 @@ function statements(source: string): readonly { comment: string; text: string }[
     const text = lines.join("\n");
     const bare = code(text);
     const depth = (bare.match(/[{([]/g)?.length ?? 0) - (bare.match(/[})\]]/g)?.length ?? 0);
-    if (depth > 0 || !/[;}]\s*$/.test(bare)) continue;
+    // A union goes on after a brace, where a comment stands before its next member.
+    const end = /^(?:export )?(?:declare )?type\s/.test(bare) ? /;\s*$/ : /[;}]\s*$/;
+    if (depth > 0 || !end.test(bare)) continue;
     found.push({ comment, text });
     comment = "";
     lines = [];

@@ -12,6 +12,29 @@ expect "the proxy serves" "$(asks_web)" "5 default/web-1"
 add ban
 plugin_is ban ready
 
+pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: { name: %s, namespace: default, labels: { ban: "%s" } }\nspec: { nodeName: two, containers: [{ name: shell }] }\nstatus: { phase: Running, podIPs: [{ ip: %s }] }\n' "$1" "$2" "$3"; }
+# One that takes memory without end: its process is ended, what it wanted stays, and the agent does not grow.
+add bad/hungry
+plugin_is hungry ready
+agent=$(pgrep -f -- '--hostname-override=one' | head -n 1)
+own() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$agent/status"; }
+feast_route() { $LAB exec node-one ip route show table 5555 2>/dev/null | grep -q 10.5.5.5; }
+within 10 "the plugin that will eat has its route" feast_route
+before=$(own)
+pod feast false 10.244.2.71 | $LAB apply -
+# Asked for seldom: page faults are slow here, and every question takes the only processor from what eats.
+ate="it took more than 512 MiB of memory, and its process was ended; look for what it keeps and never lets go"
+for _ in $(seq 60); do $LAB agent logs one | grep -q "plugin=hungry.*$ate" && break || sleep 1; done
+$LAB agent logs one | grep -q "plugin=hungry.*$ate" || fail "a plugin that takes all memory is ended" "$($LAB agent logs one | tail; ps aux)"
+pass "a plugin that takes all memory is ended, and told of"
+feast_route || fail "what it wanted before stays" "$(status)"
+[ "$(own)" -lt $((before + 64)) ] || fail "the agent had $before MiB before" "$(own) MiB"
+pass "the agent's own memory is as before"
+pod feast false 10.244.2.71 | $LAB delete -
+has "it is ready when one ate" "$(status)" ': ready'
+expect "and the proxy serves" "$(asks_web)" "5 default/web-1"
+plugin_is hungry ready
+
 for name in throws-at-load throws-in-setup throws-in-desired other-api wants-vip loops writable; do add "bad/$name"; done
 chmod o+w $PLUGINS/writable.ts
 plugin_is throws-at-load degraded "This host has no such device"
@@ -39,7 +62,6 @@ has "their state is a metric" "$(metrics)" '^kube_router_plugin_ready\{plugin="t
 # One that hangs: its thread is ended, what it wanted stays, and the others go on meanwhile.
 loop_route() { $LAB exec node-one ip route show table 6666 2>/dev/null | grep -q 10.6.6.6; }
 within 10 "the plugin that will hang has its route" loop_route
-pod() { printf 'apiVersion: v1\nkind: Pod\nmetadata: { name: %s, namespace: default, labels: { ban: "%s" } }\nspec: { nodeName: two, containers: [{ name: shell }] }\nstatus: { phase: Running, podIPs: [{ ip: %s }] }\n' "$1" "$2" "$3"; }
 pod loop false 10.244.2.70 | $LAB apply -
 pod evil true 10.244.2.66 | $LAB apply -
 banned() { $LAB exec node-one ip route show table 7777 2>/dev/null | grep -q 10.244.2.66; }
@@ -53,7 +75,7 @@ plugin_is loops ready
 loop_route || fail "what it wants is there again" "$(status)"
 
 # Everything was said once, whatever was tried again since.
-for name in throws-at-load throws-in-setup throws-in-desired other-api wants-vip writable loops; do
+for name in throws-at-load throws-in-setup throws-in-desired other-api wants-vip writable loops hungry; do
   expect "plugin $name: each thing is said once" "$(errors $name)" $([ $name = wants-vip ] && echo 2 || echo 1)
 done
 chmod o-w $PLUGINS/writable.ts

@@ -18,7 +18,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, "shun.ts"), pluginTemplate("shun"));
   mkdirSync(join(folder, "cluster"));
   writeFileSync(join(folder, "cluster/cluster.yaml"), testCluster("shun"));
-  cpSync(join(SAMPLES, "ban.ts"), join(folder, "ban.ts"));
+  for (const file of ["ban.ts", "wall.ts"]) cpSync(join(SAMPLES, file), join(folder, file));
   cpSync(join(SAMPLES, "bad"), join(folder, "bad"), { recursive: true });
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -49,7 +49,16 @@ function dry(name: string, given: Readonly<Record<string, string>> = {}) {
 
 describe("the types for authors", () => {
   test("are all that plugins need to compile", async () => {
-    expect(await compile("plugin.d.ts", "shun.ts", "ban.ts", "bad/loops.ts", "bad/wants-vip.ts"))
+    expect(
+      await compile(
+        "plugin.d.ts",
+        "shun.ts",
+        "ban.ts",
+        "wall.ts",
+        "bad/loops.ts",
+        "bad/wants-vip.ts",
+      ),
+    )
       .toBe("");
   });
 
