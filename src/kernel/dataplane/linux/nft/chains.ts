@@ -239,6 +239,23 @@ function standing(
   return found;
 }
 
+/** The rules of the hooks that ops are about, whichever place a jump has or had there. */
+async function hookRules(
+  state: NftState,
+  family: Family,
+  ops: readonly Op<Jump>[],
+): Promise<readonly RuleRead[]> {
+  const hooks = new Set(
+    ops.filter(({ item }) => item.family === family).flatMap(({ item: { table, from } }) =>
+      [true, false].map((first) => hookName({ table, from, first }))
+    ),
+  );
+  const rules: RuleRead[] = [];
+  // Not all rules of the table, of which there may be 20,000.
+  for (const hook of hooks) rules.push(...await state.rulesOf(family, hook));
+  return rules;
+}
+
 const isHook = (chain: string): boolean => parseHookName(chain) !== undefined;
 
 export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Table<Jump> {
@@ -299,7 +316,7 @@ export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Ta
     apply: (ops) =>
       changing(state, ops.some(({ verb }) => verb !== "create"), ops, async () => {
         const rules = new Map<Family, readonly RuleRead[]>();
-        for (const family of FAMILIES) rules.set(family, await state.rules(family, isHook));
+        for (const family of FAMILIES) rules.set(family, await hookRules(state, family, ops));
         return transact(state, jumpResource, ops, (op) => steps(op, rules), remedyOf);
       }),
     refuse: (item) => refuseJump(owner, item),

@@ -338,10 +338,11 @@ export function writeGet(
     | typeof MSG.getSet
     | typeof MSG.getElement,
   family: Family,
-  set?: string,
+  of?: string,
 ): void {
   begin(w, type, family);
   if (type !== MSG.getTable) w.string(1, TABLE);
-  if (set !== undefined) w.string(2, set);
+  // A set's name, or the chain's of rules.
+  if (of !== undefined) w.string(2, of);
   w.end();
 }

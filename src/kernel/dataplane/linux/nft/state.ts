@@ -168,6 +168,19 @@ export class NftState {
     );
   }
 
+  /** The rules of one chain as a whole; none where there is no such chain. */
+  async rulesOf(family: Family, chain: string): Promise<readonly RuleRead[]> {
+    const found = await this.#unlessGone(() =>
+      this.#socket.dump(
+        "list rules",
+        (w) => writeGet(w, MSG.getRule, family, chain),
+        (message) => readRule(message, () => true),
+      )
+    );
+    // Linux leaves out the others, as far as it knows how.
+    return found.filter((rule) => rule.chain === chain);
+  }
+
   async sets(family: Family): Promise<readonly SetRead[]> {
     await this.table(family);
     return await this.#unlessGone(() =>
