@@ -25,11 +25,9 @@ const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
 const TICK_MS = 5;
 /** With less work in a tick it rests. */
-const IDLE_NS = 500_000;
-/** What is left of the work is housekeeping: collections, and code that an engine links. */
-const NEARLY = 0.97;
-const QUIET_MS = 300;
-/** Until memory is looked at: what a burst left behind is given back by then. */
+const IDLE_NS = 1_000_000;
+const QUIET_MS = 150;
+/** Until memory and processor time are looked at: what a burst left behind is collected by then, and what is hot compiled. */
 const SETTLE_MS = 1_500;
 const MOST_MS = 60_000;
 const PEERS = 500;
@@ -102,21 +100,20 @@ async function feed(name: string, count: number): Promise<Feed> {
         const before = usage(daemon.pid);
         const start = performance.now();
         feeder.tell("go");
-        const last = await rest(name, daemon, count, start);
+        const end = await rest(name, daemon, count, start);
         await Bun.sleep(SETTLE_MS);
         const after = usage(daemon.pid);
-        const begin = usage(daemon.pid).cpu;
         sink.tell("go");
         const told = await Promise.race([sink.line(), Bun.sleep(MOST_SEND_MS)]);
         const ms = told === undefined ? MOST_SEND_MS : JSON.parse(told).ms as number;
         return {
           count,
           receive: {
-            wall: last.at - start,
-            cpu: last.cpu - before.cpu,
+            wall: end - start,
+            cpu: after.cpu - before.cpu,
             perRoute: (after.rss - before.rss) / count,
           },
-          send: { wall: ms, cpu: usage(daemon.pid).cpu - begin },
+          send: { wall: ms, cpu: usage(daemon.pid).cpu - after.cpu },
         };
       } finally {
         await Promise.all([feeder.end(), sink.end()]);
@@ -125,25 +122,20 @@ async function feed(name: string, count: number): Promise<Feed> {
   );
 }
 
-/** When it had done nearly all of its work, once it rests and has all routes; and its processor time by then. */
-async function rest(name: string, daemon: Daemon, count: number, start: number) {
-  const begin = work(daemon.pid);
-  const seen = [{ at: start, done: begin }];
-  for (let busy = start; performance.now() < start + MOST_MS;) {
+/** When it came to rest with all routes. */
+async function rest(name: string, daemon: Daemon, count: number, start: number): Promise<number> {
+  let done = work(daemon.pid);
+  let busy = start;
+  for (let now = start; now < start + MOST_MS; now = performance.now()) {
     await Bun.sleep(TICK_MS);
-    const at = performance.now();
-    const done = work(daemon.pid);
-    if (done - (seen.at(-1)?.done ?? 0) > IDLE_NS) busy = at;
-    seen.push({ at, done });
-    if (at < busy + QUIET_MS) continue;
-    const { cpu } = usage(daemon.pid);
-    if ((await daemon.routes()) !== count) {
+    const before = done;
+    done = work(daemon.pid);
+    if (done - before > IDLE_NS) busy = performance.now();
+    else if (performance.now() > busy + QUIET_MS) {
+      if ((await daemon.routes()) === count) return busy;
+      done = work(daemon.pid);
       busy = performance.now();
-      continue;
     }
-    const whole = done - begin;
-    const end = seen.find((one) => one.done - begin >= NEARLY * whole);
-    return { at: end?.at ?? at, cpu };
   }
   throw new Error(`${name} has not taken ${count} prefixes`);
 }

@@ -6,7 +6,7 @@ import type { LinuxResult } from "./linux.ts";
 import type { BgpResult } from "./main.ts";
 
 /** A daemon that has not sent all by then is not waited for: GoBGP takes minutes for half a million. */
-export const MOST_SEND_MS = 30_000;
+export const MOST_SEND_MS = 20_000;
 
 interface Line {
   readonly what: string;

@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NODE } from "./objects.ts";
 
-const METRICS_PORT = 20_241;
+export type Backend = "iptables" | "nftables";
 
 export interface LogLine {
   readonly message: string;
@@ -17,8 +17,6 @@ export interface Agent {
   said(message: string): readonly LogLine[];
   /** Waits until it has said a message more than `seen` times, and gives the next line. */
   next(message: string, seen: number): Promise<LogLine>;
-  /** Value of a metric that has no labels. */
-  metric(name: string): Promise<number>;
   /** A request to the API server; ends when it has answered. */
   put(path: string, object: object): Promise<void>;
   stop(): Promise<void>;
@@ -29,10 +27,11 @@ interface Settings {
   readonly folder: string;
   readonly pods: number;
   readonly policies: number;
+  readonly backend: Backend;
 }
 
 export async function startAgent(settings: Settings): Promise<Agent> {
-  const { executable, folder, pods, policies } = settings;
+  const { executable, folder, pods, policies, backend } = settings;
   const apiScript = join(import.meta.dir, "api.ts");
   const api = Bun.spawn([process.execPath, apiScript, folder, `${pods}`, `${policies}`], {
     stdout: "ignore",
@@ -61,7 +60,7 @@ export async function startAgent(settings: Settings): Promise<Agent> {
     "--run-firewall=true",
     "--log-format=json",
     "--health-port=0",
-    `--metrics-port=${METRICS_PORT}`,
+    `--netfilter=${backend}`,
     "-v=1",
   ], { stdin: "ignore", stdout: "ignore", stderr: log });
   closeSync(log);
@@ -83,10 +82,6 @@ export async function startAgent(settings: Settings): Promise<Agent> {
         }
         await Bun.sleep(5);
       }
-    },
-    async metric(name) {
-      const text = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
-      return Number(new RegExp(`^kube_router_${name} (.*)$`, "m").exec(text)?.[1] ?? NaN);
     },
     async put(path, object) {
       const answer = await fetch(access.url + path, {

@@ -2,16 +2,17 @@
  * The firewall's figures, on the host in a network namespace of its own: main.ts EXECUTABLE → JSON on standard output.
  *
  * First sync of 10,000 pods × 1,000 policies, of which 110 pods are here, in both families, beside the host's tools writing
- * the same state; single changes of a label; memory at 100,000 pods; and the look at 100,000 connections. PODS, POLICIES,
- * MANY_PODS, CHANGES, FLOWS and RUNS say otherwise.
+ * the same state; single changes of a label; memory at 100,000 pods: on both backends. And the look at 100,000 connections.
+ * PODS, POLICIES, MANY_PODS, CHANGES, FLOWS, RUNS and BACKEND say otherwise.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { memoryMb, run } from "../agent/lab.ts";
-import { type Agent, startAgent } from "./agent.ts";
+import { type Agent, type Backend, startAgent } from "./agent.ts";
 import { podAddresses, podName, podNamespace, podObject, policyObject } from "./objects.ts";
+import { type State, stateOf, type Tools } from "./tools.ts";
 
 const number = (name: string, fallback: number) => Number(process.env[name] ?? fallback);
 const pods = number("PODS", 10_000);
@@ -29,10 +30,24 @@ function say(text: string): void {
   console.error(`bench: firewall: ${text}`);
 }
 
-export interface Tools {
-  /** Milliseconds of `ipset restore`, and of `iptables-restore` and `ip6tables-restore` together. */
-  readonly sets: number;
-  readonly rules: number;
+/** The figures of one backend. */
+export interface BackendResult {
+  readonly backend: Backend;
+  /** From synced stores to the end of the first round, and of it the writing of sets, in ms. */
+  readonly syncs: readonly Sync[];
+  readonly tools: readonly Tools[];
+  readonly lines: State["lines"];
+  /** Arrival to Linux, of one label each, in ms. */
+  readonly labels: readonly number[];
+  /** Resident memory, in MB: after the first round and the changes, and at `manyPods`. */
+  readonly memory: number;
+  readonly manyMemory: number;
+  readonly manyRoundMs: number;
+}
+
+interface Sync {
+  readonly roundMs: number;
+  readonly setsMs: number;
 }
 
 export interface FirewallResult {
@@ -40,25 +55,20 @@ export interface FirewallResult {
   readonly policies: number;
   readonly manyPods: number;
   readonly flows: number;
-  /** From synced stores to the end of the first round, and of it the writing of sets, in ms. */
-  readonly syncs: readonly { readonly roundMs: number; readonly setsMs: number }[];
-  readonly tools: readonly Tools[];
-  readonly lines: { readonly members: number; readonly rules: number };
-  /** Arrival to Linux, of one label each, in ms. */
-  readonly labels: readonly number[];
-  /** Resident memory, in MB: after the first round and the changes, and at `manyPods`. */
-  readonly memory: number;
-  readonly manyMemory: number;
-  readonly manyRoundMs: number;
+  readonly backends: readonly BackendResult[];
   /** Looks at all flows against policies, and `conntrack -L` of them, in ms. */
   readonly looks: readonly number[];
   readonly conntrack: readonly number[];
 }
 
 /** Does something with an agent in an empty Linux, and cleans up. */
-async function withAgent<R>(podCount: number, use: (agent: Agent) => Promise<R>): Promise<R> {
+async function withAgent<R>(
+  backend: Backend,
+  podCount: number,
+  use: (agent: Agent) => Promise<R>,
+): Promise<R> {
   const folder = mkdtempSync(join(tmpdir(), "bench-firewall-"));
-  const agent = await startAgent({ executable, folder, pods: podCount, policies });
+  const agent = await startAgent({ executable, folder, pods: podCount, policies, backend });
   try {
     return await use(agent);
   } finally {
@@ -68,47 +78,14 @@ async function withAgent<R>(podCount: number, use: (agent: Agent) => Promise<R>)
   }
 }
 
-async function firstSync(agent: Agent): Promise<{ roundMs: number; setsMs: number }> {
+async function firstSync(agent: Agent): Promise<Sync> {
   const round = await agent.next("Round done", 0);
   if (round["ok"] !== true) throw new Error(`the first round failed: ${JSON.stringify(round)}`);
-  // Sets of both families are written at once, so each counts the whole.
-  const seconds = await agent.metric("controller_policy_ipset_v4_restore_time_sum");
-  return { roundMs: Number(round["ms"]), setsMs: seconds * 1000 };
-}
-
-const RESTORES = { v4: "iptables", v6: "ip6tables" } as const;
-
-/** What the agent made, in the words of the host's tools; and the variant of iptables that it used. */
-function state() {
-  const text = (variant: string, tool: string) => run([`${tool}${variant}-save`]);
-  const variant = ["-nft", "-legacy", ""].find((each) =>
-    Bun.which(`iptables${each}-save`) !== null && text(each, "iptables").includes("KUBE-POD-FW-")
-  );
-  if (variant === undefined) throw new Error("no variant of iptables holds the agent's rules");
+  const write = round["writeMs"] as Readonly<Record<string, number>>;
   return {
-    sets: run(["ipset", "save"]),
-    v4: text(variant, RESTORES.v4),
-    v6: text(variant, RESTORES.v6),
-    variant,
+    roundMs: Number(round["ms"]),
+    setsMs: (write["ipset"] ?? NaN) + (write["ipset.member"] ?? NaN),
   };
-}
-
-/** Milliseconds that the host's tools take for the same state in an untouched namespace. */
-function byTools(from: ReturnType<typeof state>, name: string): Tools {
-  run(["ip", "netns", "add", name]);
-  const timed = (command: readonly string[], text: string): number => {
-    const start = performance.now();
-    run(["ip", "netns", "exec", name, ...command], text);
-    return performance.now() - start;
-  };
-  try {
-    const sets = timed(["ipset", "restore"], from.sets);
-    const rules = timed([`${RESTORES.v4}${from.variant}-restore`], from.v4) +
-      timed([`${RESTORES.v6}${from.variant}-restore`], from.v6);
-    return { sets, rules };
-  } finally {
-    run(["ip", "netns", "del", name]);
-  }
 }
 
 async function labelChanges(agent: Agent): Promise<readonly number[]> {
@@ -164,46 +141,46 @@ function conntrackLists(): readonly number[] {
   });
 }
 
-const syncs: { roundMs: number; setsMs: number }[] = [];
-const tools: Tools[] = [];
-let labels: readonly number[] = [];
 let looks: readonly number[] = [];
 let conntrack: readonly number[] = [];
-let memory = NaN;
-let lines = { members: NaN, rules: NaN };
-for (let i = 0; i < runs; i++) {
-  await withAgent(pods, async (agent) => {
-    syncs.push(await firstSync(agent));
-    const made = state();
-    lines = {
-      members: made.sets.split("\n").filter((line) => line.startsWith("add ")).length,
-      rules: `${made.v4}\n${made.v6}`.split("\n").filter((line) => line.startsWith("-A ")).length,
-    };
-    tools.push(byTools(made, `bench-firewall-${process.pid}-${i}`));
-    say(`${JSON.stringify({ ...syncs.at(-1), ...tools.at(-1), ...lines })}`);
-    if (i < runs - 1) return;
-    labels = await labelChanges(agent);
-    say(`labels: ${labels.map((ms) => ms.toFixed(1)).join(" ")}`);
+
+async function measure(backend: Backend): Promise<BackendResult> {
+  const syncs: Sync[] = [];
+  const tools: Tools[] = [];
+  let labels: readonly number[] = [];
+  let memory = NaN;
+  let lines: State["lines"] = { members: NaN, rules: NaN };
+  for (let i = 0; i < runs; i++) {
+    await withAgent(backend, pods, async (agent) => {
+      const sync = await firstSync(agent);
+      const made = stateOf(backend);
+      const theirs = made.byTools();
+      ({ lines } = made);
+      syncs.push(sync);
+      tools.push(theirs);
+      say(`${backend}: ${JSON.stringify({ ...sync, tools: theirs, lines })}`);
+      if (i < runs - 1) return;
+      labels = await labelChanges(agent);
+      say(`${backend}: labels: ${labels.map((ms) => ms.toFixed(1)).join(" ")}`);
+      await Bun.sleep(SETTLED_MS);
+      memory = memoryMb(agent.pid, "VmRSS");
+      say(`${backend}: ${memory.toFixed(0)} MB`);
+      // Connections are looked at in the same way on both.
+      if (backend !== "iptables") return;
+      looks = await flowLooks(agent);
+      conntrack = conntrackLists();
+      run(["conntrack", "-F"]);
+      say(`looks: ${looks.map((ms) => ms.toFixed(0)).join(" ")}`);
+    });
+  }
+  const many = await withAgent(backend, manyPods, async (agent) => {
+    const { roundMs } = await firstSync(agent);
     await Bun.sleep(SETTLED_MS);
-    memory = memoryMb(agent.pid, "VmRSS");
-    looks = await flowLooks(agent);
-    conntrack = conntrackLists();
-    run(["conntrack", "-F"]);
-    say(`looks: ${looks.map((ms) => ms.toFixed(0)).join(" ")}; ${memory.toFixed(0)} MB`);
+    return { roundMs, memory: memoryMb(agent.pid, "VmRSS"), peak: memoryMb(agent.pid, "VmHWM") };
   });
-}
-const many = await withAgent(manyPods, async (agent) => {
-  const { roundMs } = await firstSync(agent);
-  await Bun.sleep(SETTLED_MS);
-  return { roundMs, memory: memoryMb(agent.pid, "VmRSS"), peak: memoryMb(agent.pid, "VmHWM") };
-});
-say(`${manyPods} pods: ${JSON.stringify(many)}`);
-console.log(JSON.stringify(
-  {
-    pods,
-    policies,
-    manyPods,
-    flows,
+  say(`${backend}: ${manyPods} pods: ${JSON.stringify(many)}`);
+  return {
+    backend,
     syncs,
     tools,
     lines,
@@ -211,7 +188,13 @@ console.log(JSON.stringify(
     memory,
     manyMemory: many.memory,
     manyRoundMs: many.roundMs,
-    looks,
-    conntrack,
-  } satisfies FirewallResult,
+  };
+}
+
+const backends: BackendResult[] = [];
+for (const backend of ["iptables", "nftables"] as const) {
+  if ((process.env["BACKEND"] ?? backend) === backend) backends.push(await measure(backend));
+}
+console.log(JSON.stringify(
+  { pods, policies, manyPods, flows, backends, looks, conntrack } satisfies FirewallResult,
 ));

@@ -2,7 +2,7 @@
 
 import type { Row } from "../agent/report.ts";
 import { median, quantile } from "../agent/statistics.ts";
-import type { FirewallResult } from "./main.ts";
+import type { BackendResult, FirewallResult } from "./main.ts";
 
 export function firewallRows(result: FirewallResult | undefined): readonly Row[] {
   if (result === undefined) {
@@ -14,36 +14,64 @@ export function firewallRows(result: FirewallResult | undefined): readonly Row[]
       beside: "it needs root, ipset, iptables and conntrack on the host",
     }];
   }
-  const { pods, policies, lines, syncs, tools, labels, looks, conntrack } = result;
-  const round = median(syncs.map(({ roundMs }) => roundMs));
-  const sets = median(syncs.map(({ setsMs }) => setsMs));
-  const theirSets = median(tools.map((one) => one.sets));
-  const theirRules = median(tools.map((one) => one.rules));
-  const whole = theirSets + theirRules;
-  const late = quantile(labels, 0.99);
+  const { looks, conntrack } = result;
   const look = median(looks);
   const list = median(conntrack);
   return [
+    ...result.backends.flatMap((one) => backendRows(result, one)),
     {
-      what: `(k) firewall: ${grouped(pods)} pods × ${
+      what: `(n) ${grouped(result.flows)} connections looked at against policies`,
+      figure: looks.length === 0
+        ? "not measured"
+        : `${ms(look)}, ${times(look / list)} the time of \`conntrack -L\``,
+      target: "–",
+      met: true,
+      beside: `\`conntrack -L\` ${ms(list)}; changes go on meanwhile`,
+    },
+  ];
+}
+
+function backendRows(
+  { pods, policies, manyPods }: FirewallResult,
+  { backend, lines, syncs, tools, labels, memory, manyMemory, manyRoundMs }: BackendResult,
+): readonly Row[] {
+  const round = median(syncs.map(({ roundMs }) => roundMs));
+  const sets = median(syncs.map(({ setsMs }) => setsMs));
+  const theirSets = median(tools.map((one) => one.sets));
+  const whole = median(tools.map((one) => one.whole));
+  const twins = tools.flatMap(({ twin }) => twin ?? []);
+  const late = quantile(labels, 0.99);
+  const tool = backend === "iptables" ? "ipset restore" : "nft -f";
+  const wholeBeside = backend === "iptables"
+    ? `\`ipset restore\` ${ms(theirSets)}, \`iptables-restore\` of both families ${
+      ms(whole - theirSets)
+    }`
+    : `\`nft -f\` ${ms(whole)}`;
+  return [
+    {
+      what: `(k) firewall on ${backend}: ${grouped(pods)} pods × ${
         grouped(policies)
       } policies, stores in sync to Linux`,
       figure: `${ms(round)}, ${times(round / whole)} the time of the host's tools alone`,
       target: "≤ 1 ×",
       met: round <= whole,
-      beside: `\`ipset restore\` ${ms(theirSets)}, \`iptables-restore\` of both families ${
-        ms(theirRules)
-      }; ${grouped(lines.members)} members, ${grouped(lines.rules)} rules`,
+      beside: `${wholeBeside}; ${grouped(lines.members)} members, ${grouped(lines.rules)} rules`,
     },
     {
-      what: "(k) of it the sets",
-      figure: `${ms(sets)}, ${times(theirSets / sets)} faster than \`ipset restore\``,
+      what: `(k) on ${backend}, of it the sets`,
+      figure: `${ms(sets)}, ${times(theirSets / sets)} faster than \`${tool}\``,
       target: "≥ 10 ×",
       met: theirSets / sets >= 10,
-      beside: "a cold process, and what Linux itself needs to enlarge large sets",
+      beside: `\`${tool}\` of the sets alone ${ms(theirSets)}${
+        twins.length === 0
+          ? ""
+          : `; C that sends the same messages ${ms(median(twins))}, so Linux itself allows ${
+            times(theirSets / median(twins))
+          } at most`
+      }`,
     },
     {
-      what: "(l) one label of a pod, arrival to Linux, 99th percentile",
+      what: `(l) on ${backend}, one label of a pod, arrival to Linux, 99th percentile`,
       figure: `${late.toFixed(1)} ms`,
       target: "< 5 ms",
       met: late < 5,
@@ -52,22 +80,13 @@ export function firewallRows(result: FirewallResult | undefined): readonly Row[]
       } ms`,
     },
     {
-      what: `(m) resident memory at ${grouped(result.manyPods)} pods × ${
+      what: `(m) on ${backend}, resident memory at ${grouped(manyPods)} pods × ${
         grouped(policies)
       } policies`,
-      figure: `${result.manyMemory.toFixed(0)} MB`,
+      figure: `${manyMemory.toFixed(0)} MB`,
       target: "< 250 MB",
-      met: result.manyMemory < 250,
-      beside: `first round ${ms(result.manyRoundMs)}; at ${grouped(pods)} pods ${
-        result.memory.toFixed(0)
-      } MB`,
-    },
-    {
-      what: `(n) ${grouped(result.flows)} connections looked at against policies`,
-      figure: `${ms(look)}, ${times(look / list)} the time of \`conntrack -L\``,
-      target: "–",
-      met: true,
-      beside: `\`conntrack -L\` ${ms(list)}; changes go on meanwhile`,
+      met: manyMemory < 250,
+      beside: `first round ${ms(manyRoundMs)}; at ${grouped(pods)} pods ${memory.toFixed(0)} MB`,
     },
   ];
 }

@@ -64,6 +64,18 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
+  for (const name of ["default-deny", "cut", "restart"] as const) {
+    test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
+      const lab = await passLab({
+        topology: withFlag(ALONE, ON_NFTABLES),
+        script: join(FOLDER, `${name}.sh`),
+        timeout: 240,
+      });
+      expect(lab.stdout).toContain("ok   ");
+      expect(lab.stdout).not.toContain("FAIL");
+    }, 300_000);
+  }
+
   for (const backend of ["iptables", "nftables"] as const) {
     const words =
       "gives no wrong verdict among 1,000 connections a second while it is stopped, killed, restarted and upgraded";

@@ -138,7 +138,8 @@ export function records<T>(
     const item = read({ raw, problem: fields.problem, parent: fields, key, index });
     if (item !== undefined) found.push(item);
   }
-  return found.length === 0 ? NO_LIST : found;
+  // Without the room that a list which grew has left.
+  return found.length === 0 ? NO_LIST : found.slice();
 }
 
 /** A map of texts. */

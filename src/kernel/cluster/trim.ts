@@ -80,17 +80,40 @@ function trimMetadata(fields: Fields, kind: KindName): Metadata | undefined {
     if (name === "" || !has(raw, "name")) raw.problem("metadata.name", "is missing");
     return undefined;
   }
-  const found = {
+  const found = kind === "endpointslices"
+    ? labels(raw, "labels", isSliceLabel)
+    : labels(raw, "labels");
+  const creation = shared(text(raw, "creationTimestamp"));
+  const deletion = text(raw, "deletionTimestamp");
+  // A literal with all that most objects have: one that grows is twice as large.
+  const most = {
     name,
     namespace: shareText(text(raw, "namespace") ?? ""),
     uid: text(raw, "uid") ?? "",
     resourceVersion: text(raw, "resourceVersion") ?? "",
-    labels: kind === "endpointslices" ? labels(raw, "labels", isSliceLabel) : labels(raw, "labels"),
+    labels: found === NO_LABELS ? NO_LABELS : shareValue(found),
     annotations: labels(raw, "annotations", isKeptAnnotation),
-    ...optional("creationTimestamp", shared(text(raw, "creationTimestamp"))),
-    ...optional("deletionTimestamp", text(raw, "deletionTimestamp")),
+    creationTimestamp: creation,
   };
-  return { ...found, labels: found.labels === NO_LABELS ? NO_LABELS : shareValue(found.labels) };
+  return creation === undefined || deletion !== undefined
+    ? withTimes(most, creation, deletion)
+    // Not undefined here, which TypeScript does not follow into the literal.
+    : most as Metadata;
+}
+
+/** Metadata of the few objects that lack a time of creation or have one of deletion. */
+function withTimes(
+  fields: Omit<Metadata, "creationTimestamp">,
+  creation: string | undefined,
+  deletion: string | undefined,
+): Metadata {
+  const { name, namespace, uid, resourceVersion, labels, annotations } = fields;
+  const metadata = { name, namespace, uid, resourceVersion, labels, annotations };
+  return creation === undefined && deletion === undefined ? metadata : {
+    ...metadata,
+    ...optional("creationTimestamp", creation),
+    ...optional("deletionTimestamp", deletion),
+  };
 }
 
 function isKeptAnnotation(name: string): boolean {
@@ -277,41 +300,52 @@ function readyOf(status: Fields): boolean | undefined {
 }
 
 function trimPod(fields: Fields, metadata: Metadata): Pod {
-  const spec = object(fields, "spec");
+  return { metadata, spec: trimPodSpec(object(fields, "spec")), status: trimPodStatus(fields) };
+}
+
+/** Pods of one workload on one node have equal ones. */
+function trimPodSpec(spec: Fields): Pod["spec"] {
+  return shareValue({
+    ...optional("nodeName", shared(text(spec, "nodeName"))),
+    hostNetwork: flag(spec, "hostNetwork") ?? false,
+    ...optional("hostname", text(spec, "hostname")),
+    ...optional("subdomain", shared(text(spec, "subdomain"))),
+    ...optional("terminationGracePeriodSeconds", integer(spec, "terminationGracePeriodSeconds")),
+    ports: sharePorts([
+      ...records(spec, "containers", containerPorts).flat(),
+      ...records(
+        spec,
+        "initContainers",
+        (container) =>
+          text(container, "restartPolicy") === "Always" ? containerPorts(container) : undefined,
+      )
+        .flat(),
+    ]),
+  });
+}
+
+function trimPodStatus(fields: Fields): Pod["status"] {
   const status = object(fields, "status");
+  const phase = shared(text(status, "phase"));
   const podIP = text(status, "podIP");
-  const podIPs = records(status, "podIPs", (item) => text(item, "ip"));
-  return {
-    metadata,
-    spec: {
-      ...optional("nodeName", shared(text(spec, "nodeName"))),
-      hostNetwork: flag(spec, "hostNetwork") ?? false,
-      ...optional("hostname", text(spec, "hostname")),
-      ...optional("subdomain", shared(text(spec, "subdomain"))),
-      ...optional("terminationGracePeriodSeconds", integer(spec, "terminationGracePeriodSeconds")),
-      ports: sharePorts([
-        ...records(spec, "containers", containerPorts).flat(),
-        ...records(
-          spec,
-          "initContainers",
-          (container) =>
-            text(container, "restartPolicy") === "Always" ? containerPorts(container) : undefined,
-        )
-          .flat(),
-      ]),
-    },
-    status: {
-      ...optional("phase", shared(text(status, "phase"))),
-      podIPs: union(podIPs, podIP, true),
-      ...optional("hostIP", shared(text(status, "hostIP"))),
-      ...optional("ready", readyOf(status)),
-      containerIDs: records(
-        status,
-        "containerStatuses",
-        (container) => text(container, "containerID") || undefined,
-      ),
-    },
-  };
+  const podIPs = union(records(status, "podIPs", (item) => text(item, "ip")), podIP, true);
+  const hostIP = shared(text(status, "hostIP"));
+  const ready = readyOf(status);
+  const containerIDs = records(
+    status,
+    "containerStatuses",
+    (container) => text(container, "containerID") || undefined,
+  );
+  // As in trimEndpoint.
+  return phase !== undefined && hostIP !== undefined && ready !== undefined
+    ? { phase, podIPs, hostIP, ready, containerIDs }
+    : {
+      ...optional("phase", phase),
+      podIPs,
+      ...optional("hostIP", hostIP),
+      ...optional("ready", ready),
+      containerIDs,
+    };
 }
 
 function containerPorts(container: Fields): readonly ContainerPort[] {

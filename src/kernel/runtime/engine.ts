@@ -149,6 +149,8 @@ export class Engine {
   #stopped = false;
   /** Warnings of this round, by message. */
   readonly #told = new Map<string, number>();
+  /** Milliseconds of this round that each kind took to write, by kind. */
+  #writeMs: Record<string, number> = {};
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -532,6 +534,7 @@ export class Engine {
       observer?.begin?.();
     }
     observer?.roundStarts?.();
+    this.#writeMs = {};
     let ok = true;
     let listed = start;
     let evaluated = start;
@@ -573,6 +576,7 @@ export class Engine {
       ms: this.#lastRoundMs,
       listMs: listed - start,
       evaluateMs: evaluated - listed,
+      writeMs: this.#writeMs,
       ...sinceEvent,
       ok,
     });
@@ -704,6 +708,8 @@ export class Engine {
     const ops = open.failures.size === 0 ? taken : this.#notPutOff(open, taken);
     if (ops.length === 0) return;
     open.doubted = new Set();
+    const { kind } = open.tracker.resource;
+    const start = this.#options.clock.now();
     let outcomes: readonly Outcome<unknown>[];
     let doubted: ReadonlySet<string>;
     try {
@@ -711,9 +717,9 @@ export class Engine {
     } finally {
       doubted = open.doubted;
       open.doubted = undefined;
+      this.#writeMs[kind] = (this.#writeMs[kind] ?? 0) + this.#options.clock.now() - start;
     }
     if (outcomes.length !== ops.length) {
-      const { kind } = open.tracker.resource;
       throw new Error(`Table "${kind}" gave ${outcomes.length} outcomes for ${ops.length} changes`);
     }
     const tally = new Tally(open.tracker.resource);

@@ -6,6 +6,7 @@ import { type BaseOptions, compileBase } from "./compile-base.ts";
 import { compileNamespace } from "./compile-namespace.ts";
 import { compilePod } from "./compile-pod.ts";
 import { localPodsSet } from "./names.ts";
+import { addressesOf } from "./pods.ts";
 import type { PolicyIndex } from "./policy-index.ts";
 import { podIpSet } from "./sets.ts";
 
@@ -36,8 +37,9 @@ export function podItems(index: PolicyIndex, key: string, facts: Facts): Items {
     ...NOTHING,
     chains: compilePod(pod, families, facts),
     members: defaultDeny
-      ? pod.addresses.filter(({ family }) => families.includes(family))
-        .map(({ address, family }) => ({ set: localPodsSet(family), entry: address }))
+      ? families.flatMap((family) =>
+        addressesOf(pod, family).map((entry) => ({ set: localPodsSet(family), entry }))
+      )
       : [],
   };
 }

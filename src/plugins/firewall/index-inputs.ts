@@ -19,7 +19,8 @@ export interface IndexStores {
 }
 
 interface Filled<T> extends StoreLike<T> {
-  values(): Iterable<T>;
+  keys(): Iterable<string>;
+  get(key: string): T | undefined;
 }
 
 type Wake = Parameters<Input["subscribe"]>[0];
@@ -32,7 +33,10 @@ export function indexInputs(index: PolicyIndex, stores: IndexStores): IndexInput
   const tellers: ((woken: Woken | undefined) => void)[] = [];
   const follow = <T>(store: Filled<T>, take: (changes: readonly Change<T>[]) => Woken): void => {
     // Other plugins may have had it filled before.
-    take([...store.values()].map((current) => ({ current })));
+    take([...store.keys()].flatMap((key) => {
+      const current = store.get(key);
+      return current === undefined ? [] : [{ key, current }];
+    }));
     store.subscribe((changes) => {
       // A batch without changes says that the store is synced now.
       const woken = changes.length === 0 ? undefined : take(changes);

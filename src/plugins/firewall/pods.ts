@@ -10,41 +10,26 @@ export interface PodFacts {
   readonly name: string;
   readonly node: string | undefined;
   readonly labels: Labels;
-  /** Canonical, IPv4 before IPv6. */
-  readonly addresses: readonly PodAddress[];
+  /** Canonical, IPv4 before IPv6; the object's own list where that is one: there may be 100,000 pods. */
+  readonly addresses: readonly string[];
   readonly ports: Pod["spec"]["ports"];
-}
-
-export interface PodAddress {
-  readonly family: Family;
-  readonly address: string;
 }
 
 /** Phases whose addresses may belong to another pod already. "Completed" is not the API's, kube-router knows it. */
 const FINISHED: ReadonlySet<string> = new Set(["Succeeded", "Failed", "Completed"]);
 
-const known = new WeakMap<Pod, PodFacts | null>();
-
 /**
  * A pod as policies see it, or undefined where they do not: without an address, finished, or on the host's network,
- * where its traffic is the node's.
+ * where its traffic is the node's. Made anew for each call.
+ *
+ * @param key its key, where somebody has that text already
  */
-export function podFacts(pod: Pod): PodFacts | undefined {
-  const old = known.get(pod);
-  if (old !== undefined) return old ?? undefined;
-  const made = read(pod);
-  known.set(pod, made ?? null);
-  return made;
-}
-
-function read({ metadata, spec, status }: Pod): PodFacts | undefined {
+export function podFacts({ metadata, spec, status }: Pod, key?: string): PodFacts | undefined {
   if (spec.hostNetwork || FINISHED.has(status.phase ?? "")) return undefined;
-  const addresses = [...new Set(status.podIPs.flatMap((ip) => canonicalIp(ip) ?? []))]
-    .map((address): PodAddress => ({ family: address.includes(":") ? 6 : 4, address }))
-    .toSorted((a, b) => a.family - b.family);
+  const addresses = canonicalAddresses(status.podIPs);
   if (addresses.length === 0) return undefined;
   return {
-    key: `${metadata.namespace}/${metadata.name}`,
+    key: key ?? podKey(metadata),
     namespace: metadata.namespace,
     name: metadata.name,
     node: spec.nodeName,
@@ -54,6 +39,26 @@ function read({ metadata, spec, status }: Pod): PodFacts | undefined {
   };
 }
 
+export function podKey({ namespace, name }: Pod["metadata"]): string {
+  return `${namespace}/${name}`;
+}
+
+function canonicalAddresses(given: readonly string[]): readonly string[] {
+  const [one = "", other = ""] = given;
+  const isPlain = given.length === 1 || (given.length === 2 && isIpv4(one) && !isIpv4(other));
+  if (isPlain && given.every((ip) => canonicalIp(ip) === ip)) return given;
+  const found = [...new Set(given.flatMap((ip) => canonicalIp(ip) ?? []))];
+  return [...found.filter(isIpv4), ...found.filter((ip) => !isIpv4(ip))];
+}
+
+function isIpv4(address: string): boolean {
+  return !address.includes(":");
+}
+
+export function familyOf(address: string): Family {
+  return isIpv4(address) ? 4 : 6;
+}
+
 export function addressesOf(pod: PodFacts, family: Family): readonly string[] {
-  return pod.addresses.flatMap((one) => one.family === family ? [one.address] : []);
+  return pod.addresses.filter((address) => familyOf(address) === family);
 }

@@ -9,12 +9,14 @@ import type { NamespaceModel } from "./compile-namespace.ts";
 import { type CompiledPolicy, compilePolicy } from "./compile-policy.ts";
 import { type Isolation, isolationOf } from "./isolation.ts";
 import { Membership } from "./membership.ts";
-import { type PodFacts, podFacts } from "./pods.ts";
+import { type PodFacts, podFacts, podKey } from "./pods.ts";
 import { type PolicyModel, policyModel } from "./policy.ts";
 import { membersOf, type PodSet } from "./sets.ts";
 
 /** An object before and after its change; absent where it was not, or is no more. */
 export interface Change<T> {
+  /** Its key, where somebody has that text already. */
+  readonly key?: string;
   readonly previous?: T;
   readonly current?: T;
 }
@@ -60,7 +62,6 @@ export class PolicyIndex {
   readonly #families: readonly Family[];
   readonly #membership: Membership;
   readonly #namespaces = new Map<string, NamespaceState>();
-  readonly #pods = new Map<string, PodFacts>();
   /** One pod as it is, several as a list: 200,000 lists of one would be 10 MB. */
   readonly #byAddress = new Map<string, PodFacts | readonly PodFacts[]>();
   /** In this batch. */
@@ -74,10 +75,13 @@ export class PolicyIndex {
 
   changePods(changes: readonly Change<Pod>[]): Woken {
     return this.#batch((waking) => {
-      for (const { previous, current } of changes) {
+      for (const { key: known, previous, current } of changes) {
+        const object = current ?? previous;
+        if (object === undefined) continue;
+        const key = known ?? podKey(object.metadata);
         this.#changePod(
-          previous === undefined ? undefined : podFacts(previous),
-          current === undefined ? undefined : podFacts(current),
+          this.pod(key),
+          current === undefined ? undefined : podFacts(current, key),
           waking,
         );
       }
@@ -110,7 +114,7 @@ export class PolicyIndex {
     const found: PodFacts[] = [];
     for (const { local } of this.#namespaces.values()) {
       for (const key of local) {
-        const pod = this.#pods.get(key);
+        const pod = this.pod(key);
         if (pod !== undefined) found.push(pod);
       }
     }
@@ -118,7 +122,7 @@ export class PolicyIndex {
   }
 
   localPod(key: string): PodFacts | undefined {
-    const pod = this.#pods.get(key);
+    const pod = this.pod(key);
     return pod?.node === this.#node ? pod : undefined;
   }
 
@@ -135,17 +139,17 @@ export class PolicyIndex {
 
   /** A pod that policies see, of any node. */
   pod(key: string): PodFacts | undefined {
-    return this.#pods.get(key);
+    return this.#namespaces.get(namespaceOf(key))?.pods.get(key);
   }
 
   /** Keys of all pods that policies see. */
-  podKeys(): Iterable<string> {
-    return this.#pods.keys();
+  *podKeys(): Iterable<string> {
+    for (const { pods } of this.#namespaces.values()) yield* pods.keys();
   }
 
   /** The members that a pod brings into the sets in use. */
   members(key: string): readonly IpSetMember[] {
-    const pod = this.#pods.get(key);
+    const pod = this.pod(key);
     if (pod === undefined) return [];
     return this.#membership.setsOf(pod).flatMap((set) => membersOf(set, pod, this.#families));
   }
@@ -200,9 +204,13 @@ export class PolicyIndex {
     if (members === "all") return;
     const { namespaces } = set;
     const among = typeof namespaces === "string"
-      ? this.#namespaces.get(namespaces)?.pods ?? new Map<string, PodFacts>()
-      : this.#pods;
-    for (const pod of among.values()) if (this.#membership.holds(set, pod)) members.add(pod.key);
+      ? [this.#namespaces.get(namespaces)]
+      : this.#namespaces.values();
+    for (const state of among) {
+      for (const pod of state?.pods.values() ?? []) {
+        if (this.#membership.holds(set, pod)) members.add(pod.key);
+      }
+    }
   }
 
   #changePod(previous: PodFacts | undefined, current: PodFacts | undefined, waking: Waking): void {
@@ -212,18 +220,13 @@ export class PolicyIndex {
     const before = previous === undefined ? 0 : this.#membership.setsOf(previous).length;
     const wasLocal = state.local.has(pod.key);
     const isLocal = current?.node === this.#node;
-    if (current === undefined) {
-      this.#pods.delete(pod.key);
-      state.pods.delete(pod.key);
-    } else {
-      this.#pods.set(pod.key, current);
-      state.pods.set(pod.key, current);
-    }
-    for (const { address } of previous?.addresses ?? []) {
+    if (current === undefined) state.pods.delete(pod.key);
+    else state.pods.set(pod.key, current);
+    for (const address of previous?.addresses ?? []) {
       const left = this.podsAt(address).filter(({ key }) => key !== pod.key);
       this.#setAt(address, left);
     }
-    for (const { address } of current?.addresses ?? []) {
+    for (const address of current?.addresses ?? []) {
       this.#setAt(address, [...this.podsAt(address), current as PodFacts]);
     }
     if (isLocal && !wasLocal) {
@@ -353,7 +356,7 @@ function same(one: PodFacts | undefined, other: PodFacts | undefined): boolean {
 function sameAddresses(one: PodFacts | undefined, other: PodFacts | undefined): boolean {
   if (one === undefined || other === undefined) return one === other;
   return one.addresses.length === other.addresses.length &&
-    one.addresses.every(({ address }, i) => address === other.addresses[i]?.address);
+    one.addresses.every((address, i) => address === other.addresses[i]);
 }
 
 /** Whether the namespace's chain says the same of both. */

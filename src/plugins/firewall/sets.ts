@@ -101,8 +101,18 @@ export function podSetName(set: PodSet, family: Family): string {
   return set.names[family];
 }
 
+/**
+ * Buckets of a hash, each for some twelve members: what a kubelet runs on one node, and what a large cluster has in all. By the
+ * kind of set alone: a set that grows further is enlarged by Linux.
+ */
+const BUCKETS = { local: 64, anywhere: 4096 } as const;
+
 export function podIpSet(set: PodSet, family: Family): IpSet {
-  return { name: podSetName(set, family), type: set.type, family, maxElements: MOST_MEMBERS };
+  const made = { name: podSetName(set, family), type: set.type, family, maxElements: MOST_MEMBERS };
+  if (set.local) return { ...made, buckets: BUCKETS.local };
+  return set.pods.all && typeof set.namespaces !== "string"
+    ? { ...made, buckets: BUCKETS.anywhere }
+    : made;
 }
 
 /** What a pod brings into a set that it belongs to. */

@@ -60,7 +60,7 @@ has "nobody: a flag that is wrong" "$(nobody --foo)" 'Unknown flag "--foo"'
 
 # Help, and readers that go away.
 has "help" "$(routelet --help)" '^  plan +Print the exact change'
-has "help of a command" "$(routelet help plan)" '^  routelet plan \[FLAGS\]$'
+has "help of a command" "$(routelet help plan)" '^  routelet plan \[FILE|FOLDER\]… \[FLAGS\]$'
 expect "help plan and plan --help are the same" "$(routelet plan --help)" "$(routelet help plan)"
 set -o pipefail
 line=$(routelet --help | head -1) || fail "help into head" "$line"

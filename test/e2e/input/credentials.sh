@@ -3,7 +3,7 @@
 # was, and all is well as soon as they are mended.
 . "$(dirname "$0")/lib.sh"
 
-KINDS=3 # Services, EndpointSlices, the Node
+KINDS=4 # Services, EndpointSlices, ServiceCIDRs, the Node
 declare -A PATTERNS=(
 	[expired-client]='refuses the credentials of the kubeconfig .*/expired-client": the client certificate expired at 20.*Z'
 	[expired-server]="the API server's certificate has expired: renew it"

@@ -51,9 +51,11 @@ node-one 10.244.1.99 80 host 10.244.1.99 unreachable an address of no pod
 CASES
 
 # What decides is named: the object, the rule, and a counter that counts.
-has() { # has DESCRIPTION PATTERN SOURCE DESTINATION
+declare -A texts
+has() { # has DESCRIPTION PATTERN SOURCE DESTINATION: each pair is asked once
   local text
-  text=$(run why "$3" "$4")
+  texts["$3 $4"]=${texts["$3 $4"]:-$(run why "$3" "$4")}
+  text=${texts["$3 $4"]}
   grep -qE -- "$2" <<<"$text" || fail "$1" "$text"
   pass "$1"
 }

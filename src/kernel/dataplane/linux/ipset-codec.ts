@@ -37,6 +37,7 @@ const IPSET_ATTR_PORT = 4;
 const IPSET_ATTR_TIMEOUT = 6;
 const IPSET_ATTR_PROTO = 7;
 const IPSET_ATTR_CADT_FLAGS = 8;
+const IPSET_ATTR_HASHSIZE = 18;
 const IPSET_ATTR_MAXELEM = 19;
 const IPSET_ATTR_ELEMENTS = 24;
 /** These two stand in members, where the numbers mean other things than in heads. */
@@ -96,6 +97,7 @@ export function writeCreate(w: MessageWriter, set: IpSet, revision: number, flag
   w.u8(IPSET_ATTR_REVISION, revision);
   w.u8(IPSET_ATTR_FAMILY, set.family === 4 ? AF_INET : AF_INET6);
   w.nested(IPSET_ATTR_DATA, () => {
+    if (set.buckets !== undefined) w.u32be(IPSET_ATTR_HASHSIZE | NLA_F_NET_BYTEORDER, set.buckets);
     if (set.maxElements !== undefined) {
       w.u32be(IPSET_ATTR_MAXELEM | NLA_F_NET_BYTEORDER, set.maxElements);
     }

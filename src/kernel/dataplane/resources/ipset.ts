@@ -13,6 +13,11 @@ export interface IpSet {
    * kube-router has 0, and kube-router takes no set of another kind for its own.
    */
   readonly timeout?: number;
+  /**
+   * Buckets that the hash is made with, each for some twelve members: a power of two, 64 at least; absent: 1,024. Not compared:
+   * Linux enlarges a set that needs more, which takes longer than its members do.
+   */
+  readonly buckets?: number;
 }
 
 /** IPSET_DEFAULT_MAXELEM of the hash types. */

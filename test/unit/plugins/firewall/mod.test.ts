@@ -60,6 +60,41 @@ async function start(changes: Partial<FirewallOptions> = {}): Promise<Bench> {
   return await running([plugin], { cluster: smallCluster(), options: options(changes) });
 }
 
+describe("its own Node", () => {
+  test("that is gone leaves all in Linux, default-deny too, and comes back without a change", async () => {
+    const { cluster, linux, runtime, settle, status } = await start({ netpolDefaultDeny: true });
+    const before = linux.dump();
+    const own = cluster.stores.nodes.get("node1");
+    linux.resetCounts();
+    cluster.remove("nodes", "node1");
+    await settle();
+    expect(linux.dump()).toBe(before);
+    if (own !== undefined) cluster.put("nodes", own);
+    await settle();
+    expect(linux.count()).toBe(0);
+    expect(runtime.ready).toBe(true);
+    expect(status().problems).toEqual([]);
+  });
+
+  test("that was never seen makes it wait, with the reason, and rules of an earlier life stay", async () => {
+    const first = await start();
+    const before = first.linux.dump();
+    await first.runtime.stop();
+    const cluster = testCluster();
+    fill(cluster);
+    cluster.remove("nodes", "node1");
+    cluster.sync();
+    const again = await running([plugin], { cluster, linux: first.linux, options: options() });
+    expect(again.linux.dump()).toBe(before);
+    expect(again.runtime.ready).toBe(false);
+    expect(again.runtime.waitingFor().join()).toContain('Node "node1" not found; if that is not');
+    cluster.put("nodes", node("node1"));
+    await again.settle();
+    expect(again.linux.dump()).toBe(before);
+    expect(again.runtime.ready).toBe(true);
+  });
+});
+
 /** Lines of Linux that differ after `change`. */
 async function difference(made: Bench, change: () => void): Promise<readonly string[]> {
   const lines = () => new Set(made.linux.dump().trim().split("\n"));

@@ -123,8 +123,10 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     await state.found();
     const items: Actual<Chain>[] = [];
     for (const family of FAMILIES) {
-      const rules = byChain(await state.rules(family, () => false));
-      const maps = await readMaps(state, family);
+      const read = await state.rules(family, () => false);
+      const asksMap = read.some(({ mark }) => mark?.startsWith(`${owner.name}:map:`) === true);
+      const maps: Maps = asksMap ? await readMaps(state, family) : new Map();
+      const rules = byChain(read);
       for (const { name } of await state.chains(family)) {
         const place = parseChainName(name);
         if (!ownsChain(owner, place.name)) continue;

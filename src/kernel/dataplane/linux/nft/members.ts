@@ -26,13 +26,16 @@ import { preceding, type Range, rangesOf, rangeText } from "./intervals.ts";
 import type { ElementRead } from "./listing.ts";
 import { writeElements, writeFlushSet } from "./messages.ts";
 import { bookName, setName } from "./names.ts";
-import { listSets } from "./sets.ts";
+import { listSets, readSets } from "./sets.ts";
 import type { Write } from "./socket.ts";
 import type { NftState } from "./state.ts";
 import type { NftWatch } from "./watch.ts";
 
 /** Elements of one message: at most 120 bytes each (a range of two keys of IPv6), and a list is shorter than 64 KiB. */
 const ELEMENTS = 400;
+
+/** Sets up to which each is asked for alone. */
+const FEW = 32;
 
 /** Elements in as many messages as they need. */
 function elementWrites(
@@ -266,7 +269,9 @@ async function applyMembers(
       }),
     );
   };
-  const sets = new Map((await listSets(state)).map((set) => [set.name, set]));
+  const names = new Set(ops.map(({ item }) => item.set));
+  const read = names.size > FEW ? await listSets(state) : await readSets(state, names);
+  const sets = new Map(read.map((set) => [set.name, set]));
   const groups = new Map<IpSet, MemberOp[]>();
   for (const op of ops) {
     const set = sets.get(op.item.set);

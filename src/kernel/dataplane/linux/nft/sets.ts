@@ -76,6 +76,34 @@ export async function listSets(state: NftState): Promise<readonly IpSet[]> {
   return sets;
 }
 
+/**
+ * Sets by their names in the compiled form, as {@linkcode listSets}; those that are gone are left out. Each is asked for alone,
+ * so that the change of one member does not list a thousand sets.
+ *
+ * @throws {KernelError}
+ */
+export async function readSets(
+  state: NftState,
+  wanted: Iterable<string>,
+): Promise<readonly IpSet[]> {
+  await state.found();
+  const sets: IpSet[] = [];
+  for (const own of wanted) {
+    // Only the sets of kube-router's names say their family in them.
+    for (const family of own.startsWith("inet6:") ? [6] as const : FAMILIES) {
+      const name = setName(own, family);
+      const read = await state.set(family, name);
+      const set = read === undefined ? undefined : parseComment(family, name, read.comment);
+      if (set?.name !== own) continue;
+      const broken = hasNetworks(set.type) &&
+        await state.set(family, bookName(name)) === undefined;
+      sets.push(broken ? { ...set, maxElements: BROKEN } : set);
+      break;
+    }
+  }
+  return sets;
+}
+
 /** Nobody wants a set for no members. */
 const BROKEN = 0;
 

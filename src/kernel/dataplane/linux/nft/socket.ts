@@ -69,30 +69,35 @@ export class BatchSocket {
     base: number,
     generation: number | undefined,
   ): Refusals | undefined {
-    for (;;) {
-      const w = this.#writer;
-      w.reset();
-      w.sequence = base;
-      writeBatchBegin(w, generation);
-      let last = 0;
-      for (let i = 0; i < messages.length && !w.overflow; i++) {
-        last = w.position;
-        w.sequence = (base + 1 + i) >>> 0;
-        messages[i]?.(w);
-        if (w.error !== undefined) return new Map([[i, { errno: errno.EINVAL, text: w.error }]]);
-      }
-      w.sequence = (base + 1 + messages.length) >>> 0;
-      writeBatchEnd(w);
-      if (!w.overflow) {
-        w.addFlags(last, NLM_F_ACK);
-        return undefined;
-      }
-      const size = w.bytes.length * 4;
-      if (size > LARGEST) {
-        return new Map([[-1, { errno: errno.EMSGSIZE, text: `more than ${LARGEST} bytes` }]]);
-      }
-      this.#writer = new MessageWriter(size);
+    const grown = (w: MessageWriter, whole: number): MessageWriter => {
+      const larger = new MessageWriter(w.bytes.length * 4);
+      larger.bytes.set(w.bytes.subarray(0, whole));
+      larger.position = whole;
+      return larger;
+    };
+    let w = this.#writer;
+    w.reset();
+    w.sequence = base;
+    writeBatchBegin(w, generation);
+    let last = 0;
+    // The last one ends the batch.
+    for (let i = 0; i <= messages.length; i++) {
+      const start = w.position;
+      w.sequence = (base + 1 + i) >>> 0;
+      if (i < messages.length) messages[i]?.(w);
+      else writeBatchEnd(w);
+      if (w.error !== undefined) return new Map([[i, { errno: errno.EINVAL, text: w.error }]]);
+      if (w.overflow) {
+        if (w.bytes.length * 4 > LARGEST) {
+          return new Map([[-1, { errno: errno.EMSGSIZE, text: `more than ${LARGEST} bytes` }]]);
+        }
+        // What is written already stays: a first round writes megabytes.
+        w = this.#writer = grown(w, start);
+        i--;
+      } else if (i < messages.length) last = start;
     }
+    w.addFlags(last, NLM_F_ACK);
+    return undefined;
   }
 
   #send(op: string): void {

@@ -69,6 +69,15 @@ export class NftState {
     return this.#writing?.portId === portId;
   }
 
+  /** The netlink port id of our changes. @throws {KernelError} when the socket for them cannot be opened */
+  get portId(): number {
+    return this.#writer.portId;
+  }
+
+  get #writer(): BatchSocket {
+    return this.#writing ??= new BatchSocket(this.#options);
+  }
+
   /** Runs `work`, which changes rules or sets, and removes what it left empty. */
   async applying<R>(work: () => Promise<R>): Promise<R> {
     this.#applying++;
@@ -110,8 +119,7 @@ export class NftState {
 
   /** One transaction. @throws {KernelError} as {@linkcode BatchSocket.batch} */
   batch(op: string, messages: readonly Write[], generation?: number): Refusals {
-    this.#writing ??= new BatchSocket(this.#options);
-    return this.#writing.batch(op, messages, generation);
+    return this.#writer.batch(op, messages, generation);
   }
 
   /**
@@ -165,6 +173,21 @@ export class NftState {
     return await this.#unlessGone(() =>
       this.#socket.dump("list sets", (w) => writeGet(w, MSG.getSet, family), readSet)
     );
+  }
+
+  /** One set by its name; undefined where it is gone. @throws {KernelError} */
+  async set(family: Family, name: string): Promise<SetRead | undefined> {
+    await this.table(family);
+    const found = await this.#unlessGone(() => {
+      let read: SetRead | undefined;
+      this.#socket.request(
+        "read set",
+        (w) => writeGet(w, MSG.getSet, family, name),
+        (message) => read ??= readSet(message),
+      );
+      return Promise.resolve(read === undefined ? [] : [read]);
+    });
+    return found[0];
   }
 
   /** The elements of a set; none where it is gone. */

@@ -8,6 +8,7 @@ import { KernelError } from "../../errors.ts";
 import type { Actual, Drift, Resource, WatchContext } from "../../resource.ts";
 import { type IpSetMember, ipsetMember } from "../../resources/ipset.ts";
 import { listenEvents } from "../events.ts";
+import { muteSenders } from "../mute.ts";
 import { ownsSet } from "../ipset-names.ts";
 import { compared } from "../compared.ts";
 import { rank } from "../iptables-parse.ts";
@@ -122,6 +123,8 @@ export class NftWatch {
           }
           this.#schedule();
         },
+        // 20,000 rules of our own are as many events: to read and drop them takes longer than to write them.
+        onOpen: (fd) => muteSenders(fd, [this.#state.portId]),
         onLost: () => {
           this.#moved = "all";
           this.#schedule();

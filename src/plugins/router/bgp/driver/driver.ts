@@ -36,7 +36,7 @@ const CALM_MS = 500;
  * meanwhile goes with it in one write each; one VIP to few peers waits for nothing.
  */
 const REST_MS = 0.08;
-const MOST_REST_MS = 40;
+const MOST_REST_MS = 25;
 /** Addresses whose refusal is remembered. */
 const MOST_REFUSED = 1000;
 /** The listener's: a peer with GTSM drops an answer to its SYN that has less. */
