@@ -1,5 +1,9 @@
 /** What of ours is in the image. */
 
+import { join } from "node:path";
+
+const PLUGINS = join(import.meta.dir, "../../plugins.d");
+
 /** Architectures by Debian's and Go's common name, and ours. */
 export const ARCHITECTURES = { amd64: "x64", arm64: "arm64" } as const;
 export type Architecture = keyof typeof ARCHITECTURES;
@@ -12,8 +16,10 @@ export function ours(
   return [
     ["usr/local/bin/routelet", executable, 0o755],
     ["usr/share/doc/routelet/routelet.cdx.json", `${executable}.cdx.json`, 0o644],
-    // Beside the executable it would run wherever the image does.
-    ["usr/share/routelet/plugins.d/hostport.ts", "plugins.d/hostport.ts", 0o644],
+    // Beside the executable those of them run that a flag names.
+    ...[...new Bun.Glob("**/*.ts").scanSync({ cwd: PLUGINS })].toSorted().map((file) =>
+      [`usr/local/bin/plugins.d/${file}`, `plugins.d/${file}`, 0o644] as const
+    ),
     ["etc/routelet/shrc", "deploy/image/shrc", 0o644],
   ];
 }

@@ -209,17 +209,19 @@ describe("the manifests", () => {
       .toEqual([[["sleep", "infinity"], [], undefined]]);
   });
 
-  test("the folder of plugins that an overlay names is in the image, by make image and by the Dockerfile", () => {
+  test("the plugin that an overlay names is beside the image's executable, by make image and by the Dockerfile", () => {
     const { line } = agentOf(build(join(DEPLOY, "overlays/hostport")));
-    const folder = line.flags.pluginsDir;
-    expect(ours("amd64").map(([path]) => dirname(`/${path}`))).toContain(folder);
+    expect(Object.keys(line.flags.plugin)).toEqual(["hostport"]);
+    expect(ours("amd64").map(([path]) => path)).toContain("usr/local/bin/plugins.d/hostport.ts");
     const dockerfile = readFileSync(join(DEPLOY, "../image/Dockerfile"), "utf8");
     for (const [path, source] of ours("amd64")) {
       if (source.endsWith(".cdx.json")) continue;
+      if (source.startsWith("plugins.d/")) continue;
       const target = path.startsWith("usr/local/bin/") ? `/${path}` : `${dirname(`/${path}`)}/`;
       expect(dockerfile).toContain(target);
       expect(dockerfile).toContain(source);
     }
+    expect(dockerfile).toContain(" plugins.d/ /usr/local/bin/plugins.d/");
     for (const name of PACKAGES) expect(dockerfile).toContain(` ${name}`);
   });
 
