@@ -3,8 +3,8 @@
 . "$(dirname "$0")/lib.sh"
 
 asks_web() { ask pod-default-client 10.96.1.1 80 5 | answered_by; }
-errors() { # errors PLUGIN: lines of the agent's log that complain of it
-  $LAB agent logs one | grep -E "(ERROR|WARN)" | grep -cE "plugin\"?[=:]\"?$1(\"| |$)"
+errors() { # errors PLUGIN [TEXT]: lines of the agent's log that complain of it
+  $LAB agent logs one | grep -E "(ERROR|WARN)" | grep -F -- "${2:-}" | grep -cE "plugin\"?[=:]\"?$1(\"| |$)"
 }
 
 agent_ready
@@ -75,9 +75,10 @@ plugin_is loops ready
 loop_route || fail "what it wants is there again" "$(status)"
 
 # Everything was said once, whatever was tried again since.
-for name in throws-at-load throws-in-setup throws-in-desired other-api wants-vip writable loops hungry; do
+for name in throws-at-load throws-in-setup throws-in-desired other-api wants-vip writable loops; do
   expect "plugin $name: each thing is said once" "$(errors $name)" $([ $name = wants-vip ] && echo 2 || echo 1)
 done
+expect "plugin hungry: that it took too much is said once" "$(errors hungry "$ate")" 1
 chmod o-w $PLUGINS/writable.ts
 plugin_is writable ready
 rm $PLUGINS/*.ts

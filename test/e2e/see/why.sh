@@ -85,11 +85,11 @@ twice() { [ "$(grep -c 'on one: ready' "$LAB_OUT/watched")" -ge 2 ]; }
 within 20 "status --watch prints it again and again" twice
 kill $! 2>/dev/null
 status=$(run status)
-for line in 'ipvs +12 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
+for line in 'ipvs +14 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
   grep -qE "^$line" <<<"$status" || fail "status says \"$line\"" "$status"
   pass "status says \"$line\""
 done
-expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[12,1,1]"
+expect "status in JSON has the same" "$(run status --output=json | jq -c '[.ipvs.ours, .bgp.established, .policies.policies]')" "[14,1,1]"
 
 # The live page: on loopback alone, by its own names alone.
 get() { $LAB exec node-one curl -s --max-time 10 "$@"; }
