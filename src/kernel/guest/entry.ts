@@ -30,6 +30,8 @@ export interface EntryOptions {
   readonly isDry?: boolean;
 }
 
+/** Until it was set up: what awaits an answer must not wait for ever. */
+const NOT_YET = answeringApi(undefined);
 /** The first pause before another try is a second: processes are not cheap. */
 const FIRST_ATTEMPT = 4;
 /** Milliseconds after which a process that fails counts as one that had worked. */
@@ -113,17 +115,26 @@ export class Entry implements Guest {
     const settings = await given();
     if (this.#stopped) return;
     const started = performance.now();
-    const link = startLink({
-      load: { type: "load", file: module, name, given: settings, node, host: host.values() },
-      onMessage: (message) => this.#take(message, link),
-      onFault: (reason, final) => {
-        this.#link = undefined;
-        this.#mirror?.detach();
-        if (performance.now() - started > WORKED_MS) this.#attempts = 0;
-        this.#fail(reason, final);
-      },
-      spawn: () => spawn(name),
-    });
+    const start = (): Link =>
+      startLink({
+        load: { type: "load", file: module, name, given: settings, node, host: host.values() },
+        onMessage: (message) => this.#take(message, link),
+        onFault: (reason, final) => {
+          this.#link = undefined;
+          this.#mirror?.detach();
+          if (performance.now() - started > WORKED_MS) this.#attempts = 0;
+          this.#fail(reason, final);
+        },
+        spawn: () => spawn(name),
+      });
+    let link: Link;
+    try {
+      link = start();
+    } catch (error) {
+      // Of memory, processes or descriptors there may be enough again in a moment.
+      this.#fail(`its process cannot be started: ${textOf(error)}`, false);
+      return;
+    }
     this.#link = link;
     link.ready.then((meta) => this.#ready(link, meta)).catch((error: unknown) => {
       this.#fail(textOf(error), true);
@@ -137,7 +148,8 @@ export class Entry implements Guest {
     if (this.#mirror === undefined) {
       const mirror = mirrorOf(this.name, meta);
       const protocol = await prepare(meta.tables);
-      if (this.#stopped) return;
+      // Another process is on its way where this one failed meanwhile.
+      if (this.#stopped || this.#link !== link) return;
       const reason = await runtime.runGuest({
         plugin: mirror.plugin as never,
         options: undefined,
@@ -145,7 +157,7 @@ export class Entry implements Guest {
       });
       if (reason !== undefined) throw new Error(reason);
       this.#mirror = mirror;
-      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api);
+      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api, this.#options.isDry);
       this.#meta = text;
     } else if (this.#meta !== text) {
       throw new Error(
@@ -163,7 +175,7 @@ export class Entry implements Guest {
   #take(message: FromGuest, link: Link): void {
     switch (message.type) {
       case "api":
-        void this.#answer?.(message, (answer) => link.post(answer));
+        void (this.#answer ?? NOT_YET)(message, (answer) => link.post(answer));
         return;
       case "results": {
         this.#mirror?.take(message);

@@ -44,6 +44,34 @@ describe("questions of a plugin's process to the API server", () => {
     expect(await failure(api.emit({} as never))).toMatchObject({ code: "invalid" });
   });
 
+  test("write nothing in a dry run, and read", async () => {
+    const called: string[] = [];
+    const note = (name: string) => () => {
+      called.push(name);
+      return Promise.resolve();
+    };
+    const answer = answeringApi(
+      Object.fromEntries(
+        ["list", "patchIngress", "emit", "writeLease"].map((name) => [name, note(name)]),
+      ) as unknown as ClusterApi,
+      true,
+    );
+    const codes: unknown[] = [];
+    for (const method of ["list", "patchIngress", "emit", "writeLease"]) {
+      const call: ApiCall = { type: "api", number: 1, method, args: [] };
+      await answer(call, ({ failure }) => codes.push(failure?.code));
+    }
+    expect(called).toEqual(["list"]);
+    expect(codes).toEqual([undefined, "unavailable", "unavailable", "unavailable"]);
+  });
+
+  test("are answered before the plugin is set up, too", async () => {
+    const answers: unknown[] = [];
+    const call: ApiCall = { type: "api", number: 7, method: "list", args: ["services"] };
+    await answeringApi(undefined)(call, (answer) => answers.push(answer));
+    expect(answers).toMatchObject([{ number: 7, failure: { code: "unavailable" } }]);
+  });
+
   test("that are no plain data fail at once", async () => {
     const api = across({ emit: () => Promise.resolve() });
     expect(await failure(api.emit({ message: () => "x" } as never))).toMatchObject({
