@@ -36,7 +36,12 @@ export function messageMetrics(post: (message: FromGuest) => void): PluginMetric
  * @throws {Error} where prom-client does not take a name, a label or a value
  */
 export function takeMetric(metrics: Metrics, plugin: string, message: MetricMessage): void {
-  const { metric, help, labels, buckets, value, of } = message;
+  const { metric, labels, buckets, value } = message;
+  const help = String(message.help);
+  // prom-client escapes texts alone: of anything else a quote would spoil the page for everybody.
+  const of = message.of === undefined
+    ? undefined
+    : Object.fromEntries(Object.entries(message.of).map(([key, each]) => [key, String(each)]));
   const name = `plugin_${plugin.replaceAll("-", "_")}_${message.name}`;
   if (metric === "counter") metrics.counter(name, help, labels).inc(value, of);
   else if (metric === "histogram") {
