@@ -39,6 +39,7 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
   let waiting: ToGuest[] | undefined = [];
   let ended: string | undefined;
   const child = Bun.spawn([...command], {
+    env: guestEnvironment(),
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -90,6 +91,14 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
     onclose: null,
   };
   return self;
+}
+
+/** The agent's own, without the variable of its flags: passwords of peers may be in it, and a plugin hands it on to what it starts. */
+export function guestEnvironment(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string | undefined> {
+  const { ROUTELET_FLAGS: _, ...rest } = env;
+  return rest;
 }
 
 /** Bytes of memory that a process has; 0 where it is gone. */

@@ -4,7 +4,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type GuestProcess, spawnGuest } from "../../../../src/kernel/guest/process.ts";
+import {
+  guestEnvironment,
+  type GuestProcess,
+  spawnGuest,
+} from "../../../../src/kernel/guest/process.ts";
 
 let folder = "";
 beforeAll(() => folder = mkdtempSync(join(tmpdir(), "routelet-process-")));
@@ -72,4 +76,9 @@ test("one that ends itself is told of, and what it printed is passed on by lines
   expect(reason).toBe("its process ended with exit code 3; remove process.exit");
   for (let i = 0; i < 200 && lines.length < 3; i++) await Bun.sleep(10);
   expect(lines.toSorted()).toEqual(["one", "three", "two"]);
+});
+
+test("it does not get the agent's flags, in which passwords may be, and all else of its environment", () => {
+  const env = { PATH: "/bin", ROUTELET_FLAGS: "--peer-router-passwords=c2VjcmV0" };
+  expect(guestEnvironment(env)).toEqual({ PATH: "/bin" });
 });
