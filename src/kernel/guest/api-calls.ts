@@ -55,6 +55,8 @@ export function answeringApi(
   isDry = false,
 ): (call: ApiCall, post: (answer: ApiAnswer) => void) => Promise<void> {
   let open = 0;
+  /** A list may hold a hundred thousand objects: two of them are not in the agent's memory at once. */
+  let listed: Promise<unknown> = Promise.resolve();
   return async ({ number, method, args }, post) => {
     const fail = (code: ApiFailureCode, message: string): void =>
       post({ type: "api", number, failure: { code, message } });
@@ -71,7 +73,9 @@ export function answeringApi(
     open++;
     try {
       const call = api[method as keyof ClusterApi] as (...args: unknown[]) => Promise<unknown>;
-      post({ type: "api", number, result: await call(...args) });
+      const made = method === "list" ? listed.then(() => call(...args)) : call(...args);
+      if (method === "list") listed = made.catch(() => {});
+      post({ type: "api", number, result: await made });
     } catch (error) {
       // What a plugin got wrong may throw anything: an argument that is missing, say.
       const known = error instanceof ApiFailed;

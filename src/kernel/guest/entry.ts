@@ -6,7 +6,7 @@ import { retryDelay } from "../runtime/backoff.ts";
 import type { Guest, Runtime } from "../runtime/runtime.ts";
 import { answeringApi } from "./api-calls.ts";
 import { type Link, startLink } from "./link.ts";
-import { takeMetric } from "./message-metrics.ts";
+import { metricTaker } from "./message-metrics.ts";
 import type { FromGuest, GuestMeta } from "./messages.ts";
 import { type Mirror, mirrorOf } from "./mirror.ts";
 import type { GuestProcess } from "./process.ts";
@@ -32,6 +32,8 @@ export interface EntryOptions {
 
 /** Until it was set up: what awaits an answer must not wait for ever. */
 const NOT_YET = answeringApi(undefined);
+/** Metrics of a plugin that the log says are refused. */
+const MOST_TOLD = 20;
 /** The first pause before another try is a second: processes are not cheap. */
 const FIRST_ATTEMPT = 4;
 /** Milliseconds after which a process that fails counts as one that had worked. */
@@ -56,10 +58,12 @@ export class Entry implements Guest {
   #told: string | undefined;
   #steady: ReturnType<typeof setTimeout> | undefined;
   readonly #badMetrics = new Set<string>();
+  readonly #measured: ReturnType<typeof metricTaker>;
 
   constructor(candidate: Candidate, options: EntryOptions) {
     this.candidate = candidate;
     this.#options = options;
+    this.#measured = metricTaker(options.metrics, candidate.name);
     this.#log = options.log.child({ plugin: candidate.name });
   }
 
@@ -197,9 +201,9 @@ export class Entry implements Guest {
         return this.#log[message.level](message.message, message.fields);
       case "metric":
         try {
-          takeMetric(this.#options.metrics, this.name, message);
+          this.#measured(message);
         } catch (error) {
-          if (this.#badMetrics.has(message.name)) return;
+          if (this.#badMetrics.has(message.name) || this.#badMetrics.size >= MOST_TOLD) return;
           this.#badMetrics.add(message.name);
           this.#log.warn("Metric refused", { metric: message.name, reason: textOf(error) });
         }

@@ -44,6 +44,25 @@ describe("questions of a plugin's process to the API server", () => {
     expect(await failure(api.emit({} as never))).toMatchObject({ code: "invalid" });
   });
 
+  test("list one kind after the other, and go on behind one that fails", async () => {
+    let now = 0;
+    let most = 0;
+    const api = across({
+      async list(kind) {
+        most = Math.max(most, ++now);
+        await Promise.resolve();
+        now--;
+        if (kind === "pods") throw new ApiFailed("unavailable", "No answer");
+        return [];
+      },
+    });
+    const asked = ["pods", "services", "nodes"].map((kind) =>
+      api.list(kind as "pods").then(() => "done", ({ code }) => code)
+    );
+    expect(await Promise.all(asked)).toEqual(["unavailable", "done", "done"]);
+    expect(most).toBe(1);
+  });
+
   test("write nothing in a dry run, and read", async () => {
     const called: string[] = [];
     const note = (name: string) => () => {
