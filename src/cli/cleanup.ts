@@ -13,7 +13,7 @@ import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther } from "./netfilter.ts";
-import { type Dataplanes, proofText, prove, survey } from "./verify.ts";
+import { type Dataplanes, proofText, prove, type Seen, survey } from "./verify.ts";
 
 /** Removes everything of ours; 0 when nothing is left, 1 when something is. */
 export async function cleanup(flags: Flags, io: Io): Promise<number> {
@@ -43,7 +43,7 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     const owners = [...OWNERS, ...thirdParties.owners()];
     if (flags.dryRun) {
       const left = await survey([dataplane, other], owners);
-      for (const item of left.flatMap(({ ours }) => ours)) io.stdout(`would remove ${item}\n`);
+      io.stdout(leftText(left.flatMap(({ ours }) => ours), flags.output));
       return 0;
     }
     const results = [
@@ -54,19 +54,16 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
     const failed = results.flatMap((result) => result.failed);
     clean = failed.length === 0;
     if (clean) thirdParties.forgetAll();
-    if (flags.output === "json") {
-      io.stdout(`${JSON.stringify({ removed, failed }, null, 2)}\n`);
-    } else {
-      for (const text of removed) io.stdout(`- ${text}\n`);
+    if (flags.output === "text") {
       for (const text of failed) io.stderr(`routelet: ${text}\n`);
-      io.stdout(
-        failed.length === 0
-          ? `${removed.length} removed, nothing of ours is left\n`
-          : `${removed.length} removed, ${failed.length} could not be removed\n`,
-      );
+      io.stdout(removedText({ removed, failed }, "text"));
     }
-    if (!clean) return EXIT.failed;
-    return flags.verify ? await verified([dataplane, other], owners, flags, io) : 0;
+    const proof = clean && flags.verify
+      ? await verified([dataplane, other], owners, flags)
+      : undefined;
+    if (flags.output === "json") io.stdout(removedText({ removed, failed, proof }, "json"));
+    else if (proof !== undefined) io.stdout(proofText(proof));
+    return clean && (proof ?? []).every(({ ours }) => ours.length === 0) ? 0 : EXIT.failed;
   } catch (error) {
     io.stderr(`routelet: Cannot clean up: ${errorText(error)}\n`);
     return EXIT.failed;
@@ -77,15 +74,37 @@ export async function cleanup(flags: Flags, io: Io): Promise<number> {
   }
 }
 
-/** Looks again, by the marks and by other ways, and prints what it saw. 0 where nothing of ours is left. */
+/** Looks again, by the marks and by other ways. */
 async function verified(
   dataplanes: Dataplanes,
   owners: readonly Owner[],
-  { runtimeDir, output }: Flags,
-  io: Io,
-): Promise<number> {
+  { runtimeDir }: Flags,
+): Promise<readonly Seen[]> {
   tidyRuntimeFolder(runtimeDir);
-  const proof = await prove(dataplanes, owners, runtimeDir);
-  io.stdout(output === "json" ? `${JSON.stringify(proof, null, 2)}\n` : proofText(proof));
-  return proof.every(({ ours }) => ours.length === 0) ? 0 : EXIT.failed;
+  return await prove(dataplanes, owners, runtimeDir);
+}
+
+type Output = Flags["output"];
+
+/** What a dry run would remove. */
+export function leftText(left: readonly string[], output: Output): string {
+  return output === "json"
+    ? `${JSON.stringify({ wouldRemove: left }, null, 2)}\n`
+    : left.map((item) => `would remove ${item}\n`).join("");
+}
+
+/** What was removed; as JSON one document, whatever was asked for. */
+export function removedText(
+  { removed, failed, proof }: {
+    readonly removed: readonly string[];
+    readonly failed: readonly string[];
+    readonly proof?: readonly Seen[] | undefined;
+  },
+  output: Output,
+): string {
+  if (output === "json") return `${JSON.stringify({ removed, failed, proof }, null, 2)}\n`;
+  return removed.map((text) => `- ${text}\n`).join("") +
+    (failed.length === 0
+      ? `${removed.length} removed, nothing of ours is left\n`
+      : `${removed.length} removed, ${failed.length} could not be removed\n`);
 }

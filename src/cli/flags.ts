@@ -5,6 +5,7 @@
  * Names, types and defaults are kube-router's (v2.11), so that a cluster moves by changing an image; ours are in
  * the sections "routelet" and "Output". Values: durations in milliseconds, addresses and CIDRs canonical.
  */
+import { resolve } from "node:path";
 import {
   bool,
   choice,
@@ -667,7 +668,13 @@ const TABLE = {
     "/",
     "Installation",
     "Folder that install and uninstall take for the root of the file system; with another than / they touch files alone",
-    { check: (value) => value.startsWith("/") ? undefined : "an absolute path" },
+    {
+      check: (value) =>
+        // Under another name "/" would count as an image, and its agent would go on.
+        value.startsWith("/") && (value === "/" || resolve(value) !== "/")
+          ? undefined
+          : "an absolute path",
+    },
   ),
   "dry-run": flag(
     bool,

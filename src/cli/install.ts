@@ -185,7 +185,8 @@ export async function uninstall(
   }
   if (root === "/") {
     const { cleanup } = await import("./cleanup.ts");
-    const code = await cleanup(flags, io);
+    // What this command prints besides is text.
+    const code = await cleanup({ ...flags, output: "text" }, io);
     // Whoever tries again needs the files.
     if (code !== 0) return code;
   }

@@ -7,15 +7,17 @@ import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 export const RECORD = "/var/lib/routelet/installed.json";
 
@@ -59,6 +61,11 @@ function contentOf(root: string, path: string): Uint8Array | undefined {
 
 /** The record; empty where there is none. @throws {Error} where it cannot be read, or is none */
 export function readRecord(root: string): Installed {
+  if (leadsOut(root, RECORD)) {
+    throw new Error(
+      `Cannot use "${join(root, RECORD)}": a symbolic link leads out of "${root}"; remove the link`,
+    );
+  }
   const bytes = contentOf(root, RECORD);
   if (bytes === undefined) return { files: {}, folders: [] };
   try {
@@ -91,6 +98,23 @@ function replace(root: string, path: string, content: Uint8Array, mode: number):
   }
 }
 
+/** Whether there is anything at a path, be it a symbolic link to nowhere. */
+function isThere(root: string, path: string): boolean {
+  return lstatSync(join(root, path), { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Whether the folder of a path lies outside of the root by a symbolic link: of an image, such a link means another place. */
+function leadsOut(root: string, path: string): boolean {
+  let folder = dirname(join(root, path));
+  while (!existsSync(folder) && folder !== dirname(folder)) {
+    if (lstatSync(folder, { throwIfNoEntry: false }) !== undefined) return true;
+    folder = dirname(folder);
+  }
+  const [top, real] = [existsSync(root) ? realpathSync(root) : resolve(root), realpathSync(folder)];
+  // Where the root is still to be made, what is there lies above it.
+  return existsSync(root) && top !== "/" && real !== top && !real.startsWith(`${top}/`);
+}
+
 /** What to do about each file; nothing is written yet. */
 export function planInstall(
   root: string,
@@ -98,8 +122,19 @@ export function planInstall(
   record: Installed,
 ): readonly Step[] {
   return wanted.map(({ path, content, editable }): Step => {
+    if (leadsOut(root, path)) {
+      return {
+        path,
+        verb: "refuse",
+        reason: "a symbolic link leads out of --root; remove the link",
+      };
+    }
     const there = contentOf(root, path);
-    if (there === undefined) return { path, verb: "write", reason: "new" };
+    if (there === undefined) {
+      return isThere(root, path)
+        ? { path, verb: "refuse", reason: "it is a symbolic link to nowhere; move it away" }
+        : { path, verb: "write", reason: "new" };
+    }
     const now = digest(there);
     const known = record.files[path];
     if (now === digest(content)) {
@@ -135,11 +170,21 @@ export function install(
   }
   for (const { path, content, mode } of wanted) {
     if (steps.find((step) => step.path === path)?.verb === "write") {
+      const before = files[path];
       // First the record: what is there without it would never be removed.
       files[path] = digest(content);
       save();
-      replace(root, path, content, mode);
-    } else if (files[path] === undefined) {
+      try {
+        replace(root, path, content, mode);
+      } catch (error) {
+        // A full disk, say: the earlier version is there still, and is ours.
+        if (before !== undefined) {
+          files[path] = before;
+          save();
+        }
+        throw error;
+      }
+    } else if (digest(contentOf(root, path) ?? new Uint8Array()) === digest(content)) {
       // Put there by hand, byte for byte: it is of the installation from now on.
       files[path] = digest(content);
     }
@@ -160,6 +205,9 @@ export function planUninstall(
   editable: ReadonlySet<string>,
 ): readonly Step[] {
   return Object.entries(record.files).flatMap(([path, known]): readonly Step[] => {
+    if (leadsOut(root, path)) {
+      return [{ path, verb: "keep", reason: "a symbolic link leads out of --root" }];
+    }
     const there = contentOf(root, path);
     if (there === undefined) return [];
     return digest(there) === known || editable.has(path)

@@ -1,5 +1,6 @@
 /** The process of a third party's plugin: started by the agent alone, spoken to over Bun's channel between processes. */
 
+import { statSync } from "node:fs";
 import { confineThisProcess } from "../kernel/dataplane/linux/confine.ts";
 import { guestChild } from "../kernel/guest/child.ts";
 import type { FromGuest, ToGuest } from "../kernel/guest/messages.ts";
@@ -12,15 +13,26 @@ import type { Io } from "./io.ts";
 export const PLUGIN_PROCESS = "plugin-process";
 
 /** The command line of such a process: of the executable, or of the sources that run in Bun. */
-const COMMAND: readonly string[] = import.meta.url.includes("$bunfs")
-  ? [process.execPath, PLUGIN_PROCESS]
-  : [process.execPath, new URL("../main.ts", import.meta.url).pathname, PLUGIN_PROCESS];
+const command = (): readonly string[] =>
+  import.meta.url.includes("$bunfs")
+    ? [runningFile(), PLUGIN_PROCESS]
+    : [process.execPath, new URL("../main.ts", import.meta.url).pathname, PLUGIN_PROCESS];
+
+/**
+ * The file that a process runs. After an upgrade another release lies at its path, or nothing: a plugin's process must be of the
+ * agent's own release to understand it.
+ */
+export function runningFile(path = process.execPath, running = `/proc/${process.pid}/exe`): string {
+  const [there, here] = [path, running].map((file) => statSync(file, { throwIfNoEntry: false }));
+  const isSame = there !== undefined && there.ino === here?.ino && there.dev === here.dev;
+  return isSame || here === undefined ? path : running;
+}
 
 /** Starts the process of a plugin. What it prints goes to the log. */
 export function pluginSpawner(log: Logger): (name: string) => GuestProcess {
   return (plugin) =>
     spawnGuest({
-      command: COMMAND,
+      command: command(),
       onOutput: (line) => log.info("Plugin printed", { plugin, line }),
     });
 }

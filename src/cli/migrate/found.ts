@@ -136,7 +136,7 @@ export function doable(
   }
   if (removes.length > 0 && agent !== "ready") {
     later.push(
-      `${removes.length} things are removed only beside an agent that is ready, so that Services are served all the ` +
+      `${removes.length} things are removed only beside an agent that is ready and runs the service proxy, so that Services are served all the ` +
         "time: start it, then run this again",
     );
   }

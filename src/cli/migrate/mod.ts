@@ -107,6 +107,12 @@ function firstLine({ text }: Thing): string {
   return text.split("\n")[0] ?? text;
 }
 
+/** How far an agent is that answers: ready is one alone that serves Services, which others can then stop to do. */
+export function phaseOf({ ready, plugins = [] }: AgentStatus): "starting" | "ready" {
+  const serves = plugins.some(({ name, phase }) => name === OWNER && phase === "ready");
+  return ready === true && serves ? "ready" : "starting";
+}
+
 async function agentPhase(runtimeDir: string): Promise<"none" | "starting" | "ready"> {
   if (!await agentAnswers(runtimeDir)) return "none";
   try {
@@ -114,7 +120,7 @@ async function agentPhase(runtimeDir: string): Promise<"none" | "starting" | "re
       unix: socketPath(runtimeDir),
       signal: AbortSignal.timeout(5000),
     });
-    return (await response.json() as AgentStatus).ready === true ? "ready" : "starting";
+    return phaseOf(await response.json() as AgentStatus);
   } catch {
     return "starting";
   }

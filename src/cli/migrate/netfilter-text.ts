@@ -49,6 +49,9 @@ export function proxyRemoval(save: string): Removal {
   return { lines, text: parts.length === 0 ? "" : `${parts.join("\n")}\n` };
 }
 
+/** A comment may read like a jump. */
+const QUOTED = /"(?:[^"\\]|\\.)*"/g;
+
 interface SavedRule {
   readonly chain: string;
   readonly target: string;
@@ -71,7 +74,7 @@ function tablesOf(save: string): readonly SavedTable[] {
     if (chain !== undefined) current?.chains.push(chain);
     const [, of, rest] = /^-A (\S+) (.*)$/.exec(line) ?? [];
     if (of === undefined || rest === undefined) continue;
-    const target = /(?:^| )-[jg] (\S+)/.exec(rest)?.[1] ?? "";
+    const target = /(?:^| )-[jg] (\S+)/.exec(rest.replace(QUOTED, '""'))?.[1] ?? "";
     current?.rules.push({ chain: of, target, rule: `${of} ${rest}` });
   }
   return tables;

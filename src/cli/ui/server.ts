@@ -6,6 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { type Listening, listenTcp } from "../../kernel/observe/listen.ts";
+import { requestUrl } from "../../kernel/request-url.ts";
 import type { UiAddress } from "./address.ts";
 import bundled from "./page.html" with { type: "text" };
 
@@ -73,7 +74,7 @@ export function uiHandler(
     ...bound.map((address) => address.includes(":") ? `[${address}]` : address),
   ]);
   return async (request) => {
-    const { pathname, searchParams } = new URL(request.url);
+    const { pathname, searchParams } = requestUrl(request);
     const host = (request.headers.get("host") ?? "").toLowerCase().replace(/:\d+$/, "");
     if (!names.has(host) && !isAddress(host)) {
       return text(403, `This page answers to an address of this host, and not to "${host}"\n`);

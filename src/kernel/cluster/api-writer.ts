@@ -104,7 +104,7 @@ export function createClusterApi(client: ApiClient, reporter = "routelet"): Clus
     async emit({ kind, metadata, type, reason, message }) {
       const now = new Date().toISOString().replace(/\.\d+/, "");
       // Objects without a namespace have their Events in "default".
-      const namespace = metadata.namespace || "default";
+      const namespace = nameIn(metadata.namespace || "default");
       await call({
         verb: "create",
         path: `/api/v1/namespaces/${namespace}/events`,

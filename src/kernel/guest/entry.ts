@@ -6,7 +6,7 @@ import { retryDelay } from "../runtime/backoff.ts";
 import type { Guest, Runtime } from "../runtime/runtime.ts";
 import { answeringApi } from "./api-calls.ts";
 import { type Link, startLink } from "./link.ts";
-import { takeMetric } from "./message-metrics.ts";
+import { metricTaker } from "./message-metrics.ts";
 import type { FromGuest, GuestMeta } from "./messages.ts";
 import { type Mirror, mirrorOf } from "./mirror.ts";
 import type { GuestProcess } from "./process.ts";
@@ -30,6 +30,10 @@ export interface EntryOptions {
   readonly isDry?: boolean;
 }
 
+/** Until it was set up: what awaits an answer must not wait for ever. */
+const NOT_YET = answeringApi(undefined);
+/** Metrics of a plugin that the log says are refused. */
+const MOST_TOLD = 20;
 /** The first pause before another try is a second: processes are not cheap. */
 const FIRST_ATTEMPT = 4;
 /** Milliseconds after which a process that fails counts as one that had worked. */
@@ -54,10 +58,12 @@ export class Entry implements Guest {
   #told: string | undefined;
   #steady: ReturnType<typeof setTimeout> | undefined;
   readonly #badMetrics = new Set<string>();
+  readonly #measured: ReturnType<typeof metricTaker>;
 
   constructor(candidate: Candidate, options: EntryOptions) {
     this.candidate = candidate;
     this.#options = options;
+    this.#measured = metricTaker(options.metrics, candidate.name);
     this.#log = options.log.child({ plugin: candidate.name });
   }
 
@@ -113,17 +119,26 @@ export class Entry implements Guest {
     const settings = await given();
     if (this.#stopped) return;
     const started = performance.now();
-    const link = startLink({
-      load: { type: "load", file: module, name, given: settings, node, host: host.values() },
-      onMessage: (message) => this.#take(message, link),
-      onFault: (reason, final) => {
-        this.#link = undefined;
-        this.#mirror?.detach();
-        if (performance.now() - started > WORKED_MS) this.#attempts = 0;
-        this.#fail(reason, final);
-      },
-      spawn: () => spawn(name),
-    });
+    const start = (): Link =>
+      startLink({
+        load: { type: "load", file: module, name, given: settings, node, host: host.values() },
+        onMessage: (message) => this.#take(message, link),
+        onFault: (reason, final) => {
+          this.#link = undefined;
+          this.#mirror?.detach();
+          if (performance.now() - started > WORKED_MS) this.#attempts = 0;
+          this.#fail(reason, final);
+        },
+        spawn: () => spawn(name),
+      });
+    let link: Link;
+    try {
+      link = start();
+    } catch (error) {
+      // Of memory, processes or descriptors there may be enough again in a moment.
+      this.#fail(`its process cannot be started: ${textOf(error)}`, false);
+      return;
+    }
     this.#link = link;
     link.ready.then((meta) => this.#ready(link, meta)).catch((error: unknown) => {
       this.#fail(textOf(error), true);
@@ -137,7 +152,8 @@ export class Entry implements Guest {
     if (this.#mirror === undefined) {
       const mirror = mirrorOf(this.name, meta);
       const protocol = await prepare(meta.tables);
-      if (this.#stopped) return;
+      // Another process is on its way where this one failed meanwhile.
+      if (this.#stopped || this.#link !== link) return;
       const reason = await runtime.runGuest({
         plugin: mirror.plugin as never,
         options: undefined,
@@ -145,7 +161,7 @@ export class Entry implements Guest {
       });
       if (reason !== undefined) throw new Error(reason);
       this.#mirror = mirror;
-      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api);
+      if (mirror.api !== undefined) this.#answer = answeringApi(mirror.api, this.#options.isDry);
       this.#meta = text;
     } else if (this.#meta !== text) {
       throw new Error(
@@ -163,7 +179,7 @@ export class Entry implements Guest {
   #take(message: FromGuest, link: Link): void {
     switch (message.type) {
       case "api":
-        void this.#answer?.(message, (answer) => link.post(answer));
+        void (this.#answer ?? NOT_YET)(message, (answer) => link.post(answer));
         return;
       case "results": {
         this.#mirror?.take(message);
@@ -185,9 +201,9 @@ export class Entry implements Guest {
         return this.#log[message.level](message.message, message.fields);
       case "metric":
         try {
-          takeMetric(this.#options.metrics, this.name, message);
+          this.#measured(message);
         } catch (error) {
-          if (this.#badMetrics.has(message.name)) return;
+          if (this.#badMetrics.has(message.name) || this.#badMetrics.size >= MOST_TOLD) return;
           this.#badMetrics.add(message.name);
           this.#log.warn("Metric refused", { metric: message.name, reason: textOf(error) });
         }

@@ -32,6 +32,9 @@ export interface Link {
 
 const WORDS = { load: "while it was loaded", setup: "in its setup", run: "" } as const;
 
+/** What comes even from code that never lets its event loop go on. */
+const OUT_OF_LOOPS: ReadonlySet<FromGuest["type"]> = new Set(["log", "metric", "api"]);
+
 /** Starts a plugin's process. */
 export function startLink(options: LinkOptions): Link {
   const { load, onMessage, onFault, spawn, pingMs = 1_000, patience = 5 } = options;
@@ -80,9 +83,9 @@ export function startLink(options: LinkOptions): Link {
   );
   late.unref();
 
-  child.onmessage = ({ data }) => {
-    if (ended) return;
-    missed = 0;
+  const take = (data: FromGuest): void => {
+    // A loop that never ends may log, measure and ask all the same; the rest comes between two turns of its event loop.
+    if (!OUT_OF_LOOPS.has(data.type)) missed = 0;
     switch (data.type) {
       case "pong":
         return;
@@ -100,6 +103,19 @@ export function startLink(options: LinkOptions): Link {
         return stopped.resolve();
       default:
         onMessage(data);
+    }
+  };
+  child.onmessage = ({ data }) => {
+    if (ended) return;
+    // A plugin can reach the channel itself: what comes over it is whatever it has sent.
+    try {
+      take(data);
+    } catch (error) {
+      end(
+        `it sent a message that is none of a plugin's: ${
+          error instanceof Error ? error.message : String(error)
+        }; remove process.send`,
+      );
     }
   };
   child.onclose = (reason) => end(reason);

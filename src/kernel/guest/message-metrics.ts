@@ -30,17 +30,48 @@ export function messageMetrics(post: (message: FromGuest) => void): PluginMetric
   return { counter: make("counter"), gauge: make("gauge"), histogram: make("histogram") };
 }
 
+/** Series of one plugin: each stays in the agent's memory for as long as it runs. */
+export const MOST_SERIES = 20_000;
+
 /**
- * The agent's side: takes one measurement. Names carry the plugin's, so that none meets another's.
+ * The agent's side: takes measurements of one plugin. Names carry the plugin's, so that none meets another's.
  *
- * @throws {Error} where prom-client does not take a name, a label or a value
+ * @returns takes one. @throws {Error} where prom-client does not take a name, a label or a value, or there are too many series
  */
-export function takeMetric(metrics: Metrics, plugin: string, message: MetricMessage): void {
-  const { metric, help, labels, buckets, value, of } = message;
-  const name = `plugin_${plugin.replaceAll("-", "_")}_${message.name}`;
-  if (metric === "counter") metrics.counter(name, help, labels).inc(value, of);
-  else if (metric === "histogram") {
-    metrics.histogram(name, help, labels, buckets).observe(value ?? 0, of);
-  } else if (value === undefined) metrics.gauge(name, help, labels).reset();
-  else metrics.gauge(name, help, labels).set(value, of);
+export function metricTaker(
+  metrics: Metrics,
+  plugin: string,
+  most = MOST_SERIES,
+): (message: MetricMessage) => void {
+  const series = new Map<string, Set<string>>();
+  let count = 0;
+  return (message) => {
+    const { metric, labels, buckets, value } = message;
+    const help = String(message.help);
+    const name = `plugin_${plugin.replaceAll("-", "_")}_${message.name}`;
+    // prom-client escapes texts alone: of anything else a quote would spoil the page for everybody.
+    const of = Object.fromEntries(
+      Object.entries(message.of ?? {}).map(([key, each]) => [key, String(each)]),
+    );
+    if (metric === "gauge" && value === undefined) {
+      metrics.gauge(name, help, labels).reset();
+      count -= series.get(name)?.size ?? 0;
+      series.delete(name);
+      return;
+    }
+    const key = JSON.stringify(Object.entries(of).toSorted(([a], [b]) => a < b ? -1 : 1));
+    const known = series.get(name)?.has(key) === true;
+    if (!known && count >= most) {
+      throw new Error(
+        `the plugin has ${most} series already; give labels that take few values`,
+      );
+    }
+    if (metric === "counter") metrics.counter(name, help, labels).inc(value, of);
+    else if (metric === "histogram") {
+      metrics.histogram(name, help, labels, buckets).observe(value ?? 0, of);
+    } else metrics.gauge(name, help, labels).set(value ?? 0, of);
+    if (known) return;
+    count++;
+    series.set(name, (series.get(name) ?? new Set()).add(key));
+  };
 }

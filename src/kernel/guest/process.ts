@@ -39,6 +39,9 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
   let waiting: ToGuest[] | undefined = [];
   let ended: string | undefined;
   const child = Bun.spawn([...command], {
+    // A group of its own: what it starts ends with it, and is not left over at each of its restarts.
+    detached: true,
+    env: guestEnvironment(),
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -51,6 +54,7 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
     },
     onExit(_process, code, signal) {
       clearInterval(guard);
+      killGroup(child.pid);
       const how = signal === null ? `with exit code ${code}` : `by signal ${signalName(signal)}`;
       const remedy = signal === null ? "; remove process.exit" : "";
       self.onclose?.(ended ?? `its process ended ${how}${remedy}`);
@@ -65,6 +69,7 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
   };
   const kill = (reason: string): void => {
     ended ??= reason;
+    killGroup(child.pid);
     child.kill("SIGKILL");
   };
   const guard = setInterval(() => {
@@ -92,6 +97,14 @@ export function spawnGuest(options: SpawnOptions): GuestProcess {
   return self;
 }
 
+/** The agent's own, without the variable of its flags: passwords of peers may be in it, and a plugin hands it on to what it starts. */
+export function guestEnvironment(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string | undefined> {
+  const { ROUTELET_FLAGS: _, ...rest } = env;
+  return rest;
+}
+
 /** Bytes of memory that a process has; 0 where it is gone. */
 function residentBytes(pid: number): number {
   try {
@@ -100,6 +113,15 @@ function residentBytes(pid: number): number {
     return Number(kilobytes ?? 0) * 1024;
   } catch {
     return 0;
+  }
+}
+
+/** Ends all that a process has started, as far as it did not leave the group. */
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nothing of it is left.
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { type Handler, type Listening, listenTcp } from "./listen.ts";
 import { listenSocket } from "./socket.ts";
+import { requestUrl } from "../request-url.ts";
 
 /** What health tells. Each is asked for at every request and must be cheap. */
 export interface HealthSource {
@@ -75,7 +76,7 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
 /** Answers health requests; separate from the servers so that tests need none. */
 export function healthHandler(source: HealthSource): Handler {
   return (request) => {
-    const { pathname, searchParams } = new URL(request.url);
+    const { pathname, searchParams } = requestUrl(request);
     if (pathname.startsWith(PLUGINS) && source.answer !== undefined && request.method === "GET") {
       return answered(source, pathname.slice(PLUGINS.length), searchParams);
     }

@@ -33,7 +33,13 @@ export function listenTcp(options: TcpOptions): Listening {
   let failure: unknown;
   for (const hostname of candidates) {
     try {
-      const server = Bun.serve({ hostname, port: options.port, fetch: options.fetch });
+      const server = Bun.serve({
+        hostname,
+        port: options.port,
+        fetch: options.fetch,
+        // Bun's own page of an error shows the source to whoever asks.
+        error: ({ message }) => new Response(`Internal error: ${message}\n`, { status: 500 }),
+      });
       const port = server.port ?? options.port;
       return {
         address: joinHostPort(hostname, port),

@@ -3,6 +3,7 @@
  * made for kube-router work; those that begin with `kubeproxy_` are kube-proxy's and stay as they are.
  */
 import type { Counter as PromCounter, Gauge as PromGauge, Registry } from "prom-client";
+import { requestUrl } from "../request-url.ts";
 import { type Listening, listenTcp } from "./listen.ts";
 
 export type Labels = Readonly<Record<string, string | number>>;
@@ -207,7 +208,7 @@ export function serveMetrics(options: MetricsServerOptions): Listening {
     port: options.port,
     flags: ["--metrics-addr", "--metrics-port"],
     async fetch(request) {
-      if (new URL(request.url).pathname !== path) {
+      if (requestUrl(request).pathname !== path) {
         return new Response("Not found\n", { status: 404 });
       }
       return new Response(await registry.text(), {

@@ -55,7 +55,8 @@ export function restrictedApi(access: ApiAccess, api: ClusterApi | undefined): C
     },
     patchIngress: async (service, ingress) => {
       mayWrite("services/status");
-      if (service.metadata.resourceVersion === "") {
+      // A plugin in JavaScript may leave it out as well.
+      if (!service.metadata.resourceVersion) {
         throw new ApiFailed("invalid", "A Service is written by what was read, and this was not");
       }
       return await server().patchIngress(service, ingress);
@@ -71,6 +72,12 @@ export function restrictedApi(access: ApiAccess, api: ClusterApi | undefined): C
     },
     writeLease: async (key, lease) => {
       mayLease(key);
+      if (typeof lease.resourceVersion !== "string") {
+        throw new ApiFailed(
+          "invalid",
+          'A lease is written by what was read: its "resourceVersion" is a text, empty for a new one',
+        );
+      }
       return await server().writeLease(key, lease);
     },
   };

@@ -7,8 +7,10 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -123,6 +125,62 @@ describe("install", () => {
     const { code, err } = await installing();
     expect(code).toBe(1);
     expect(err).toContain("it was changed since it was installed; move it away");
+  });
+
+  test("that fails in the middle of an upgrade can be tried again, and undone", async () => {
+    await installing();
+    writeFileSync(executable, "version 2");
+    // As a full disk: the new text cannot be put beside the old one.
+    const blocker = join(root, "usr/local/bin/routelet.routelet-new");
+    mkdirSync(blocker);
+    expect((await installing()).code).toBe(1);
+    expect(read("/usr/local/bin/routelet")).toBe("version 1");
+    rmSync(blocker, { recursive: true, force: true });
+    const { code, err } = await installing();
+    expect([code, err]).toEqual([0, ""]);
+    expect(read("/usr/local/bin/routelet")).toBe("version 2");
+  });
+
+  test("notes an upgrade that was copied there by hand, so that the next one and the removal know it", async () => {
+    await installing();
+    writeFileSync(executable, "version 2");
+    write("/usr/local/bin/routelet", "version 2");
+    await installing();
+    writeFileSync(executable, "version 3");
+    expect((await installing()).err).toBe("");
+    await uninstalling();
+    expect(existsSync(join(root, "usr/local/bin/routelet"))).toBe(false);
+  });
+
+  test("leaves a symbolic link to nowhere where it is", async () => {
+    mkdirSync(join(root, "usr/local/bin"), { recursive: true });
+    symlinkSync("/nowhere/routelet", join(root, "usr/local/bin/routelet"));
+    const { code, err } = await installing();
+    expect(code).toBe(1);
+    expect(err).toContain("it is a symbolic link to nowhere; move it away");
+    expect(readlinkSync(join(root, "usr/local/bin/routelet"))).toBe("/nowhere/routelet");
+  });
+
+  test.each(["etc", "var", "usr"])(
+    "does not follow a link of an image's /%s to this host",
+    async (top) => {
+      const outside = mkdtempSync(join(tmpdir(), "routelet-outside-"));
+      try {
+        symlinkSync(outside, join(root, top));
+        const { code, err } = await installing();
+        expect(code).toBe(1);
+        expect(err).toContain("a symbolic link leads out of");
+        expect(readdirSync(outside)).toEqual([]);
+      } finally {
+        rmSync(outside, { recursive: true, force: true });
+      }
+    },
+  );
+
+  test("takes / by no other name for an image", () => {
+    for (const other of ["//", "/.", "/tmp/.."]) {
+      expect(() => flagsOf([`--root=${other}`])).toThrow("an absolute path");
+    }
   });
 
   test("takes an executable for its own that was copied there by hand", async () => {

@@ -3,6 +3,7 @@
 import { KernelError } from "../errors.ts";
 import type { Op, Outcome, Table } from "../resource.ts";
 import { type HealthCheck, healthCheck as resource } from "../resources/health-check.ts";
+import { requestUrl } from "../../request-url.ts";
 
 /** Answers of a health check, apart from the server so that tests need none. */
 export function healthCheckResponse(check: HealthCheck, proxyHealthy: boolean): Response {
@@ -84,7 +85,7 @@ function start(
 ): Running {
   const key = resource.key(item);
   const fetch = (request: Request): Response => {
-    const { pathname } = new URL(request.url);
+    const { pathname } = requestUrl(request);
     // kube-proxy answers every path; kube-router /healthz. Load balancers use both.
     if (pathname !== "/" && pathname !== "/healthz") {
       return new Response("Not found\n", { status: 404 });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { doable, type Left, thingsLeft } from "../../../../src/cli/migrate/found.ts";
-import { migrateText } from "../../../../src/cli/migrate/mod.ts";
+import { migrateText, phaseOf } from "../../../../src/cli/migrate/mod.ts";
 import { proxyRemoval } from "../../../../src/cli/migrate/netfilter-text.ts";
 import { ipvsFwmarkId, ipvsServiceId } from "../../../../src/kernel/dataplane/resources/ipvs.ts";
 
@@ -142,4 +142,23 @@ test("migrateText() says what would be done, what was, and what comes then", () 
     .toBe("- ip link delete kube-ipvs0\ndone: 1 removed\n");
   expect(migrateText("kube-router", { things: [], now: [], done: [], later: [], dry: true }))
     .toBe("kube-router left nothing here\n");
+});
+
+test("a rule whose comment only reads like a jump to kube-proxy's is somebody's own, and stays", () => {
+  const save = `*filter
+:INPUT ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+-A INPUT -m comment --comment "was \\" -j KUBE-SERVICES once" -j ACCEPT
+COMMIT
+`;
+  expect(proxyRemoval(save).text).not.toContain("-D INPUT");
+});
+
+test("an agent without the service proxy is not ready to serve in kube-proxy's place", () => {
+  const plugin = (name: string, phase: string) => ({ name, phase }) as never;
+  expect(phaseOf({ ready: true, plugins: [plugin("firewall", "ready")] } as never)).toBe(
+    "starting",
+  );
+  expect(phaseOf({ ready: true, plugins: [plugin("proxy", "ready")] } as never)).toBe("ready");
+  expect(phaseOf({ ready: false, plugins: [plugin("proxy", "ready")] } as never)).toBe("starting");
 });

@@ -119,6 +119,9 @@ describe("the API server that plugins write to", () => {
     expect(forbidden.message).toContain('must allow "create" of "leases.coordination.k8s.io"');
     expect(await codeOf(api.getLease("kube-system/../nodes"))).toBe("invalid");
     expect(await codeOf(api.get("services", "default/a/status"))).toBe("invalid");
+    const metadata = { name: "a", namespace: "default/pods/a/eviction?x=", uid: "1" };
+    const event = { kind: "services", metadata, type: "Normal", reason: "R", message: "" } as const;
+    expect(await codeOf(api.emit(event))).toBe("invalid");
     lab.fail("500", 60);
     expect(await codeOf(api.getLease("kube-system/lock"))).toBe("unavailable");
     lab.heal();

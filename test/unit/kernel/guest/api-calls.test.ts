@@ -44,6 +44,53 @@ describe("questions of a plugin's process to the API server", () => {
     expect(await failure(api.emit({} as never))).toMatchObject({ code: "invalid" });
   });
 
+  test("list one kind after the other, and go on behind one that fails", async () => {
+    let now = 0;
+    let most = 0;
+    const api = across({
+      async list(kind) {
+        most = Math.max(most, ++now);
+        await Promise.resolve();
+        now--;
+        if (kind === "pods") throw new ApiFailed("unavailable", "No answer");
+        return [];
+      },
+    });
+    const asked = ["pods", "services", "nodes"].map((kind) =>
+      api.list(kind as "pods").then(() => "done", ({ code }) => code)
+    );
+    expect(await Promise.all(asked)).toEqual(["unavailable", "done", "done"]);
+    expect(most).toBe(1);
+  });
+
+  test("write nothing in a dry run, and read", async () => {
+    const called: string[] = [];
+    const note = (name: string) => () => {
+      called.push(name);
+      return Promise.resolve();
+    };
+    const answer = answeringApi(
+      Object.fromEntries(
+        ["list", "patchIngress", "emit", "writeLease"].map((name) => [name, note(name)]),
+      ) as unknown as ClusterApi,
+      true,
+    );
+    const codes: unknown[] = [];
+    for (const method of ["list", "patchIngress", "emit", "writeLease"]) {
+      const call: ApiCall = { type: "api", number: 1, method, args: [] };
+      await answer(call, ({ failure }) => codes.push(failure?.code));
+    }
+    expect(called).toEqual(["list"]);
+    expect(codes).toEqual([undefined, "unavailable", "unavailable", "unavailable"]);
+  });
+
+  test("are answered before the plugin is set up, too", async () => {
+    const answers: unknown[] = [];
+    const call: ApiCall = { type: "api", number: 7, method: "list", args: ["services"] };
+    await answeringApi(undefined)(call, (answer) => answers.push(answer));
+    expect(answers).toMatchObject([{ number: 7, failure: { code: "unavailable" } }]);
+  });
+
   test("that are no plain data fail at once", async () => {
     const api = across({ emit: () => Promise.resolve() });
     expect(await failure(api.emit({ message: () => "x" } as never))).toMatchObject({

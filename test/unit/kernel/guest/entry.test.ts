@@ -116,6 +116,35 @@ async function started(
   return made;
 }
 
+test("a process that cannot be started now is tried again", async () => {
+  const made = bench([], {});
+  let tries = 0;
+  const entry = new Entry({ name: "guest", file: "/p/g.ts", module: "/p/g.ts", fingerprint: "" }, {
+    runtime: made.runtime,
+    host: HOST,
+    node: "node1",
+    log: made.log,
+    metrics: noMetrics,
+    given: () => Promise.resolve({}),
+    prepare: () => Promise.resolve(210),
+    spawn() {
+      if (++tries === 1) throw new Error("EAGAIN: resource temporarily unavailable");
+      return testProcess(() => blackholes());
+    },
+  });
+  entries.push(entry);
+  made.runtime.admit(entry);
+  await made.runtime.start();
+  made.cluster.sync();
+  entry.launch();
+  for (let i = 0; i < 1_000 && !entry.synced; i++) {
+    await made.settle();
+    await Bun.sleep(5);
+  }
+  expect(tries).toBe(2);
+  expect(entry.synced).toBeTrue();
+});
+
 describe("a third party's plugin", () => {
   test("has in Linux what its units want, and follows the cluster", async () => {
     const { linux, cluster, until } = await started();

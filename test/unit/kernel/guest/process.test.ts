@@ -1,10 +1,14 @@
 /** Real processes: what becomes of one that takes too much, prints, or ends itself. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type GuestProcess, spawnGuest } from "../../../../src/kernel/guest/process.ts";
+import {
+  guestEnvironment,
+  type GuestProcess,
+  spawnGuest,
+} from "../../../../src/kernel/guest/process.ts";
 
 let folder = "";
 beforeAll(() => folder = mkdtempSync(join(tmpdir(), "routelet-process-")));
@@ -72,4 +76,26 @@ test("one that ends itself is told of, and what it printed is passed on by lines
   expect(reason).toBe("its process ended with exit code 3; remove process.exit");
   for (let i = 0; i < 200 && lines.length < 3; i++) await Bun.sleep(10);
   expect(lines.toSorted()).toEqual(["one", "three", "two"]);
+});
+
+test.each([
+  ["is ended", "setInterval(() => {}, 1000);"],
+  ["ends itself", "setTimeout(() => process.exit(3), 1);"],
+])("what it started ends with it when it %s", async (_, then) => {
+  const { sent } = await ran(
+    `const child = Bun.spawn(["sleep", "1000"]);
+     process.send({ type: "log", level: "info", message: String(child.pid) });
+     ${then}`,
+    { then: (child) => then.includes("setInterval") && child.terminate() },
+  );
+  const pid = Number((sent[0] as { message: string }).message);
+  const runs = () =>
+    existsSync(`/proc/${pid}/stat`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  for (let i = 0; i < 400 && runs(); i++) await Bun.sleep(5);
+  expect(runs()).toBeFalse();
+});
+
+test("it does not get the agent's flags, in which passwords may be, and all else of its environment", () => {
+  const env = { PATH: "/bin", ROUTELET_FLAGS: "--peer-router-passwords=c2VjcmV0" };
+  expect(guestEnvironment(env)).toEqual({ PATH: "/bin" });
 });

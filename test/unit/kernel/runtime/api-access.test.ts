@@ -30,7 +30,7 @@ const QUESTIONS: Readonly<Record<string, (api: ClusterApi) => Promise<unknown>>>
   patchIngress: (api) => api.patchIngress({ metadata: METADATA }, []),
   emit: (api) => api.emit(EVENT),
   getLease: (api) => api.getLease("kube-system/guest"),
-  writeLease: (api) => api.writeLease("kube-system/guest", {} as Lease),
+  writeLease: (api) => api.writeLease("kube-system/guest", { resourceVersion: "" } as Lease),
 };
 
 describe("a plugin's way to the API server", () => {
@@ -69,6 +69,23 @@ describe("a plugin's way to the API server", () => {
     expect(failed.code).toBe("forbidden");
     await own.getLease("kube-system/guest");
     expect(calls).toEqual(["getLease"]);
+  });
+
+  test("leads to no write over what was not read, even where JavaScript leaves the version out", async () => {
+    const { api, calls } = noting();
+    const own = restrictedApi({
+      plugin: "guest",
+      watches: [],
+      writes: ["leases", "services/status"],
+      isGuest: true,
+    }, api);
+    const { resourceVersion: _, ...metadata } = METADATA;
+    const codes = [
+      own.patchIngress({ metadata: metadata as typeof METADATA }, []),
+      own.writeLease("kube-system/guest", { holder: "a" } as Lease),
+    ].map((promise) => promise.then(() => "done", (error) => error.code));
+    expect(await Promise.all(codes)).toEqual(["invalid", "invalid"]);
+    expect(calls).toEqual([]);
   });
 
   test("ends at a folder of manifests", async () => {
