@@ -198,7 +198,7 @@ function run(
     clearInterval(again);
     clearTimeout(timer);
     await writer.idle();
-    await election.stop();
+    await election.stop(writer.reserved().size > 0);
   };
 }
 

@@ -52,8 +52,12 @@ export const TIMES: Times = { leaseSeconds: 15, renewMs: 10_000, retryMs: 2_000 
 export interface Election {
   /** Whether it may write now. Ask right before each write. */
   leads(): boolean;
-  /** Gives the lease back, so that nobody waits for its end. */
-  stop(): Promise<void>;
+  /**
+   * Gives the lease back, so that nobody waits for its end.
+   *
+   * @param keep leaves it to end by itself: what was written may be on its way still
+   */
+  stop(keep?: boolean): Promise<void>;
 }
 
 interface Seen {
@@ -167,7 +171,7 @@ export function elect(options: ElectionOptions): Election {
 
   return {
     leads,
-    async stop() {
+    async stop(keep = false) {
       stopped = true;
       cancelTry();
       cancelEnd();
@@ -175,7 +179,7 @@ export function elect(options: ElectionOptions): Election {
       until = -Infinity;
       tell();
       await running;
-      if (!held || seen?.lease.holder !== identity) return;
+      if (keep || !held || seen?.lease.holder !== identity) return;
       const given = { ...claimed(seen.lease, identity, 1), holder: "" };
       await api.writeLease(key, given).catch(() => {
         // It ends by itself.

@@ -21,6 +21,12 @@ export function isLater(a: string, b: string): boolean {
   return a.length === b.length ? a > b : a.length > b.length;
 }
 
+/** Whether two states of a Service say the same. */
+function same(one: Service, other: Service): boolean {
+  const { metadata: { resourceVersion } } = one;
+  return Bun.deepEquals(one, { ...other, metadata: { ...other.metadata, resourceVersion } });
+}
+
 export function newestOf(store: Pick<Store<Service>, "get" | "values" | "resourceVersion">): View {
   const learnt = new Map<string, Service>();
 
@@ -31,7 +37,11 @@ export function newestOf(store: Pick<Store<Service>, "get" | "values" | "resourc
     const told = store.get(key);
     // One that the watch does not have: not yet, or no more.
     const past = told === undefined ? store.resourceVersion : told.metadata.resourceVersion;
-    if (isLater(known.metadata.resourceVersion, past)) return known;
+    const { resourceVersion } = known.metadata;
+    const isNewer = isLater(resourceVersion, past) &&
+      // A list, after a gap of the watch, leaves an object as it is that says the same again: what was learnt between is over.
+      (told === undefined || isLater(resourceVersion, store.resourceVersion) || same(told, known));
+    if (isNewer) return known;
     learnt.delete(key);
     return undefined;
   }

@@ -72,8 +72,8 @@ export function writerOf(options: WriterOptions): Writer {
         key,
         write(key, job).catch((error: unknown) => fail(key, error)).finally(() => {
           running.delete(key);
-          // Decided on what it was before.
-          jobs.delete(key);
+          // Decided on what it was before. If the watch has told more by then, no other event asks again.
+          if (jobs.delete(key)) onChange();
           pump();
         }),
       );

@@ -30,7 +30,7 @@ export interface Tuning {
   /** Longest time without a byte before a connection is dead; more than `watchSeconds`. */
   readonly silenceMs: number;
   readonly backoff: { readonly minMs: number; readonly maxMs: number };
-  /** How often a kind that is optional and missing is asked for: a server may be upgraded, or a role amended. */
+  /** How often a kind that is optional and not served is asked for, at least: a server may be upgraded. */
   readonly absentMs: number;
 }
 
@@ -189,7 +189,9 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
       log.warn("Objects are not read: the agent goes on without them", { error: forbidden });
     }
     lastError = forbidden;
-    await pause(tuning.absentMs * (1 - Math.random() / 10), signal);
+    const absentMs = tuning.absentMs * (1 - Math.random() / 10);
+    // A server that starts up refuses what it does not know the roles for yet: soon it has them.
+    await pause(forbidden === undefined ? absentMs : Math.min(backoff.next(), absentMs), signal);
   }
 
   async function run(): Promise<void> {

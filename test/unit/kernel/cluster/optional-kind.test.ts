@@ -21,7 +21,7 @@ function quietWatch(): Response {
 type Answer = "serves" | 403 | 404;
 
 /** An API server that serves one ServiceCIDR in some versions of the API, as `answers` says at each request. */
-async function server(answers: Record<string, Answer>) {
+async function server(answers: Record<string, Answer>, absentMs = 20) {
   const asked: string[] = [];
   const listening = Bun.serve({
     port: 0,
@@ -45,7 +45,7 @@ async function server(answers: Record<string, Answer>) {
   const source = await openSource(undo, {
     master: `http://127.0.0.1:${listening.port}`,
     log,
-    tuning: { absentMs: 20, watchSeconds: 0.1, silenceMs: 200 },
+    tuning: { absentMs, watchSeconds: 0.1, silenceMs: 200 },
   });
   source.start([{ kind: "servicecidrs" }]);
   const store = source.stores.servicecidrs;
@@ -61,6 +61,8 @@ async function server(answers: Record<string, Answer>) {
 test("an older version is read where the server has no newer one", async () => {
   const { asked, ranges, log } = await server({ v1beta1: "serves" });
   expect(ranges()).toEqual(["10.200.0.0/24"]);
+  // The list alone makes it synced: the watch, of the same version, comes after.
+  await until("watched", () => asked.length > 2);
   expect(asked.slice(0, 3)).toEqual(["v1", "v1beta1", "v1beta1"]);
   expect(log.lines).toEqual([]);
 });
@@ -91,6 +93,14 @@ test("a role that lacks it is told of once, with what to add, and holds nothing 
   answers["v1"] = "serves";
   await until("read", () => ranges().length > 0);
   await until("well", () => source.state.kinds[0]?.lastError === undefined);
+});
+
+test("a role that a server starting up does not know yet is not taken for one that lacks it for long", async () => {
+  const answers: Record<string, Answer> = { v1: 403 };
+  const { asked, ranges } = await server(answers, 60_000);
+  await until("asked again", () => asked.length > 2);
+  answers["v1"] = "serves";
+  await until("read", () => ranges().length > 0);
 });
 
 test("what was known stays when the server stops to serve it", async () => {

@@ -133,7 +133,7 @@ const messages = (api: LabApi): readonly string[] =>
 
 describe("the view of Services", () => {
   const at = (resourceVersion: string, ip?: string): Service => ({
-    ...service("default/a", { metadata: { resourceVersion } }),
+    ...service("default/a", { metadata: { uid: "one", resourceVersion } }),
     status: { loadBalancer: { ingress: ip === undefined ? [] : [{ ip }] } },
   });
   const ipOf = (one: Service | undefined) => one?.status.loadBalancer.ingress[0]?.ip;
@@ -151,6 +151,20 @@ describe("the view of Services", () => {
     expect(ipOf(view.get("default/a"))).toBe("10.9.0.2");
     view.learn(at("11", "10.9.0.1"));
     expect(ipOf(view.get("default/a"))).toBe("10.9.0.2");
+  });
+
+  test("does not hold what a list has shown to be over", () => {
+    const store = createStore<Service>("services");
+    store.replace([at("9")], "9");
+    const view = newestOf(store);
+    view.learn(at("11", "10.9.0.1"));
+    // The address came and went while there was no watch; the store keeps the object that says the same.
+    store.replace([at("12")], "13");
+    expect(ipOf(view.get("default/a"))).toBeUndefined();
+    expect(view.all().map(ipOf)).toEqual([undefined]);
+    // To be written over it has to be read: then it is the same, and newer.
+    view.learn(at("12"));
+    expect(view.get("default/a")?.metadata.resourceVersion).toBe("12");
   });
 
   test("has what the watch does not have yet, and not what it has no more", () => {
@@ -355,6 +369,59 @@ describe("the allocator", () => {
     await until("both have one", () => seen.given.size === 2);
     expect(Object.fromEntries(seen.given)).toEqual({ a: ["10.9.0.1"], b: ["10.9.0.0"] });
     await Bun.sleep(400);
+    expect(seen.faults).toEqual([]);
+  });
+
+  test("writes what changed after a write, though the watch tells of it before the answer comes", async () => {
+    const api = lab();
+    let first = true;
+    start(api, {
+      wrap: (real) => ({
+        ...real,
+        patchIngress: async (...args) => {
+          const answer = await real.patchIngress(...args);
+          if (first) {
+            first = false;
+            const found = api.get(reference("a"));
+            const spec = found?.["spec"] as object;
+            api.apply({ ...found, spec: { ...spec, loadBalancerIP: "10.9.0.7" } } as object);
+            // Time enough to decide on it.
+            await Bun.sleep(300);
+          }
+          return answer;
+        },
+      }),
+    });
+    const seen = witness(api, () => false);
+    api.apply(balanced("a"));
+    await until("it has what it asks for", () => seen.given.get("a")?.join() === "10.9.0.7");
+  });
+
+  test("keeps the lease to its end where a write may be on its way still", async () => {
+    const api = lab();
+    const ranges = ["10.9.0.0/32"];
+    let lost = false;
+    const first = start(api, {
+      ranges,
+      wrap: (real) => ({
+        ...real,
+        patchIngress: async (...args) => {
+          if (lost) return await real.patchIngress(...args);
+          lost = true;
+          setTimeout(() => void real.patchIngress(...args), 1_000);
+          throw new ApiFailed("unavailable", "No answer");
+        },
+      }),
+    });
+    const seen = witness(api, () => false);
+    api.apply(balanced("b"));
+    await until("it was written", () => lost);
+    await first.stop();
+    // By its age this one would have the only address.
+    api.apply(old("a"));
+    const second = start(api, { ranges });
+    await until("one lacks it", () => "default/a" in second.problems());
+    expect(Object.fromEntries(seen.given)).toEqual({ b: ["10.9.0.0"] });
     expect(seen.faults).toEqual([]);
   });
 
