@@ -76,6 +76,17 @@ export function insideMarks(
   ]));
 }
 
+/** What to say of a Service for which no mark is left; undefined where it has all that it needs. */
+export function lackOfMarks(plan: ServicePlan, marks: InsideMarks): string | undefined {
+  const without = splitFrontends(plan).filter(({ id }) => !marks.has(id.key));
+  if (without.length === 0) return undefined;
+  const names = without.map(({ address, protocol, port }) => `${protocol} ${address} ${port}`);
+  return `Clients inside the cluster get this node's endpoints alone at "${
+    names.join(", ")
+  }", since all firewall marks are ` +
+    "in use; have fewer Services with externalTrafficPolicy: Local";
+}
+
 /** The virtual services of clients inside, and their destinations. */
 export function insideItems(
   plan: ServicePlan,

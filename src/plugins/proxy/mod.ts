@@ -20,7 +20,7 @@ import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
-import { insideItems, type InsideMarks, isInside } from "./inside.ts";
+import { insideItems, type InsideMarks, isInside, lackOfMarks } from "./inside.ts";
 import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
@@ -263,7 +263,8 @@ function setup(context: PluginContext<ProxyOptions>): void {
       }
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
-      const problems = [...items.problems];
+      const lack = lackOfMarks(plan, inside.of(unit));
+      const problems = [...items.problems, ...(lack === undefined ? [] : [lack])];
       const shortCuts: InsideMarks = new Map(
         // Direct server return has marks of its own.
         [...inside.of(unit)].filter(([key]) => marked?.frontends.has(key) !== true),

@@ -6,6 +6,7 @@ import {
   INSIDE_BIT,
   insideItems,
   insideMarks,
+  lackOfMarks,
   splitFrontends,
 } from "../../../../../src/plugins/proxy/inside.ts";
 import {
@@ -105,6 +106,19 @@ eachStack("S8: marks tell addresses apart, and the first Service has one that tw
   expect(new Set(numbers).size).toBe(numbers.length);
   expect(numbers.every((mark) => (mark & INSIDE_BIT) !== 0 && (mark & 0x3fff) !== 0)).toBe(true);
   expect([...marks.get("b") ?? []]).toEqual([...marks.get("a") ?? []]);
+});
+
+eachStack("S8: a Service for which no mark is left is told of it", (s) => {
+  const { plan, marks } = planned(s, LOCAL, [here(1)]);
+  expect(lackOfMarks(plan, marks)).toBeUndefined();
+  expect(lackOfMarks(planned(s, {}, [here(1)]).plan, new Map())).toBeUndefined();
+  const [first, ...others] = marks;
+  for (const family of s.families) {
+    expect(lackOfMarks(plan, new Map())).toContain(`tcp ${at(family, "nodePort")} 30080`);
+  }
+  expect(lackOfMarks(plan, new Map(others))).toContain(
+    `at "tcp ${first?.[1].address} ${first?.[1].port}", since all firewall marks are in use`,
+  );
 });
 
 eachStack("S8, S15, S27: who is inside passes to its mark, who is outside is dropped", (s) => {
