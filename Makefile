@@ -50,6 +50,10 @@ check: setup ## Format, lint, types, direction of imports, size of files
 test: $(BINARY) setup-lab ## All tests; the last line is "N passed, N failed"
 	@$(BUN) scripts/test.ts
 
+.PHONY: soak
+soak: $(BINARY) setup-lab ## The tests in the lab, with those that `make test` has no time for
+	@SOAK=1 $(BUN) scripts/test.ts e2e
+
 .PHONY: unit
 unit: setup ## Unit tests alone: seconds, no root
 	@$(BUN) scripts/test.ts unit

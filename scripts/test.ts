@@ -33,7 +33,7 @@ const SUITES: readonly Suite[] = [
     testTimeout: 60,
   },
   // Each lab is a Linux of its own: two at once, whatever the machine.
-  { name: "e2e", folders: ["test/e2e"], workers: Math.min(2, CORES), limit: 20, testTimeout: 300 },
+  { name: "e2e", folders: ["test/e2e"], workers: Math.min(2, CORES), limit: 35, testTimeout: 300 },
 ];
 
 interface Counts {

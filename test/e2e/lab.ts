@@ -47,6 +47,9 @@ export interface LabResult {
   readonly report: () => string;
 }
 
+/** True for `make soak`: also what `make test` has no time for. */
+export const soak: boolean = process.env["SOAK"] === "1";
+
 /** True where `make lab-kernel` has been run: the only place with IPVS and nf_tables in one Linux. */
 export const kernelBuilt: boolean = existsSync(
   join(
