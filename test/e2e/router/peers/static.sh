@@ -3,13 +3,15 @@
 . "$(dirname "$0")/lib.sh"
 
 PLUGINS=/run/plugins.d
-FILE=$PLUGINS/advertise-static.ts
+# Under a name of its own: the one beside the executable would take over from a file that goes, since flags name it.
+FILE=$PLUGINS/announce.ts
 mkdir -p $PLUGINS && chmod 755 $PLUGINS
 SOURCE=$(cd "$(dirname "$0")/../../../.." && pwd)/plugins.d/advertise-static.ts
-install -m 644 "$SOURCE" $FILE
+put() { sed s/advertise-static/announce/ "$SOURCE" >$PLUGINS/.new && chmod 644 $PLUGINS/.new && mv $PLUGINS/.new $FILE; }
+put
 
 plugin() { # plugin FILTER: of the agent's status
-  $LAB run node03 -- status --output json | jq -r ".plugins[] | select(.name == \"advertise-static\") | $1"
+  $LAB run node03 -- status --output json | jq -r ".plugins[] | select(.name == \"announce\") | $1"
 }
 says() { # says FILTER TEXT
   local got
@@ -27,9 +29,9 @@ server=""
 trap '[ -z "$server" ] || kill $server' EXIT
 
 annotate node03 peers '[{remoteip: 10.129.6.91, remoteasn: 64513}]' node.bgp.communities 64512:7
-set -- --plugins-dir=$PLUGINS --plugin=advertise-static.check=http://127.0.0.1:8053/ready --plugin=advertise-static.fall=2 \
-  --plugin=advertise-static.prefixes=198.51.100.0/24,192.0.2.53/32,192.0.2.1/24 \
-  --plugin=advertise-static.communities=64512:100,64512:1:2
+set -- --plugins-dir=$PLUGINS --plugin=announce.check=http://127.0.0.1:8053/ready --plugin=announce.fall=2 \
+  --plugin=announce.prefixes=198.51.100.0/24,192.0.2.53/32,192.0.2.1/24 \
+  --plugin=announce.communities=64512:100,64512:1:2
 $LAB agent flags node03 -- "$@"
 $LAB agent restart node03
 until_true "a session with R1" established node03 R1
@@ -46,20 +48,20 @@ until_true "and the node as next hop" r1_says 198.51.100.0/24 "BGP.next_hop: 10.
 expect "a bad prefix costs only itself" "$(plugin '.problems[].reason')" \
   'Refused bgp advertisement 192.0.2.0/24 communities 64512:100 64512:1:2 local preference 100: "192.0.2.1/24" has bits behind its length; write 192.0.2.0/24'
 rib=$($LAB run node03 -- bgp rib local)
-has "the router's table names the plugin" "$(grep '198.51.100.0/24' <<<"$rib")" "by plugin advertise-static"
+has "the router's table names the plugin" "$(grep '198.51.100.0/24' <<<"$rib")" "by plugin announce"
 why=$($LAB run node03 -- bgp why 198.51.100.0/24)
-has "and says why" "$why" 'Plugin "advertise-static" has it announced'
+has "and says why" "$why" 'Plugin "announce" has it announced'
 has "to whom" "$why" "advertised to 10.129.6.91"
 expect "nodes are not told, as VIPs are not" "$($LAB run node01 -- bgp rib local | grep -c 198.51.100.0/24)" 0
 
 # A Service has one of the addresses as well: it is announced until both let go.
 service() { printf 'apiVersion: v1\nkind: Service\nmetadata: { name: dns, namespace: default, annotations: { kube-router.io/service.advertise.externalip: "true" } }\nspec: { clusterIP: 10.96.7.7, externalIPs: [10.33.1.53], selector: { app: web }, ports: [{ port: 53 }] }\n'; }
-$LAB agent flags node03 -- "$@" --plugin=advertise-static.prefixes=198.51.100.0/24,10.33.1.53/32
+$LAB agent flags node03 -- "$@" --plugin=announce.prefixes=198.51.100.0/24,10.33.1.53/32
 service | $LAB apply - >/dev/null
 $LAB agent restart node03
 until_true "a Service and a plugin have one prefix" in_r1 10.33.1.53/32 node03
 until_true "the plugin asks too" says .phase ready
-why() { $LAB run node03 -- bgp why 10.33.1.53 | tee /dev/stderr | grep -cE 'Plugin "advertise-static" has it|Service "default/dns" has it' | grep -qx 2; }
+why() { $LAB run node03 -- bgp why 10.33.1.53 | tee /dev/stderr | grep -cE 'Plugin "announce" has it|Service "default/dns" has it' | grep -qx 2; }
 until_true "both are told of" why
 service | $LAB delete - >/dev/null
 $LAB wait 20 >/dev/null || fail "the agents did not settle" ""
@@ -76,15 +78,15 @@ healthy
 until_true "when it holds again it is back" in_r1 198.51.100.0/24 node03
 
 # It is degraded: nobody knows what holds.
-echo 'rise: none' >$PLUGINS/advertise-static.yaml
+echo 'rise: none' >$PLUGINS/announce.yaml
 until_true "a plugin that is degraded" says .reason 'Option "rise" cannot be "none"'
 until_true "has nothing announced" in_r1 198.51.100.0/24
-rm $PLUGINS/advertise-static.yaml
+rm $PLUGINS/announce.yaml
 until_true "and again when it works" in_r1 198.51.100.0/24 node03
 # A new version takes over: R1 hears nothing of it.
 since() { r1 "show route 198.51.100.0/24" | grep -o '\[node03 [^]]*'; }
 before=$(since)
-pid() { $LAB agent logs node03 | grep -c 'Plugin started.*advertise-static'; }
+pid() { $LAB agent logs node03 | grep -c 'Plugin started.*announce'; }
 starts=$(pid)
 echo '// another version' >>$FILE
 started_anew() { [ "$(pid)" -gt "$starts" ]; }
@@ -96,7 +98,7 @@ until_true "without the file nothing is announced" in_r1 198.51.100.0/24
 until_true "and the node's own is" in_r1 10.96.0.10/32 node03
 
 # Without a router nobody announces it, and the status says so.
-install -m 644 "$SOURCE" $FILE
+put
 $LAB agent flags node03 -- "$@" --run-router=false
 $LAB agent restart node03
 until_true "without a router the status says who is missing" says '.problems[].reason' \
