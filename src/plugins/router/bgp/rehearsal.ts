@@ -35,15 +35,15 @@ const NOTHING: CoreOutput = {
   random: () => 0,
 };
 
-/** Each call of `next` is a step of a millisecond or two; the feed is over when it is done. */
-export function* rehearsal(): Generator<void, void, undefined> {
+/** Each call of `next` is a step of a millisecond or two. Returns how many prefixes were taken. */
+export function* rehearsal(): Generator<void, number, undefined> {
   const core = new Core({ asn: AS, routerId: US, listen: [] }, NOTHING);
   core.start(0);
   core.setLocalRoutes([], 0);
   core.setPeers([{ address: THEM, asn: THEIR_AS, passive: true, holdSeconds: 90 }], 0);
   const ends = { localAddress: US, localPort: 179, remotePort: 1024 };
   const connection = core.accepted(THEM, ends, 0);
-  if (typeof connection !== "number") return;
+  if (typeof connection !== "number") return 0;
   core.data(connection, open(), 0);
   core.data(connection, KEEPALIVE, 0);
   core.flush(0);
@@ -53,9 +53,7 @@ export function* rehearsal(): Generator<void, void, undefined> {
     core.data(connection, some(message, done), 0);
     core.flush(0);
   }
-  if (core.peers.get(THEM)?.held[4] !== MESSAGES * PREFIXES) {
-    throw new Error("The rehearsal of a feed was not taken as one");
-  }
+  return core.peers.get(THEM)?.held[4] ?? 0;
 }
 
 /** With IPv4 unicast and an AS number of four octets. */

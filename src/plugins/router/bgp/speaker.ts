@@ -97,7 +97,13 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   /** A step of the rehearsal, and a rest for what else there is to do. */
   const rehearse = (steps: Iterator<void>): void => {
     rehearsing = setTimeout(() => {
-      if (steps.next().done !== true) rehearse(steps);
+      try {
+        if (steps.next().done !== true) rehearse(steps);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        const message = "The receive path was not rehearsed: a full table will take longer";
+        emit({ level: "warn", peer: undefined, message, fields: { reason } });
+      }
     }, REHEARSAL_REST_MS);
     rehearsing.unref();
   };
