@@ -51,7 +51,8 @@ test: $(BINARY) setup-lab ## All tests; the last line is "N passed, N failed"
 	@$(BUN) scripts/test.ts
 
 .PHONY: soak
-soak: $(BINARY) setup-lab ## The tests in the lab, with those that `make test` has no time for
+soak: $(BINARY) setup-lab ## The tests in the lab, with those that `make test` has no time for; a million mutated BGP messages
+	@FUZZ=1000000 $(BUN) test --timeout 1200000 ./test/unit/plugins/router/bgp/fuzz.test.ts
 	@SOAK=1 $(BUN) scripts/test.ts e2e
 
 .PHONY: unit

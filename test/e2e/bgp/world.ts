@@ -386,15 +386,29 @@ export class Frr {
 
 /** gobgpd on link `n`. */
 export class Gobgp {
-  readonly pid: number;
+  readonly #child: Child;
 
-  constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
+  /** @param restarts it says in its OPENs that it has restarted */
+  constructor(
+    readonly world: World,
+    readonly namespace: string,
+    n: number,
+    config: string,
+    restarts = false,
+  ) {
     const file = world.file(`gobgp${n}.toml`, config);
-    ({ pid: this.pid } = world.spawn(
-      namespace,
-      ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"],
-      `gobgp${n}`,
-    ));
+    const command = ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"];
+    this.#child = world.spawn(namespace, [...command, ...(restarts ? ["-r"] : [])], `gobgp${n}`);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Without a word to anyone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
   ask(...command: string[]): string {
