@@ -36,7 +36,12 @@ export function podNamespace(i: number): string {
 }
 
 export function podAddresses(i: number): readonly [string, string] {
-  return [`10.${i >> 16}.${i >> 8 & 255}.${i & 255}`, `fd00::${i.toString(16)}`];
+  const high = i >> 16;
+  const low = (i & 0xffff).toString(16);
+  return [
+    `10.${high}.${i >> 8 & 255}.${i & 255}`,
+    high === 0 ? `fd00::${low}` : `fd00::${high.toString(16)}:${low}`,
+  ];
 }
 
 /** Pod `i` with the label `app` that `generation` gives it: on this node for the first ones, so that each namespace counts here. */
