@@ -44,8 +44,12 @@ export function podAddresses(i: number): readonly [string, string] {
   ];
 }
 
-/** Pod `i` with the label `app` that `generation` gives it: on this node for the first ones, so that each namespace counts here. */
-export function podObject(i: number, generation = 0): Fields {
+/**
+ * Pod `i` with the label `app` that `generation` gives it.
+ *
+ * @param here whether it is on this node: the first ones are, so that each namespace counts here
+ */
+export function podObject(i: number, generation = 0, here = i < LOCAL): Fields {
   const [v4, v6] = podAddresses(i);
   const app = `app${(i * 7919 + generation) % APPS}`;
   return {
@@ -82,7 +86,7 @@ export function podObject(i: number, generation = 0): Fields {
       })),
     },
     spec: {
-      nodeName: i < LOCAL ? NODE : `worker-${i % 500}`,
+      nodeName: here ? NODE : `worker-${i % 500}`,
       serviceAccountName: "default",
       restartPolicy: "Always",
       containers: [{
