@@ -229,6 +229,7 @@ export type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
+export { HashTable } from "./hash-table.ts";
 export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";
 export type { Tables } from "./dataplane/resources/mod.ts";

@@ -21,6 +21,14 @@ export interface ToolResult {
   readonly stderr: string;
 }
 
+/** A long text for `iptables-restore`, made bit by bit while the tool reads. */
+export interface Script {
+  /** The tables that it is about. */
+  readonly tables: readonly string[];
+  /** May be asked for more than once. */
+  pieces(): Iterable<string>;
+}
+
 /** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
 const LOCK_SECONDS = 10;
 const TIMEOUT_MS = 60_000;
@@ -90,19 +98,21 @@ export class IptablesTool {
   }
 
   /** One transaction per table: the text of an `iptables-restore --noflush`. */
-  async restore(family: Family, text: string): Promise<ToolResult> {
+  async restore(family: Family, text: string | Script): Promise<ToolResult> {
     const { variant, modern } = await this.found();
     if (this.#variant === "nft") {
       await this.onWrite?.(
         family,
-        [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
+        typeof text !== "string"
+          ? text.tables
+          : [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
       );
     }
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
     const start = performance.now();
     const result = await this.run(
       [command(family, variant, "restore"), "--noflush", ...wait],
-      text,
+      typeof text === "string" ? [text] : text.pieces(),
       family,
     );
     this.#onRun?.("restore", family, performance.now() - start);
@@ -119,17 +129,22 @@ export class IptablesTool {
    *
    * @param family which one it reads or writes, where it is one
    */
-  run(argv: readonly string[], input: string, family?: Family): Promise<ToolResult> {
+  run(
+    argv: readonly string[],
+    input: string | Iterable<string>,
+    family?: Family,
+  ): Promise<ToolResult> {
     const queue = this.#variant === "nft" ? family : undefined;
     const before = queue === undefined
       ? [...this.#queues.values()]
       : [this.#queues.get(queue), this.#queues.get(undefined)];
-    const turn = Promise.all(before).then(() => this.#spawn(argv, input));
+    const turn = Promise.all(before)
+      .then(() => this.#spawn(argv, typeof input === "string" ? [input] : input));
     this.#queues.set(queue, turn.catch(() => {}));
     return turn;
   }
 
-  async #spawn(argv: readonly string[], input: string): Promise<ToolResult> {
+  async #spawn(argv: readonly string[], input: Iterable<string>): Promise<ToolResult> {
     const start = () =>
       Bun.spawn([...argv], {
         stdin: "pipe",
@@ -148,13 +163,19 @@ export class IptablesTool {
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
     // It waits for its input before it writes anything.
     this.onStart?.(this.#pids);
-    child.stdin.write(input);
-    await child.stdin.end();
-    const [stdout, stderr, status] = await Promise.all([
+    const said = Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
       child.exited,
     ]);
+    try {
+      await feed(child, input);
+    } catch (error) {
+      // Without its end the transaction is none.
+      child.kill();
+      throw error;
+    }
+    const [stdout, stderr, status] = await said;
     return { status, stdout, stderr };
   }
 
@@ -220,6 +241,26 @@ export class IptablesTool {
       }
     }
     return { count, hint };
+  }
+}
+
+/** Gives a tool its input piece by piece, each when it has taken the one before: others get their turns meanwhile. */
+async function feed(child: Bun.PipedSubprocess, input: Iterable<string>): Promise<void> {
+  const { stdin } = child;
+  for (const piece of input) {
+    try {
+      await stdin.write(piece);
+      await stdin.flush();
+    } catch {
+      // EPIPE: it has found a fault, and says so at its end.
+      break;
+    }
+    if (child.exitCode !== null || child.signalCode !== null) break;
+  }
+  try {
+    await stdin.end();
+  } catch {
+    // The same.
   }
 }
 
