@@ -74,6 +74,11 @@ export function parseEntry(
   entry: string,
 ): { readonly key: Uint8Array; readonly prefix: number } | undefined {
   const size = addressLength(family);
+  if (type === "hash:ip") {
+    // Half of a large cluster's members are this and nothing else.
+    const key = new Uint8Array(size);
+    return writeAddress(key, 0, entry) === size ? { key, prefix: size * 8 } : undefined;
+  }
   const parts = entry.split(",");
   const wanted = type.split(",").length;
   if (parts.length !== wanted) return undefined;

@@ -208,13 +208,20 @@ function difference<T>(
   ];
 }
 
+/** Keys of members, by what is to be done about them. */
+type Keys = ReadonlyMap<MemberOp, Uint8Array>;
+
 /** Removals go first: a range that takes another's place must not meet it. */
-function keyWrites(set: IpSet, ops: readonly MemberOp[]): readonly Write[] {
-  const of = (gone: boolean) =>
-    keysOf(set, ops.filter(({ verb }) => (verb === "delete") === gone).map(({ item }) => item));
+function keyWrites(set: IpSet, ops: readonly MemberOp[], keys: Keys): readonly Write[] {
+  const gone: Uint8Array[] = [];
+  const come: Uint8Array[] = [];
+  for (const op of ops) {
+    const key = keys.get(op) ?? parseEntry(set, op.item.entry)?.key;
+    if (key !== undefined) (op.verb === "delete" ? gone : come).push(key);
+  }
   return [
-    ...elementWrites("remove", named(set), of(true)),
-    ...elementWrites("add", named(set), of(false)),
+    ...elementWrites("remove", named(set), gone),
+    ...elementWrites("add", named(set), come),
   ];
 }
 
@@ -273,14 +280,19 @@ async function applyMembers(
   const read = names.size > FEW ? await listSets(state) : await readSets(state, names);
   const sets = new Map(read.map((set) => [set.name, set]));
   const groups = new Map<IpSet, MemberOp[]>();
+  const keys = new Map<MemberOp, Uint8Array>();
   for (const op of ops) {
     const set = sets.get(op.item.set);
     if (set === undefined) {
       // A set that is gone has no members.
       if (op.verb !== "delete") refuse(op, NO_SET);
-    } else if (op.verb !== "delete" && parseEntry(set, op.item.entry) === undefined) {
+      continue;
+    }
+    const key = parseEntry(set, op.item.entry)?.key;
+    if (op.verb !== "delete" && key === undefined) {
       refuse(op, NO_MEMBER);
     } else {
+      if (key !== undefined) keys.set(op, key);
       const group = groups.get(set);
       if (group === undefined) groups.set(set, [op]);
       else group.push(op);
@@ -296,7 +308,7 @@ async function applyMembers(
       if (hasNetworks(set.type)) {
         const have = await held(state, set);
         all.push(...networkWrites(set, group, anew ? { ...have, whole: false } : have));
-      } else all.push(...keyWrites(set, anew ? await needed(state, set, group) : group));
+      } else all.push(...keyWrites(set, anew ? await needed(state, set, group) : group, keys));
     }
     return all;
   }

@@ -128,11 +128,11 @@ export function writeDeleteChain(w: MessageWriter, family: Family, name: string)
 /** Where a rule goes in its chain: to its end, to its head, or behind the rule of a handle. */
 export type RulePlace = "end" | "head" | { readonly behind: bigint };
 
-/** A rule to write: its expressions, or those of a rule that was read, as they are. */
+/** A rule to write: its expressions, each as such or as its bytes, or all those of a rule that was read, as they are. */
 export interface RuleToWrite {
   readonly family: Family;
   readonly chain: string;
-  readonly expressions: readonly Expression[] | Uint8Array;
+  readonly expressions: readonly (Expression | Uint8Array)[] | Uint8Array;
   readonly data: { readonly comment?: string; readonly mark: string } | Uint8Array;
 }
 

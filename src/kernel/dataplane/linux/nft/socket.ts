@@ -10,6 +10,7 @@ import { MessageReader, MessageWriter, NLM_F_ACK, NLMSG_ERROR } from "../message
 import { NETLINK_NETFILTER, openSocket, portId, receiveNow } from "../socket.ts";
 import { traceDatagram } from "../trace.ts";
 import { writeBatchBegin, writeBatchEnd } from "./messages.ts";
+import { Unsayable } from "./rules.ts";
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -20,10 +21,14 @@ const LARGEST = 64 * 1024 * 1024;
 /** A buffer of more than this is let go after its use. */
 const KEPT = 1024 * 1024;
 
-/** Writes exactly one message. Called again where the buffer was too small: must be pure. */
+/**
+ * Writes one message, or several that stand or fall together. Called again where the buffer was too small: must be pure.
+ *
+ * @throws {Unsayable} what cannot be written
+ */
 export type Write = (w: MessageWriter) => void;
 
-/** What Linux refused of a batch: by the index of the message; -1 is the batch as a whole. Empty: all was made. */
+/** What Linux refused of a batch: by the index of the write; -1 is the batch as a whole. Empty: all was made. */
 export type Refusals = ReadonlyMap<number, Refusal>;
 
 export class BatchSocket {
@@ -79,25 +84,29 @@ export class BatchSocket {
     w.reset();
     w.sequence = base;
     writeBatchBegin(w, generation);
+    const refusals = new Map<number, Refusal>();
     let last = 0;
     // The last one ends the batch.
     for (let i = 0; i <= messages.length; i++) {
       const start = w.position;
+      // All messages of one write have its number, so that a refusal says whose it is.
       w.sequence = (base + 1 + i) >>> 0;
-      if (i < messages.length) messages[i]?.(w);
-      else writeBatchEnd(w);
-      if (w.error !== undefined) return new Map([[i, { errno: errno.EINVAL, text: w.error }]]);
-      if (w.overflow) {
+      const text = i === messages.length ? ended(w) : failure(w, messages[i] as Write);
+      if (text !== undefined) {
+        refusals.set(i, { errno: errno.EINVAL, text });
+        w.reset();
+        w.position = start;
+      } else if (w.overflow) {
         if (w.bytes.length * 4 > LARGEST) {
           return new Map([[-1, { errno: errno.EMSGSIZE, text: `more than ${LARGEST} bytes` }]]);
         }
         // What is written already stays: a first round writes megabytes.
         w = this.#writer = grown(w, start);
         i--;
-      } else if (i < messages.length) last = start;
+      } else if (i < messages.length) last = w.messageStart;
     }
     w.addFlags(last, NLM_F_ACK);
-    return undefined;
+    return refusals.size === 0 ? undefined : refusals;
   }
 
   #send(op: string): void {
@@ -155,4 +164,20 @@ export class BatchSocket {
     }
     return refusals;
   }
+}
+
+function ended(w: MessageWriter): string | undefined {
+  writeBatchEnd(w);
+  return w.error;
+}
+
+/** Why something cannot be written. */
+function failure(w: MessageWriter, write: Write): string | undefined {
+  try {
+    write(w);
+  } catch (error) {
+    if (!(error instanceof Unsayable)) throw error;
+    return error.message;
+  }
+  return w.error;
 }
