@@ -109,7 +109,7 @@ describe("chains that go", () => {
 });
 
 describe("a large transaction, of which Linux tells nobody here", () => {
-  const many = Array.from({ length: 150 }, (_, n) => named(`NWPLCY-${n}`));
+  const many = Array.from({ length: 1500 }, (_, n) => named(`NWPLCY-${n}`));
 
   /** Listens, and gives the keys that the watch has said so far. */
   async function listen(): Promise<readonly string[]> {
@@ -151,4 +151,31 @@ describe("a large transaction, of which Linux tells nobody here", () => {
       "ipv4 filter KUBE-NWPLCY-OTHER",
     ]);
   });
+});
+
+check("what marks and what sends back is one rule, and is listed as both", async () => {
+  const allowed = 0x10000;
+  const back = {
+    matches: [{ kind: "mark", mark: allowed, mask: allowed }],
+    target: { kind: "return" },
+  } as const;
+  const marks = (n: number) => ({
+    matches: [{ kind: "source", prefix: `10.0.${n}.0/24` }],
+    target: { kind: "mark", set: allowed, mask: allowed },
+    comment: `allows ${n}`,
+  } as const);
+  const chain = named("NWPLCY-A", [marks(1), back, marks(2), back]);
+  await done(create(chain));
+  const text = nft("list chain ip routelet KUBE-NWPLCY-A");
+  expect(text.match(/counter packets 0 bytes 0 meta mark set .* return comment "allows/g))
+    .toHaveLength(2);
+  const equal = async () => {
+    const [have] = await table.list();
+    return have !== undefined && resource.equal(chain, have.item);
+  };
+  expect(await equal()).toBe(true);
+  nft("add rule ip routelet KUBE-NWPLCY-A counter accept");
+  expect(await equal()).toBe(false);
+  await done({ verb: "update", item: chain, have: chain });
+  expect(await equal()).toBe(true);
 });

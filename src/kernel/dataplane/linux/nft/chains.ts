@@ -17,6 +17,7 @@ import { refuseChain } from "../iptables-render.ts";
 import { dispatched, isDispatch } from "./dispatch.ts";
 import { RuleEncoder } from "./encode.ts";
 import type { RuleRead } from "./listing.ts";
+import { pairsFrom } from "./pairs.ts";
 import { type Maps, readMaps, writeDispatch } from "./maps.ts";
 import {
   type RulePlace,
@@ -33,16 +34,18 @@ import { transact } from "./transaction.ts";
 import type { NftWatch } from "./watch.ts";
 
 /**
- * The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many; of one for several,
- * that it is a map.
+ * The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many; of one for two, both
+ * hashes; of one for several, that it is a map.
  */
-const MARK = /^([a-z][a-z0-9-]*):(first:|map:)?([0-9a-f]{14})(?:\.(\d+)\/(\d+))?$/;
+const MARK = /^([a-z][a-z0-9-]*):(first:|map:)?([0-9a-f]{14})(?:\+([0-9a-f]{14})|\.(\d+)\/(\d+))?$/;
 
 export interface Mark {
   readonly owner: string;
   readonly first: boolean;
   readonly map: boolean;
   readonly hash: string;
+  /** Of the rule behind it, which it does as well. */
+  readonly next: string | undefined;
   readonly part: number;
   readonly parts: number;
 }
@@ -54,8 +57,9 @@ export function parseMark(text: string | undefined): Mark | undefined {
     first: found[2] === "first:",
     map: found[2] === "map:",
     hash: found[3] ?? "",
-    part: Number(found[4] ?? 0),
-    parts: Number(found[5] ?? 1),
+    next: found[4],
+    part: Number(found[5] ?? 0),
+    parts: Number(found[6] ?? 1),
   };
 }
 
@@ -66,8 +70,7 @@ export function writeRules(
   rule: FilterRule & { readonly first?: boolean },
   place: RulePlace = "end",
 ): void {
-  const { table } = parseChainName(name);
-  const lists = encoder.encode(rule, (chain) => chainName({ table, name: chain }));
+  const lists = encoder.encode(rule, namesIn(name));
   const text = `${owner.name}:${rule.first === true ? "first:" : ""}${ruleHash(rule)}`;
   const { comment } = rule;
   for (let n = 0; n < lists.length; n++) {
@@ -77,6 +80,27 @@ export function writeRules(
     const data = comment === undefined ? { mark } : { mark, comment };
     writeRule(w, { family, chain: name, expressions: lists[i] ?? [], data }, place);
   }
+}
+
+/** Writes a rule that marks and the one behind it, that sends back what is marked, as one. @throws {Unsayable} */
+function writePair(
+  w: MessageWriter,
+  { family, name, owner, encoder }: Writing,
+  rule: FilterRule,
+  next: FilterRule,
+): void {
+  const [first = []] = encoder.encode(rule, namesIn(name));
+  const { comment } = rule;
+  const mark = `${owner.name}:${ruleHash(rule)}+${ruleHash(next)}`;
+  const data = comment === undefined ? { mark } : { mark, comment };
+  const expressions = [...first, encoder.verdict("return")];
+  writeRule(w, { family, chain: name, expressions, data });
+}
+
+/** What chains of the compiled form are called, for rules in a chain of nf_tables. */
+function namesIn(chain: string): (name: string) => string {
+  const { table } = parseChainName(chain);
+  return (name) => chainName({ table, name });
 }
 
 /** Where rules are written, and by whom. */
@@ -109,6 +133,8 @@ function opaque(rules: readonly RuleRead[], maps: Maps): readonly FilterRule[] {
       const known = mark?.part === 0 && !mark.map && expected === 0;
       const hash = known ? mark.hash : `foreign ${rule.handle}`;
       found.push({ matches: [], target: { kind: "return" }, hash });
+      const next = known ? mark.next : undefined;
+      if (next !== undefined) found.push({ matches: [], target: { kind: "return" }, hash: next });
     }
     last = mark?.hash ?? "";
     expected = mark === undefined || mark.part + 1 === mark.parts ? 0 : mark.part + 1;
@@ -191,9 +217,14 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
       const writing = { family, name, owner, encoder: encoders[family] };
       return [[(w) => writeChain(w, family, name)], [(w) => {
         flush(w);
-        for (const rule of dispatched(family, rules)) {
+        const pairs = pairsFrom(rules);
+        const others = pairs === rules.length ? dispatched(family, rules) : rules.slice(0, pairs);
+        for (const rule of others) {
           if (isDispatch(rule)) writeDispatch(w, family, name, owner, rule);
           else writeRules(w, writing, rule);
+        }
+        for (let i = pairs; i < rules.length; i += 2) {
+          writePair(w, writing, rules[i] as FilterRule, rules[i + 1] as FilterRule);
         }
       }]];
     }

@@ -5,7 +5,7 @@
 
 import type { Family } from "../../resource.ts";
 import { type FilterRule, type Match, partText, type Target } from "../../resources/filter.ts";
-import { counter, encoded, type Expression } from "./expressions.ts";
+import { counter, encoded, type Expression, VERDICT, verdict } from "./expressions.ts";
 import { inOrder, matchExpressions, renderRule, targetExpressions, Unsayable } from "./rules.ts";
 
 /** Renders rules of one family, and remembers what they were made of. For one transaction: sets and chains come and go. */
@@ -35,6 +35,11 @@ export class RuleEncoder {
     for (const match of inOrder(rule.matches)) pieces.push(this.#match(match));
     pieces.push(this.#target(rule.target, chainName));
     return [pieces];
+  }
+
+  /** Bytes of what ends a rule. */
+  verdict(kind: keyof typeof VERDICT): Uint8Array {
+    return this.#known("verdict", kind, () => [verdict(VERDICT[kind])]);
   }
 
   #match(match: Match): Uint8Array {

@@ -18,8 +18,13 @@ const SO_SNDBUFFORCE = 32;
 const SMALLEST = 64 * 1024;
 /** The largest transaction: more is a mistake. */
 const LARGEST = 64 * 1024 * 1024;
+/** From so many bytes on it costs Linux more to tell of all that is made than to be asked whether others changed something. */
+const LOUD = 64 * 1024;
 /** A buffer of more than this is let go after its use. */
 const KEPT = 1024 * 1024;
+
+/** Does something before and behind a transaction. */
+export type Around = (send: () => Refusals) => Refusals;
 
 /**
  * Writes one message, or several that stand or fall together. Called again where the buffer was too small: must be pure.
@@ -56,16 +61,26 @@ export class BatchSocket {
    * Carries out one transaction.
    *
    * @param generation that the rule set must still have; another one is ERESTART of the whole batch
+   * @param around what a large one is sent within
    * @throws {KernelError} where it cannot be sent, or nobody knows what came of it (ENOBUFS, ETIMEDOUT)
    */
-  batch(op: string, messages: readonly Write[], generation?: number): Refusals {
+  batch(
+    op: string,
+    messages: readonly Write[],
+    generation?: number,
+    around?: Around,
+  ): Refusals {
     if (messages.length === 0) return new Map();
     const base = this.#sequence;
     this.#sequence = (base + messages.length + 2) >>> 0;
     const early = this.#compose(messages, base, generation);
     if (early !== undefined) return early;
-    this.#send(op);
-    return this.#collect(op, base, messages.length);
+    const large = this.#writer.position >= LOUD;
+    const send = (): Refusals => {
+      this.#send(op);
+      return this.#collect(op, base, messages.length);
+    };
+    return large && around !== undefined ? around(send) : send();
   }
 
   /** Writes all into the buffer, which grows where it must; what cannot be encoded is refused before Linux sees it. */

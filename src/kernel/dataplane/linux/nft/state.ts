@@ -25,12 +25,10 @@ import {
   writeGetGeneration,
 } from "./messages.ts";
 import { parseHookName, TABLE } from "./names.ts";
-import { BatchSocket, type Refusals, type Write } from "./socket.ts";
+import { type Around, BatchSocket, type Refusals, type Write } from "./socket.ts";
 
 export const FAMILIES: readonly Family[] = [4, 6];
 const RESTARTS = 10;
-/** Messages of a transaction from which on it costs Linux more to tell of it than to be asked whether others changed something. */
-const LOUD = 200;
 
 export const MISSING = new KernelError("use nftables", "ENOSUPPORT", {
   detail: "this Linux has no nf_tables",
@@ -49,7 +47,7 @@ export class NftState {
   /** By set: how many members it has at most, as it was read and written here. */
   readonly mostMembers = new Map<string, number>();
   /** Sends a large transaction while nobody of us listens, whoever does. */
-  unheard: ((send: () => Refusals) => Refusals) | undefined;
+  unheard: Around | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
 
@@ -123,8 +121,7 @@ export class NftState {
 
   /** One transaction. @throws {KernelError} as {@linkcode BatchSocket.batch} */
   batch(op: string, messages: readonly Write[], generation?: number): Refusals {
-    const send = () => this.#writer.batch(op, messages, generation);
-    return this.unheard === undefined || messages.length < LOUD ? send() : this.unheard(send);
+    return this.#writer.batch(op, messages, generation, this.unheard);
   }
 
   /**
