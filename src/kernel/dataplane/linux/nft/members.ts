@@ -19,12 +19,14 @@ import {
   bookKey,
   entryText,
   hasNetworks,
+  keyLength,
   parseEntry,
   readBookKey,
+  writeKey,
 } from "./elements.ts";
 import { preceding, type Range, rangesOf, rangeText } from "./intervals.ts";
 import type { ElementRead } from "./listing.ts";
-import { writeElements, writeFlushSet } from "./messages.ts";
+import { writeElements, writeFlushSet, writeKeys } from "./messages.ts";
 import { bookName, setName } from "./names.ts";
 import { listSets, readSets } from "./sets.ts";
 import type { Write } from "./socket.ts";
@@ -208,21 +210,28 @@ function difference<T>(
   ];
 }
 
-/** Keys of members, by what is to be done about them. */
-type Keys = ReadonlyMap<MemberOp, Uint8Array>;
-
 /** Removals go first: a range that takes another's place must not meet it. */
-function keyWrites(set: IpSet, ops: readonly MemberOp[], keys: Keys): readonly Write[] {
-  const gone: Uint8Array[] = [];
-  const come: Uint8Array[] = [];
-  for (const op of ops) {
-    const key = keys.get(op) ?? parseEntry(set, op.item.entry)?.key;
-    if (key !== undefined) (op.verb === "delete" ? gone : come).push(key);
-  }
-  return [
-    ...elementWrites("remove", named(set), gone),
-    ...elementWrites("add", named(set), come),
-  ];
+function keyWrites(set: IpSet, ops: readonly MemberOp[]): readonly Write[] {
+  const length = keyLength(set);
+  const of = (verb: "add" | "remove"): readonly Write[] => {
+    const all = ops.filter((op) => (op.verb === "delete") === (verb === "remove"));
+    const writes: Write[] = [];
+    for (let from = 0; from < all.length; from += ELEMENTS) {
+      const count = Math.min(ELEMENTS, all.length - from);
+      const make = (i: number, bytes: Uint8Array, at: number): boolean =>
+        writeKey(set, all[from + i]?.item.entry ?? "", bytes, at) >= 0;
+      writes.push((w) => writeKeys(w, verb, named(set), length, count, make));
+    }
+    return writes;
+  };
+  return [...of("remove"), ...of("add")];
+}
+
+/** Where members are tried: no key is longer. */
+const scratch = new Uint8Array(40);
+
+function fits(set: IpSet, { entry }: IpSetMember): boolean {
+  return writeKey(set, entry, scratch, 0) >= 0;
 }
 
 /**
@@ -280,19 +289,14 @@ async function applyMembers(
   const read = names.size > FEW ? await listSets(state) : await readSets(state, names);
   const sets = new Map(read.map((set) => [set.name, set]));
   const groups = new Map<IpSet, MemberOp[]>();
-  const keys = new Map<MemberOp, Uint8Array>();
   for (const op of ops) {
     const set = sets.get(op.item.set);
     if (set === undefined) {
       // A set that is gone has no members.
       if (op.verb !== "delete") refuse(op, NO_SET);
-      continue;
-    }
-    const key = parseEntry(set, op.item.entry)?.key;
-    if (op.verb !== "delete" && key === undefined) {
+    } else if (op.verb !== "delete" && !fits(set, op.item)) {
       refuse(op, NO_MEMBER);
     } else {
-      if (key !== undefined) keys.set(op, key);
       const group = groups.get(set);
       if (group === undefined) groups.set(set, [op]);
       else group.push(op);
@@ -308,7 +312,7 @@ async function applyMembers(
       if (hasNetworks(set.type)) {
         const have = await held(state, set);
         all.push(...networkWrites(set, group, anew ? { ...have, whole: false } : have));
-      } else all.push(...keyWrites(set, anew ? await needed(state, set, group) : group, keys));
+      } else all.push(...keyWrites(set, anew ? await needed(state, set, group) : group));
     }
     return all;
   }

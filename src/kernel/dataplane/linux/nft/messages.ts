@@ -306,6 +306,39 @@ export function writeElements(
   w.end();
 }
 
+/**
+ * Adds or removes single keys that are made where they are sent: of 100,000 none is kept.
+ *
+ * @param length bytes of each
+ * @param make writes one into bytes that are zero; false where there is none
+ */
+export function writeKeys(
+  w: MessageWriter,
+  verb: "add" | "remove",
+  { family, name }: { readonly family: Family; readonly name: string },
+  length: number,
+  count: number,
+  make: (i: number, bytes: Uint8Array, at: number) => boolean,
+): void {
+  const adds = verb === "add";
+  begin(w, adds ? MSG.newElement : MSG.delElement, family, adds ? NLM_F_CREATE : 0);
+  w.string(1, TABLE);
+  w.string(2, name);
+  const all = w.open(3);
+  for (let i = 0; i < count; i++) {
+    const one = w.open(NFTA_LIST_ELEM);
+    const data = w.open(1);
+    const at = w.zeroes(NFTA_DATA_VALUE, length);
+    if (at < 0) return;
+    if (make(i, w.bytes, at)) {
+      w.close(data);
+      w.close(one);
+    } else w.position = one;
+  }
+  w.close(all);
+  w.end();
+}
+
 function writeElement(w: MessageWriter, key: Uint8Array, end?: Uint8Array, flags = 0): void {
   const one = w.open(NFTA_LIST_ELEM);
   const data = w.open(1);
