@@ -107,9 +107,7 @@ export function renderRule(
   rule: Pick<FilterRule, "matches"> & { readonly target: Target },
   chainName: (name: string) => string,
 ): readonly (readonly Expression[])[] {
-  const order = (match: Match) => match.kind === "protocol" ? 0 : match.kind === "limit" ? 2 : 1;
-  const matches = rule.matches.toSorted((a, b) => order(a) - order(b));
-  const lists = matches.reduce<readonly (readonly Expression[])[]>(
+  const lists = inOrder(rule.matches).reduce<readonly (readonly Expression[])[]>(
     (so, match) =>
       alternatives(match).flatMap((one) =>
         so.map((list) => [...list, ...matchExpressions(family, one)])
@@ -118,6 +116,20 @@ export function renderRule(
   );
   const end = [counter, ...targetExpressions(family, rule.target, chainName)];
   return lists.map((list) => [...list, ...end]);
+}
+
+function order({ kind }: Match): number {
+  return kind === "protocol" ? 0 : kind === "limit" ? 2 : 1;
+}
+
+/** The protocol goes before what lies in its header, and a limit counts what all else has matched. */
+export function inOrder(matches: readonly Match[]): readonly Match[] {
+  for (let i = 1; i < matches.length; i++) {
+    if (order(matches[i - 1] as Match) > order(matches[i] as Match)) {
+      return matches.toSorted((a, b) => order(a) - order(b));
+    }
+  }
+  return matches;
 }
 
 /**
@@ -144,7 +156,7 @@ function alternatives(match: Match): readonly Match[] {
   return match.ports.split(",").map((ports) => ({ ...match, ports }));
 }
 
-function matchExpressions(family: Family, match: Match): readonly Expression[] {
+export function matchExpressions(family: Family, match: Match): readonly Expression[] {
   switch (match.kind) {
     case "source":
     case "destination": {
@@ -320,7 +332,7 @@ function keyExpressions(
   return loads;
 }
 
-function targetExpressions(
+export function targetExpressions(
   family: Family,
   target: Target,
   chainName: (name: string) => string,
