@@ -9,7 +9,7 @@ import { type Packet, verdict, type World } from "../../src/plugins/firewall/ora
 import { randomPolicies, type RawPolicy } from "../support/policy-random.ts";
 import { policy } from "../support/policy-world.ts";
 import { random, seeds } from "../support/random.ts";
-import { passLab, withFlag } from "./lab.ts";
+import { passLab, soak, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "policy");
 const TOPOLOGY = join(FOLDER, "topology.yaml");
@@ -65,7 +65,9 @@ describe("the firewall", () => {
   }
 
   for (const name of ["default-deny", "cut", "restart"] as const) {
-    test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
+    // The storm does the same on this backend, with 500 times as many connections.
+    const left = name === "restart" && !soak ? " (left out: by make soak)" : "";
+    test.skipIf(left !== "")(`${name} on nftables: ${SCENARIOS[name]}${left}`, async () => {
       const lab = await passLab({
         topology: withFlag(ALONE, ON_NFTABLES),
         script: join(FOLDER, `${name}.sh`),
