@@ -15,8 +15,8 @@ const INTRODUCTION =
 
 # Captures
 
-What the commands of [operate.md](operate.md) print, on a node of the lab: topology and objects are in
-\`test/e2e/see\`. \`make captures\` makes this page anew.
+What the commands of [operate.md](operate.md) print, on a node of the lab: topology and objects are
+in \`test/e2e/see\`. \`make captures\` makes this page anew.
 `;
 
 /** @param read the text of a capture, with the command line first */
