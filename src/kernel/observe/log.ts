@@ -4,6 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import pino from "pino";
+import { printable } from "./printable.ts";
 
 /** What every part logs through. Messages are constant text; what varies goes into `fields`. */
 export interface Logger {
@@ -123,18 +124,6 @@ function fieldText(value: unknown): string {
     if (printable(value) === value) return value;
   }
   return printable(JSON.stringify(value) ?? "");
-}
-
-/** Line ends, and what moves a terminal's cursor or turns the text around: third parties' text must not look like another line. */
-const UNPRINTABLE =
-  // deno-lint-ignore no-control-regex
-  /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-
-function printable(text: string): string {
-  return text.replace(
-    UNPRINTABLE,
-    (char) => char === "\n" ? "\\n" : `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }
 
 /** One line that a test logger has taken. */
