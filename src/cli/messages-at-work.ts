@@ -13,7 +13,7 @@ export const LINUX: MessageSection = {
       means: "the operation, the object, Linux's code and text, and what helps where it is known",
     },
     {
-      says: "… ENOSUPPORT, EOPNOTSUPP, EPROTONOSUPPORT, ENOENT of a family",
+      says: "… ENOSUPPORT, EOPNOTSUPP, EPROTONOSUPPORT",
       code: [],
       means: "this Linux lacks a module or an option",
       remedy:
@@ -61,7 +61,7 @@ export const LINUX: MessageSection = {
     },
     {
       says: 'Cannot listen on "…": this node does not speak IPv…; it is left out',
-      means: "an address of `--bgp-local-addresses`, of a family that the node lacks",
+      means: "an address that BGP was told to listen on, of a family that the node lacks",
     },
     {
       says: 'Cannot read "…" of --peer-router-passwords-file: …',
@@ -225,7 +225,8 @@ export const LOG: MessageSection = {
     },
     {
       says: "A connection was not taken",
-      means: "somebody who is no peer connected to the BGP port, or came twice; once a minute",
+      means:
+        "somebody who is no peer connected to the BGP port, or came twice; once for each address",
     },
     {
       says: "A BFD session cannot be started",

@@ -207,7 +207,8 @@ const START: MessageSection = {
         "Linux refused to start the executable anew with its settings: more memory, else all well",
     },
     {
-      says: "Cannot … …: …",
+      says: "Cannot adopt …: …, Cannot remove …: …",
+      code: ["Cannot … …: …"],
       means: "`migrate` could not adopt or remove this; the last part is Linux's reason",
     },
     {
