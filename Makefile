@@ -79,6 +79,10 @@ format: setup ## Format everything
 docs: setup ## Write the reference pages that come from the code
 	@$(BUN) scripts/docs.ts
 
+.PHONY: captures
+captures: $(BINARY) setup-lab ## Write docs/captures.md from what commands print in the lab
+	@CAPTURES=1 $(BUN) test --timeout 300000 test/e2e/see.test.ts -t "see why"
+
 ##@ Machine
 .PHONY: setup
 setup: ## Install npm packages where they are missing or outdated

@@ -8,15 +8,21 @@ export interface Io {
   stderr(text: string): void;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly isRoot: boolean;
+  /** From now on the process ends, with 141, where nobody reads its standard output any more. Absent in tests. */
+  endWithReader?(): void;
   /** Starts this process anew with more in its environment. Absent in tests. @throws {Error} where Linux refuses */
   restart?(env: Readonly<Record<string, string>>): never;
 }
 
 /** The process itself. Writes are done when they return: an exit loses nothing. */
 export function processIo(): Io {
+  let endsWithReader = false;
   return {
-    stdout: (text) => write(1, text),
-    stderr: (text) => write(2, text),
+    stdout: (text) => {
+      if (!write(1, text) && endsWithReader) process.exit(BROKEN_PIPE);
+    },
+    stderr: (text) => void write(2, text),
+    endWithReader: () => void (endsWithReader = true),
     env: process.env,
     isRoot: process.geteuid?.() === 0,
     restart: (env) => {
@@ -27,7 +33,11 @@ export function processIo(): Io {
   };
 }
 
-function write(fd: number, text: string): void {
+/** As of a program that SIGPIPE has ended, which is what others do without a reader; Bun ignores the signal. */
+const BROKEN_PIPE = 128 + 13;
+
+/** @returns false where nobody will ever read it */
+function write(fd: number, text: string): boolean {
   const bytes = Buffer.from(text);
   for (let done = 0; done < bytes.length;) {
     try {
@@ -35,8 +45,9 @@ function write(fd: number, text: string): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // A reader that went away (`| head`) wants no more; a full pipe wants us to wait.
-      if (code !== "EAGAIN") return;
+      if (code !== "EAGAIN") return code !== "EPIPE";
       Bun.sleepSync(1);
     }
   }
+  return true;
 }

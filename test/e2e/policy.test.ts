@@ -8,6 +8,9 @@ import { type Packet, verdict, type World } from "../../src/plugins/firewall/ora
 import { randomPolicies, type RawPolicy } from "../support/policy-random.ts";
 import { policy } from "../support/policy-world.ts";
 import { type Random, random, seeds } from "../support/random.ts";
+=======
+import { random, seeds } from "../support/random.ts";
+>>>>>>> daytwo
 import { passLab, soak, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "policy");
@@ -69,6 +72,7 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
+<<<<<<< HEAD
   for (const name of ["seed-policy", "default-deny", "cut", "restart", "refused"] as const) {
     test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
       const lab = await passLab({

@@ -114,12 +114,13 @@ function write(file: string, before: string, text: string): void {
   // CNI plugins read all files of the folder that end in .conf, .conflist or .json.
   const beside = `${file}.routelet-new`;
   try {
-    writeFileSync(beside, text, { mode });
+    // On the disk before it has the name: after a power cut a file without text would leave the node without pods.
+    writeFileSync(beside, text, { mode, flush: true });
     renameSync(beside, file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EBUSY" && code !== "EXDEV") throw error;
-    writeFileSync(file, text);
+    writeFileSync(file, text, { flush: true });
   }
 }
 
