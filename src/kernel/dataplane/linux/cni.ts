@@ -142,8 +142,8 @@ function wrapped(op: Op<CniConf>, error: unknown): KernelError {
     object: op.item.path,
     ...(typeof code === "string" ? {} : { detail: String(message) }),
     remedy: name === "ENOENT"
-      ? "install a CNI configuration with a bridge plugin there, name it by KUBE_ROUTER_CNI_CONF_FILE, or set " +
-        "--enable-cni=false"
+      ? 'run "routelet install cni", name another configuration with a bridge plugin by KUBE_ROUTER_CNI_CONF_FILE, or ' +
+        "set --enable-cni=false"
       : "repair the file, or set --enable-cni=false",
   });
 }
