@@ -103,7 +103,10 @@ export interface DsrItems {
 
 /** The part of a plan that is served by addresses of the node, as for any Service. */
 export function unmarked(plan: ServicePlan, marked: MarkedService | undefined): ServicePlan {
-  if (marked === undefined) return plan;
+  return marked === undefined ? plan : without(plan, marked);
+}
+
+function without(plan: ServicePlan, marked: MarkedService): ServicePlan {
   const gone = plan.frontends.filter(({ id }) => marked.frontends.has(id.key));
   const addresses = new Set(gone.map(({ address }) => address));
   return {

@@ -131,7 +131,7 @@ eachStack("S8, S15, S27: who is inside passes to its mark, who is outside is dro
         address: at(family, "nodePort"),
         podCIDRs: [POD_CIDRS[family]],
       };
-      const members = firewallMembers(plan, [], [], undefined, ({ id }) => marks.has(id.key))
+      const members = firewallMembers(plan, [], [], undefined, marks)
         .filter(({ set }) => set.startsWith("inet6:") === (family === 6));
       const linux = machine({
         sets: firewallSets([facts], false),
