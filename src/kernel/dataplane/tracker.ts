@@ -12,7 +12,8 @@
 
 import { type Conflict, contested, decide, type Decision, orphaned } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
-import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
+import { ActualView, type Claim, says, Slot, type Unit } from "./slot.ts";
+import { Waiting } from "./waiting.ts";
 
 /** Items up to which looking through them beats a set of them. */
 const FEW = 16;
@@ -33,9 +34,7 @@ export class Tracker<T> {
   /** The tracker of `resource.subjectKind`, and those whose subjects are here. */
   #subjects: Tracker<unknown> | undefined;
   readonly #judges: Tracker<unknown>[] = [];
-  /** Keys that are held back, by parent, and the parent that each of them waits for. */
-  readonly #waiting = new Map<string, Set<Slot<T>>>();
-  readonly #waitsFor = new Map<Slot<T>, string>();
+  readonly #waiting = new Waiting<T>();
   /** The ops of the last `take` with their slots, in order, so that `applied` makes no key for each. */
   #taken: readonly Op<T>[] = [];
   #takenSlots: readonly Slot<T>[] = [];
@@ -372,7 +371,7 @@ export class Tracker<T> {
     this.#drifted.delete(slot);
     this.#adoptable.delete(slot);
     this.#conflicts.delete(slot.key);
-    this.#stopWaiting(slot);
+    this.#waiting.stop(slot);
   }
 
   /** Takes in what Linux holds at a key; "turned" where that came to be ours, or is ours no more. */
@@ -420,7 +419,7 @@ export class Tracker<T> {
     if (this.#isUnknown(slot, decision)) return undefined;
     const upsert = decision?.verb === "create" || decision?.verb === "update";
     const held = upsert && this.#heldBack(slot, decision.item);
-    if (!held) this.#stopWaiting(slot);
+    if (!held) this.#waiting.stop(slot);
     const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
       (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot.key, conflict);
@@ -459,12 +458,7 @@ export class Tracker<T> {
     const key = this.resource.parent(item);
     if (this.#standsAlone(key)) return false;
     if (this.#parent.#slots.get(key)?.owned === true) return false;
-    if (this.#waitsFor.get(slot) === key) return true;
-    this.#stopWaiting(slot);
-    this.#waitsFor.set(slot, key);
-    const others = this.#waiting.get(key);
-    if (others === undefined) this.#waiting.set(key, new Set([slot]));
-    else others.add(slot);
+    this.#waiting.add(slot, key);
     return true;
   }
 
@@ -474,24 +468,9 @@ export class Tracker<T> {
     return this.#parent.#slots.get(parent)?.unit === undefined;
   }
 
-  #stopWaiting(slot: Slot<T>): void {
-    const key = this.#waitsFor.get(slot);
-    if (key === undefined) return;
-    this.#waitsFor.delete(slot);
-    const others = this.#waiting.get(key);
-    others?.delete(slot);
-    if (others?.size === 0) this.#waiting.delete(key);
-  }
-
   /** A parent moved: what waits for it is looked at again. */
   #release(parent: string): void {
-    const waiting = this.#waiting.get(parent);
-    if (waiting === undefined) return;
-    this.#waiting.delete(parent);
-    for (const slot of waiting) {
-      this.#waitsFor.delete(slot);
-      this.#mark(slot);
-    }
+    for (const slot of this.#waiting.take(parent)) this.#mark(slot);
   }
 
   /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */
@@ -609,11 +588,6 @@ export class Tracker<T> {
       }
     }
   }
-}
-
-/** Whether there is anything to be known of a key. A slot that says nothing is forgotten, and never says anything again. */
-function says({ have, unit, dirty }: Slot): boolean {
-  return have !== undefined || unit !== undefined || dirty;
 }
 
 export type { Unit };
