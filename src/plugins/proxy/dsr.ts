@@ -27,7 +27,7 @@ import {
   type Sysctl,
 } from "../../kernel/plugin.ts";
 import { canonicalEndpoint, type Endpoint } from "./endpoints.ts";
-import { fnv1a32 } from "./dsr-marks.ts";
+import { fnv1a32 } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { drainingOf, maySeeDraining } from "./services.ts";

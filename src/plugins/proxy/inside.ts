@@ -20,8 +20,8 @@ import {
   type Match,
 } from "../../kernel/plugin.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { assignMarks, markKey } from "./dsr-marks.ts";
 import type { MarkedService } from "./dsr.ts";
+import { markKey, type Marks } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Scheduling } from "./scheduler.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
@@ -61,24 +61,17 @@ function isSplit({ inside }: Frontend): boolean {
   return inside !== undefined;
 }
 
-/**
- * The marks of all Services. The first one has an address and port that two of them want; where marks run out, after 16,383, the
- * rest is served without.
- */
+/** What the frontends of one Service have of marks; where these ran out, after 16,383, the rest is served without. */
 export function insideMarks(
-  services: Iterable<readonly [unit: string, frontends: readonly Frontend[]]>,
-): ReadonlyMap<string, InsideMarks> {
-  const given = [...services];
-  const marks = assignMarks(given.flatMap(([, frontends]) => frontends.map(markKey)));
-  return new Map(given.map(([unit, frontends]) => [
-    unit,
-    new Map(frontends.flatMap(({ id, address, protocol, port }) => {
-      const mark = marks.get(markKey({ address, protocol, port }));
-      if (mark === undefined) return [];
-      const family = ipFamily(address) ?? 4;
-      return [[id.key, { mark: mark | INSIDE_BIT, family, address, protocol, port }]];
-    })),
-  ]));
+  frontends: readonly Frontend[],
+  marks: Pick<Marks, "get">,
+): InsideMarks {
+  return new Map(frontends.flatMap(({ id, address, protocol, port }) => {
+    const mark = marks.get(markKey({ address, protocol, port }));
+    if (mark === undefined) return [];
+    const family = ipFamily(address) ?? 4;
+    return [[id.key, { mark: mark | INSIDE_BIT, family, address, protocol, port }]];
+  }));
 }
 
 /** Marks of a Service without those of frontends that are reached by direct server return, which has its own. */
