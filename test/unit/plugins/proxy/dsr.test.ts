@@ -383,7 +383,8 @@ describe("Services that share an address", () => {
       options: proxyOptions({ strictExternalIpValidation: false }),
       host,
     });
-    const reached = () => linux.dump().match(/^ipvs destination fwmark \d+ ipv4 -> \S+/gm);
+    const reached =
+      () => [...linux.dump().match(/^ipvs destination fwmark \d+ ipv4 -> \S+/gm) ?? []];
     const before = ["ipvs destination fwmark 15688 ipv4 -> 10.244.1.5:80"];
     expect(reached()).toEqual(before);
     cluster.put("services", at("old", 2024, { ports: [{ port: 8080 }] }));
