@@ -152,7 +152,14 @@ export function contains(cidr: Cidr | string, ip: string): boolean {
   const bytes = ipBytes(ip);
   if (bytes === undefined || bytes.length !== network.bytes.length) return false;
   maskInPlace(bytes, network.prefix);
-  return bytes.every((byte, i) => byte === network.bytes[i]);
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== network.bytes[i]) return false;
+  return true;
+}
+
+/** Whether one of the networks holds the address. Without a closure: this runs for each Service of the cluster. */
+export function isWithin(cidrs: readonly Cidr[], ip: string): boolean {
+  for (const cidr of cidrs) if (contains(cidr, ip)) return true;
+  return false;
 }
 
 /** Order for sorted output: IPv4 before IPv6, then by number; text that is no address comes last, by text. */

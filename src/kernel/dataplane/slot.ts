@@ -78,6 +78,11 @@ export class Slot<T = unknown> implements Claim<T> {
   }
 }
 
+/** Whether there is anything to be known of a key. A slot that says nothing is forgotten, and never says anything again. */
+export function says({ have, unit, dirty }: Slot): boolean {
+  return have !== undefined || unit !== undefined || dirty;
+}
+
 /** Gives a unit another rank, and judges again all that it wants. */
 export function rerank(unit: Unit, rank: string): void {
   if (unit.rank === rank) return;

@@ -13,8 +13,9 @@
 
 import { type Conflict, contested, decide, type Decision, orphaned } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
-import { ActualView, type Claim, Slot, type Unit } from "./slot.ts";
+import { ActualView, type Claim, says, Slot, type Unit } from "./slot.ts";
 import { type SlotIndex, slotIndex } from "./slot-index.ts";
+import { Waiting } from "./waiting.ts";
 
 /** Items up to which looking through them beats a set of them. */
 const FEW = 16;
@@ -35,9 +36,7 @@ export class Tracker<T> {
   /** The tracker of `resource.subjectKind`, and those whose subjects are here. */
   #subjects: Tracker<unknown> | undefined;
   readonly #judges: Tracker<unknown>[] = [];
-  /** Keys that are held back, by parent, and the parent that each of them waits for. */
-  readonly #waiting = new Map<string, Set<Slot<T>>>();
-  readonly #waitsFor = new Map<Slot<T>, string>();
+  readonly #waiting = new Waiting<T>();
   /** The ops of the last `take` with their slots, in order, so that `applied` makes no key for each. */
   #taken: readonly Op<T>[] = [];
   #takenSlots: readonly Slot<T>[] = [];
@@ -103,6 +102,14 @@ export class Tracker<T> {
     const had = unit.slots.some(this.#isOwn);
     if (!had && items.length === 0) return;
     if (had && keys !== undefined && this.#wantSame(unit, items, keys)) return;
+    const now = this.#claimAll(unit, items, keys);
+    if (had) this.#letGo(unit, now);
+    // A copy has no room for more, which 100,000 units would keep.
+    else unit.slots = [...unit.slots, ...now as unknown as Slot[]];
+  }
+
+  /** The slots of items, each once. */
+  #claimAll(unit: Unit, items: readonly T[], keys?: readonly string[]): readonly Slot<T>[] {
     const now: Slot<T>[] = [];
     const seen = items.length > FEW ? new Set<Slot<T>>() : undefined;
     for (let i = 0; i < items.length; i++) {
@@ -113,12 +120,12 @@ export class Tracker<T> {
       now.push(slot);
       this.#claim(slot, unit, item);
     }
-    if (!had) {
-      // A copy has no room for more, which 100,000 units would keep.
-      unit.slots = [...unit.slots, ...now as unknown as Slot[]];
-      return;
-    }
-    const kept = seen ?? new Set(now);
+    return now;
+  }
+
+  /** What the unit wanted of this kind and is not among `now`. Apart from `want`, which every unit passes for every kind. */
+  #letGo(unit: Unit, now: readonly Slot<T>[]): void {
+    const kept = new Set(now);
     const before = unit.slots.filter(this.#isOwn) as unknown as Slot<T>[];
     for (const slot of before) if (!kept.has(slot)) this.#unclaim(slot, unit);
     if (before.length === now.length && before.every((slot) => kept.has(slot))) return;
@@ -264,7 +271,9 @@ export class Tracker<T> {
       if (this.#taken[at] !== op) continue;
       this.#nextTaken = at + 1;
       const slot = this.#takenSlots[at];
-      if (slot !== undefined && this.#slots.get(slot.key) === slot) return slot;
+      // One that says something is in the map: no key is looked up for each of 100,000 outcomes.
+      if (slot !== undefined && !says(slot)) break;
+      if (slot !== undefined) return slot;
       break;
     }
     return this.#slot(this.resource.key(op.item), op.item);
@@ -361,13 +370,13 @@ export class Tracker<T> {
 
   /** Drops a slot that says nothing any more. */
   #forget(slot: Slot<T>): void {
-    if (slot.have !== undefined || slot.unit !== undefined || slot.dirty) return;
+    if (says(slot)) return;
     const { key } = slot;
     this.#slots.delete(key);
     this.#drifted.delete(slot);
     this.#adoptable.delete(slot);
     this.#conflicts.delete(key);
-    this.#stopWaiting(slot);
+    this.#waiting.stop(slot);
   }
 
   /** Takes in what Linux holds at a key; "turned" where that came to be ours, or is ours no more. */
@@ -411,19 +420,21 @@ export class Tracker<T> {
 
   #decide(slot: Slot<T>): Decision<T> {
     const winner = this.#winner(slot);
-    const adoptable = this.#adoptable.has(slot) ? { adoptable: true } as const : {};
-    const have = slot.have === undefined
-      ? undefined
-      : { item: slot.have, owned: slot.owned, ...adoptable };
-    const decision = decide(this.resource, winner?.item ?? this.#retired(slot), have);
+    const decision = decide(this.resource, winner?.item ?? this.#retired(slot), this.#have(slot));
     if (this.#isUnknown(slot, decision)) return undefined;
     const upsert = decision?.verb === "create" || decision?.verb === "update";
     const held = upsert && this.#heldBack(slot, decision.item);
-    if (!held) this.#stopWaiting(slot);
+    if (!held) this.#waiting.stop(slot);
     const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
       (held || winner === undefined ? this.#orphaned(slot) : undefined);
     this.#note(slot, conflict);
     return held ? undefined : decision;
+  }
+
+  #have(slot: Slot<T>): Actual<T> | undefined {
+    if (slot.have === undefined) return undefined;
+    const { have: item, owned } = slot;
+    return this.#adoptable.has(slot) ? { item, owned, adoptable: true } : { item, owned };
   }
 
   #isUnknown(slot: Slot<T>, decision: Decision<T>): boolean {
@@ -453,12 +464,7 @@ export class Tracker<T> {
     const key = this.resource.parent(item);
     if (this.#standsAlone(key)) return false;
     if (this.#parent.#slots.get(key)?.owned === true) return false;
-    if (this.#waitsFor.get(slot) === key) return true;
-    this.#stopWaiting(slot);
-    this.#waitsFor.set(slot, key);
-    const others = this.#waiting.get(key);
-    if (others === undefined) this.#waiting.set(key, new Set([slot]));
-    else others.add(slot);
+    this.#waiting.add(slot, key);
     return true;
   }
 
@@ -468,30 +474,15 @@ export class Tracker<T> {
     return this.#parent.#slots.get(parent)?.unit === undefined;
   }
 
-  #stopWaiting(slot: Slot<T>): void {
-    const key = this.#waitsFor.get(slot);
-    if (key === undefined) return;
-    this.#waitsFor.delete(slot);
-    const others = this.#waiting.get(key);
-    others?.delete(slot);
-    if (others?.size === 0) this.#waiting.delete(key);
-  }
-
   #releaseBelow(parent: Slot<T>): void {
     for (const child of this.#children) {
-      if (child.#waiting.size > 0) child.#release(parent.key);
+      if (!child.#waiting.isEmpty) child.#release(parent.key);
     }
   }
 
   /** A parent moved: what waits for it is looked at again. */
   #release(parent: string): void {
-    const waiting = this.#waiting.get(parent);
-    if (waiting === undefined) return;
-    this.#waiting.delete(parent);
-    for (const slot of waiting) {
-      this.#waitsFor.delete(slot);
-      this.#mark(slot);
-    }
+    for (const slot of this.#waiting.take(parent)) this.#mark(slot);
   }
 
   /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */

@@ -10,8 +10,8 @@ import type {
   Store,
 } from "../../kernel/plugin.ts";
 import { type DsrContext, type MarkedFrontend, type MarkedService, wantsDsr } from "./dsr.ts";
-import { assignMarks, markKey } from "./dsr-marks.ts";
 import type { Derived } from "./inputs.ts";
+import { markKey, Marks } from "./marks.ts";
 import { addressesOf } from "./node.ts";
 import { type Frontend, planService, type ServiceContext } from "./service-plan.ts";
 
@@ -65,15 +65,21 @@ interface Participant {
 /**
  * The Services that are reached by marks: those that ask for direct server return, and those that share an address with
  * one of them, since such an address is not the node's. Marks are given in the order of `rank`, so that they are
- * the same after a restart and a new Service never takes that of an older one.
+ * the same after a restart.
+ *
+ * @param marks those that are given now: changed to what is wanted, and who has one keeps it
  */
 export function markedServices(
   services: Store<Service>,
   context: ServiceContext,
   rank: (service: Service) => string,
+  marks: GivenMarks,
 ): ReadonlyMap<string, MarkedService> {
   const wishing = services.by(BY_WISH, "");
-  if (wishing.length === 0) return new Map();
+  if (wishing.length === 0) {
+    marks.give([]);
+    return new Map();
+  }
   const vips = new Set(
     wishing.flatMap((service) =>
       planService(service, [], context).vips
@@ -91,7 +97,7 @@ export function markedServices(
       frontends: planService(service, [], context).frontends
         .filter(({ kind, address }) => kind !== "nodePort" && vips.has(address)),
     }));
-  const marks = assignMarks(participants.flatMap(({ frontends }) => frontends.map(markKey)));
+  marks.give(participants.flatMap(({ frontends }) => frontends.map(markKey)));
   const holders = new Set<string>();
   const result = new Map<string, MarkedService>();
   for (const { key, tunnel, frontends } of participants) {
@@ -108,6 +114,23 @@ export function markedServices(
   return result;
 }
 
+/** The marks of a list of keys that changes as a whole. */
+class GivenMarks {
+  readonly #marks = new Marks();
+  #keys: ReadonlySet<string> = new Set();
+
+  give(keys: readonly string[]): void {
+    const before = this.#keys;
+    this.#keys = new Set(keys);
+    for (const key of before) if (!this.#keys.has(key)) this.#marks.release(key);
+    for (const key of this.#keys) if (this.#marks.get(key) === undefined) this.#marks.take(key);
+  }
+
+  get(key: string): number | undefined {
+    return this.#marks.get(key);
+  }
+}
+
 function keyOf({ metadata }: Service): string {
   return `${metadata.namespace}/${metadata.name}`;
 }
@@ -116,6 +139,7 @@ function keyOf({ metadata }: Service): string {
 export function dsrInput(sources: DsrSources): DsrInput {
   const { services, nodes, host, shared, rank } = sources;
   const wakers = new Set<(units: Iterable<string>) => void>();
+  const marks = new GivenMarks();
   let marked: ReadonlyMap<string, MarkedService> = new Map();
   let context = contextOf([], host, shared.value.context);
   let contextText = "";
@@ -123,7 +147,7 @@ export function dsrInput(sources: DsrSources): DsrInput {
 
   function update(): void {
     const before = marked;
-    marked = markedServices(services, shared.value.context, rank);
+    marked = markedServices(services, shared.value.context, rank, marks);
     // The host's links are looked at only while that serves somebody.
     if (marked.size > 0) leaveHost ??= host.subscribe(update);
     else {

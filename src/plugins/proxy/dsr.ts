@@ -27,7 +27,7 @@ import {
   type Sysctl,
 } from "../../kernel/plugin.ts";
 import { canonicalEndpoint, type Endpoint } from "./endpoints.ts";
-import { fnv1a32 } from "./dsr-marks.ts";
+import { fnv1a32 } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { drainingOf, maySeeDraining } from "./services.ts";
@@ -103,7 +103,10 @@ export interface DsrItems {
 
 /** The part of a plan that is served by addresses of the node, as for any Service. */
 export function unmarked(plan: ServicePlan, marked: MarkedService | undefined): ServicePlan {
-  if (marked === undefined) return plan;
+  return marked === undefined ? plan : without(plan, marked);
+}
+
+function without(plan: ServicePlan, marked: MarkedService): ServicePlan {
   const gone = plan.frontends.filter(({ id }) => marked.frontends.has(id.key));
   const addresses = new Set(gone.map(({ address }) => address));
   return {

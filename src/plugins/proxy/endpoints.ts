@@ -114,11 +114,15 @@ export function select(
   place?: Place,
 ): readonly Endpoint[] {
   if (scope !== "cluster") {
-    const local = ready.filter(({ of }) => of.nodeName === scope.node);
-    return local.length > 0 ? local : draining.filter(({ of }) => of.nodeName === scope.node);
+    const local = onNode(ready, scope.node);
+    return local.length > 0 ? local : onNode(draining, scope.node);
   }
   if (ready.length === 0) return draining;
-  return place === undefined ? ready : nearest(ready, place);
+  return place === undefined || ready[0]?.of.hints === undefined ? ready : nearest(ready, place);
+}
+
+function onNode(endpoints: readonly Endpoint[], node: string): readonly Endpoint[] {
+  return endpoints.filter(({ of }) => of.nodeName === node);
 }
 
 /**
@@ -126,7 +130,6 @@ export function select(
  * every endpoint has them and some name this place: a partial or old set of them would starve a node (KEP-2433).
  */
 function nearest(ready: readonly Endpoint[], { node, zone }: Place): readonly Endpoint[] {
-  if (ready[0]?.of.hints === undefined) return ready;
   if (ready.every(({ of }) => (of.hints?.forNodes.length ?? 0) > 0)) {
     const here = ready.filter(({ of }) => of.hints?.forNodes.includes(node) === true);
     if (here.length > 0) return here;

@@ -4,6 +4,7 @@ import type { Family } from "../../kernel/ip.ts";
 import type { Input, PluginContext, Service, Store } from "../../kernel/plugin.ts";
 import type { Derived } from "./inputs.ts";
 import { type InsideFrontend, type InsideMarks, insideMarks, splitFrontends } from "./inside.ts";
+import { markKey, Marks } from "./marks.ts";
 import {
   type Frontend,
   LOCAL_ANNOTATION,
@@ -19,7 +20,7 @@ export interface InsideInput extends Input {
   of(unit: string): InsideMarks;
   /** What a mark stands for, or stood for last. */
   behind(mark: number, family: Family): InsideFrontend | undefined;
-  /** Each address and port once. */
+  /** Each address and port once, by mark. */
   values(): readonly InsideFrontend[];
 }
 
@@ -27,7 +28,7 @@ export interface InsideSources {
   readonly services: Store<Service>;
   readonly shared: Derived<{ readonly context: ServiceContext }>;
   readonly input: PluginContext<unknown>["input"];
-  /** Which Service wins: the lower text. */
+  /** Which Service comes first where several come at a time: the lower text. */
   readonly rank: (unit: string) => string;
 }
 
@@ -43,52 +44,91 @@ function keyOf({ metadata }: Service): string {
 
 const NONE: InsideMarks = new Map();
 
-/** Computes marks anew when a Service under such a policy comes, changes or goes, not when its endpoints do. */
+/** A Service that has marks, or would have some. */
+interface Holder {
+  /** Keys of the marks that it has. */
+  readonly keys: ReadonlySet<string>;
+  readonly marks: InsideMarks;
+}
+
+/**
+ * Looks at a Service under such a policy when it comes, changes or goes, and not at the others; not when endpoints do. Who has
+ * a mark keeps it. At the start they are given by rank, so that a restarted agent finds nearly always what it left.
+ */
 export function insideInput({ services, shared, input, rank }: InsideSources): InsideInput {
   services.addIndex(BY_POLICY, (service) => mayDiffer(service) ? [""] : []);
   const wakers = new Set<(units: Iterable<string>) => void>();
   const recalled = new Map<string, InsideFrontend>();
-  let marks: ReadonlyMap<string, InsideMarks> = new Map();
-  let all: readonly InsideFrontend[] = [];
-  /** The frontends of Services that have not changed. */
-  let planned = new WeakMap<Service, readonly Frontend[]>();
+  const marks = new Marks();
+  const holders = new Map<string, Holder>();
+  /** Those for which marks ran out. */
+  const lacking = new Set<string>();
+  let all: readonly InsideFrontend[] | undefined;
 
-  function frontendsOf(service: Service): readonly Frontend[] {
-    const known = planned.get(service);
-    if (known !== undefined) return known;
-    const found = splitFrontends(planService(service, [], shared.value.context));
-    planned.set(service, found);
-    return found;
+  function frontendsOf(unit: string): readonly Frontend[] {
+    const service = services.get(unit);
+    return service === undefined || !mayDiffer(service)
+      ? []
+      : splitFrontends(planService(service, [], shared.value.context));
   }
 
-  function update(): void {
-    const before = marks;
-    marks = insideMarks(
-      services.by(BY_POLICY, "")
-        .map((service) => ({ service, rank: rank(keyOf(service)) }))
-        .toSorted((a, b) => a.rank < b.rank ? -1 : 1)
-        .map(({ service }) => [keyOf(service), frontendsOf(service)]),
+  /** Gives back what a Service wants no more. */
+  function release(unit: string, frontends: readonly Frontend[]): void {
+    const keys = new Set(frontends.map(markKey));
+    for (const key of holders.get(unit)?.keys ?? []) if (!keys.has(key)) marks.release(key);
+  }
+
+  /** Takes what it wants. Returns whether its marks are others now. */
+  function take(unit: string, frontends: readonly Frontend[]): boolean {
+    const before = holders.get(unit);
+    const keys = new Set(
+      frontends.map(markKey).filter((key) =>
+        before?.keys.has(key) === true || marks.take(key) !== undefined
+      ),
     );
+    const now = insideMarks(frontends, marks);
+    if (keys.size < frontends.length) lacking.add(unit);
+    else lacking.delete(unit);
+    if (frontends.length === 0) holders.delete(unit);
+    else holders.set(unit, { keys, marks: now });
+    for (const front of now.values()) recalled.set(`${front.family} ${front.mark}`, front);
+    return textOf(before?.marks) !== textOf(now);
+  }
+
+  function update(units: Iterable<string>): void {
+    const looked = [...new Set([...units, ...lacking])]
+      .map((unit) => ({ unit, rank: rank(unit), frontends: frontendsOf(unit) }))
+      .toSorted((a, b) => a.rank < b.rank ? -1 : 1);
+    // What one gives back may be what another needs.
+    for (const { unit, frontends } of looked) release(unit, frontends);
+    const changed = looked.filter(({ unit, frontends }) => take(unit, frontends))
+      .map(({ unit }) => unit);
+    if (changed.length === 0) return;
+    all = undefined;
+    for (const wake of wakers) wake(changed);
+  }
+
+  function updateAll(): void {
+    update([...services.by(BY_POLICY, "").map(keyOf), ...holders.keys()]);
+  }
+
+  /** By mark, so that the order does not tell who came first. */
+  function listed(): readonly InsideFrontend[] {
     const each = new Map<string, InsideFrontend>();
-    for (const its of marks.values()) {
-      for (const front of its.values()) each.set(`${front.family} ${front.mark}`, front);
+    for (const holder of holders.values()) {
+      for (const front of holder.marks.values()) each.set(`${front.family} ${front.mark}`, front);
     }
-    for (const [key, front] of each) recalled.set(key, front);
-    all = [...each.values()];
-    const keys = [...new Set([...before.keys(), ...marks.keys()])]
-      .filter((key) => textOf(before.get(key)) !== textOf(marks.get(key)));
-    if (keys.length > 0) { for (const wake of wakers) wake(keys); }
+    return [...each.values()].toSorted((a, b) => a.family - b.family || a.mark - b.mark);
   }
 
   input(services, (service) => mayDiffer(service) ? [keyOf(service)] : []).subscribe((units) => {
-    if (units === "all" || [...units].length > 0) update();
+    if (units === "all") updateAll();
+    else update(units);
   });
   shared.subscribe((units) => {
-    if (units !== "all") return;
-    planned = new WeakMap();
-    update();
+    if (units === "all") updateAll();
   });
-  update();
+  updateAll();
   return {
     name: "clients inside",
     get synced() {
@@ -102,12 +142,12 @@ export function insideInput({ services, shared, input, rank }: InsideSources): I
       wakers.add(waker);
       return () => void wakers.delete(waker);
     },
-    of: (unit) => marks.get(unit) ?? NONE,
+    of: (unit) => holders.get(unit)?.marks ?? NONE,
     behind: (mark, family) => recalled.get(`${family} ${mark}`),
-    values: () => all,
+    values: () => all ??= listed(),
   };
 }
 
 function textOf(marks: InsideMarks | undefined): string {
-  return marks === undefined ? "" : JSON.stringify([...marks]);
+  return marks === undefined || marks.size === 0 ? "" : JSON.stringify([...marks]);
 }

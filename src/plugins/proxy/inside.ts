@@ -20,7 +20,8 @@ import {
   type Match,
 } from "../../kernel/plugin.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { assignMarks, markKey } from "./dsr-marks.ts";
+import type { MarkedService } from "./dsr.ts";
+import { markKey, type Marks } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Scheduling } from "./scheduler.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
@@ -53,32 +54,39 @@ export function isInside(mark: number): boolean {
 
 /** The frontends whose policy keeps clients outside, and them alone, to this node's endpoints. */
 export function splitFrontends({ frontends }: ServicePlan): readonly Frontend[] {
-  return frontends.filter(({ inside }) => inside !== undefined);
+  return frontends.filter(isSplit);
 }
 
-/**
- * The marks of all Services. The first one has an address and port that two of them want; where marks run out, after 16,383, the
- * rest is served without.
- */
+function isSplit({ inside }: Frontend): boolean {
+  return inside !== undefined;
+}
+
+/** What the frontends of one Service have of marks; where these ran out, after 16,383, the rest is served without. */
 export function insideMarks(
-  services: Iterable<readonly [unit: string, frontends: readonly Frontend[]]>,
-): ReadonlyMap<string, InsideMarks> {
-  const given = [...services];
-  const marks = assignMarks(given.flatMap(([, frontends]) => frontends.map(markKey)));
-  return new Map(given.map(([unit, frontends]) => [
-    unit,
-    new Map(frontends.flatMap(({ id, address, protocol, port }) => {
-      const mark = marks.get(markKey({ address, protocol, port }));
-      if (mark === undefined) return [];
-      const family = ipFamily(address) ?? 4;
-      return [[id.key, { mark: mark | INSIDE_BIT, family, address, protocol, port }]];
-    })),
-  ]));
+  frontends: readonly Frontend[],
+  marks: Pick<Marks, "get">,
+): InsideMarks {
+  return new Map(frontends.flatMap(({ id, address, protocol, port }) => {
+    const mark = marks.get(markKey({ address, protocol, port }));
+    if (mark === undefined) return [];
+    const family = ipFamily(address) ?? 4;
+    return [[id.key, { mark: mark | INSIDE_BIT, family, address, protocol, port }]];
+  }));
+}
+
+/** Marks of a Service without those of frontends that are reached by direct server return, which has its own. */
+export function withoutDsr(marks: InsideMarks, dsr: MarkedService | undefined): InsideMarks {
+  if (dsr === undefined || marks.size === 0) return marks;
+  return new Map([...marks].filter(([key]) => !dsr.frontends.has(key)));
 }
 
 /** What to say of a Service for which no mark is left; undefined where it has all that it needs. */
 export function lackOfMarks(plan: ServicePlan, marks: InsideMarks): string | undefined {
-  const without = splitFrontends(plan).filter(({ id }) => !marks.has(id.key));
+  return plan.frontends.some(isSplit) ? lackOf(splitFrontends(plan), marks) : undefined;
+}
+
+function lackOf(frontends: readonly Frontend[], marks: InsideMarks): string | undefined {
+  const without = frontends.filter(({ id }) => !marks.has(id.key));
   if (without.length === 0) return undefined;
   const names = without.map(({ address, protocol, port }) => `${protocol} ${address} ${port}`);
   return `Clients inside the cluster get this node's endpoints alone at "${
@@ -87,16 +95,30 @@ export function lackOfMarks(plan: ServicePlan, marks: InsideMarks): string | und
     "in use; have fewer Services with externalTrafficPolicy: Local";
 }
 
+/** Virtual services and their destinations. */
+interface MarkItems {
+  readonly services: readonly IpvsService[];
+  readonly destinations: readonly IpvsDestination[];
+}
+
+const NO_ITEMS: MarkItems = { services: [], destinations: [] };
+
 /** The virtual services of clients inside, and their destinations. */
 export function insideItems(
   plan: ServicePlan,
   slices: readonly EndpointSlice[],
   marks: InsideMarks,
   graceful: boolean,
-): {
-  readonly services: readonly IpvsService[];
-  readonly destinations: readonly IpvsDestination[];
-} {
+): MarkItems {
+  return marks.size === 0 ? NO_ITEMS : itemsByMark(plan, slices, marks, graceful);
+}
+
+function itemsByMark(
+  plan: ServicePlan,
+  slices: readonly EndpointSlice[],
+  marks: InsideMarks,
+  graceful: boolean,
+): MarkItems {
   const services: IpvsService[] = [];
   const destinations: IpvsDestination[] = [];
   const draining = !graceful && maySeeDraining(plan, slices);

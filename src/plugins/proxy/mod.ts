@@ -5,7 +5,6 @@ import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
   type EndpointSlice,
   type HostAddress,
-  ipvsFwmarkId,
   type IpvsService,
   type IpvsServiceId,
   type Plugin,
@@ -20,7 +19,7 @@ import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
-import { insideItems, type InsideMarks, isInside, lackOfMarks } from "./inside.ts";
+import { insideItems, isInside, lackOfMarks, withoutDsr } from "./inside.ts";
 import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
@@ -263,22 +262,11 @@ function setup(context: PluginContext<ProxyOptions>): void {
       }
       const marked = dsr.of(unit);
       const items = itemsOf(unmarked(plan, marked), slices, shared.value.context);
+      const problems = [...items.problems];
       const lack = lackOfMarks(plan, inside.of(unit));
-      const problems = [...items.problems, ...(lack === undefined ? [] : [lack])];
-      const shortCuts: InsideMarks = new Map(
-        // Direct server return has marks of its own.
-        [...inside.of(unit)].filter(([key]) => marked?.frontends.has(key) !== true),
-      );
-      const members = firewallMembers(
-        plan,
-        problems,
-        routedRanges,
-        ({ id, family }) => {
-          const mark = marked?.frontends.get(id.key)?.mark;
-          return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
-        },
-        ({ id }) => shortCuts.has(id.key),
-      );
+      if (lack !== undefined) problems.push(lack);
+      const shortCuts = withoutDsr(inside.of(unit), marked);
+      const members = firewallMembers(plan, problems, routedRanges, marked, shortCuts);
       for (const item of members) want(tables.ipsetMembers, item);
       wantsDsr(service, problems);
       for (const problem of problems) report(problem);

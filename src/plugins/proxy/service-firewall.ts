@@ -7,18 +7,20 @@
  * the order of the accepting rules are kube-router's.
  */
 
-import { canonicalIp, type Cidr, contains, type Family } from "../../kernel/ip.ts";
-import type {
-  Chain,
-  FilterRule,
-  HostAddress,
-  IpSet,
-  IpSetMember,
-  Jump,
-  Match,
-  Service,
+import { canonicalIp, type Cidr, contains, type Family, isWithin } from "../../kernel/ip.ts";
+import {
+  type Chain,
+  type FilterRule,
+  type HostAddress,
+  type IpSet,
+  type IpSetMember,
+  ipvsFwmarkId,
+  type Jump,
+  type Match,
+  type Service,
 } from "../../kernel/plugin.ts";
-import { insideChains, type InsideFrontend, insideVerdicts } from "./inside.ts";
+import type { MarkedService } from "./dsr.ts";
+import { insideChains, type InsideFrontend, type InsideMarks, insideVerdicts } from "./inside.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { rangesOf } from "./source-ranges.ts";
@@ -110,41 +112,43 @@ export function localIps(
  * where another has that address and port, they would refuse the other's.
  *
  * @param routed ranges that are bound as one route: their addresses are no members one by one
- * @param serviceKey of a frontend: the key of its virtual service
- * @param hasInside whether clients inside reach a frontend by a mark
+ * @param dsr the marks of direct server return: a frontend's virtual service is that of its mark
+ * @param inside the marks by which clients inside reach a frontend
  */
 export function firewallMembers(
   plan: ServicePlan,
   problems: string[],
   routed: readonly Cidr[] = [],
-  serviceKey: (front: Frontend) => string = ({ id }) => id.key,
-  hasInside: (front: Frontend) => boolean = () => false,
+  dsr?: MarkedService,
+  inside?: InsideMarks,
 ): readonly IpSetMember[] {
   const members: IpSetMember[] = [];
   const ranges = rangesOf(plan, problems);
   for (const front of plan.frontends) {
-    const { family, address } = front;
+    const { family, address, verdict } = front;
     const entry = portEntry(front);
-    const add = (key: SetKey, text: string): void => {
-      members.push({ set: setName(key, family), entry: text });
-    };
-    if (!routed.some((range) => contains(range, address))) add("vips", address);
-    add("ports", entry);
+    if (!isWithin(routed, address)) members.push({ set: setName("vips", family), entry: address });
+    members.push({ set: setName("ports", family), entry });
     const limits = ranges?.of(front);
-    const inside = (front.inside?.length ?? 0) > 0 && hasInside(front);
-    if (front.verdict === "serve" && limits === undefined && !inside) continue;
-    const judges = serviceKey(front);
-    const refuse = (key: SetKey, text: string): void => {
-      members.push({ set: setName(key, family), entry: text, judges });
-    };
-    if (front.verdict !== "serve") refuse(front.verdict, entry);
+    const split = (front.inside?.length ?? 0) > 0 && inside?.has(front.id.key) === true;
+    if (verdict === "serve" && limits === undefined && !split) continue;
+    const judges = serviceKey(front, dsr);
+    if (verdict !== "serve") members.push({ set: setName(verdict, family), entry, judges });
     // A mark takes packets from the virtual service of the address, so only who has that may mark.
-    if (inside) refuse("inside", entry);
+    if (split) members.push({ set: setName("inside", family), entry, judges });
     if (limits === undefined) continue;
-    refuse("limited", entry);
-    for (const range of limits) refuse("sources", `${entry},${range}`);
+    members.push({ set: setName("limited", family), entry, judges });
+    for (const range of limits) {
+      members.push({ set: setName("sources", family), entry: `${entry},${range}`, judges });
+    }
   }
   return members;
+}
+
+/** The key of a frontend's virtual service. */
+function serviceKey({ id, family }: Frontend, dsr: MarkedService | undefined): string {
+  const mark = dsr?.frontends.get(id.key)?.mark;
+  return mark === undefined ? id.key : ipvsFwmarkId(family, mark).key;
 }
 
 /** The members of the ranges that are bound as one route. */

@@ -1,6 +1,12 @@
-/** What one Service is to this node, as plain data: its frontends, the endpoints behind each, and its VIPs. Pure. */
+/**
+ * What one Service is to this node, as plain data: its frontends, the endpoints behind each, and its VIPs. Pure.
+ *
+ * All Services are planned at the start, by code that is not compiled yet: there each closure over a variable is an object more,
+ * and with them a first round took twice the memory. So what runs for every Service loops, and calls functions that close over
+ * nothing.
+ */
 
-import { canonicalIp, type Cidr, contains, type Family, ipFamily } from "../../kernel/ip.ts";
+import { canonicalIp, type Cidr, type Family, ipFamily, isWithin } from "../../kernel/ip.ts";
 import {
   type EndpointSlice,
   type HostAddress,
@@ -107,7 +113,8 @@ export function isProxied({ metadata, spec }: Service): boolean {
 }
 
 function isHeadless(clusterIPs: readonly string[]): boolean {
-  return clusterIPs.every((ip) => ip === "" || ip.toLowerCase() === "none");
+  for (const ip of clusterIPs) if (ip !== "" && ip.toLowerCase() !== "none") return false;
+  return true;
 }
 
 /** Plans one Service. The slices are all those of the Service, in any order. */
@@ -145,25 +152,15 @@ const NOTHING = {
 /** The addresses of the Service of the families that the node has, canonical, each once: the first kind wins. */
 function vipsOf(service: Service, context: ServiceContext, problems: string[]): readonly Vip[] {
   const { spec, status } = service;
-  // Lists instead of maps here and below: nearly all have one entry, and there are 10,000 Services to plan at the start.
+  // Lists instead of maps here and below: nearly all have one entry.
   const vips: Vip[] = [];
-  const add = (kind: Vip["kind"], address: string): void => {
-    if (vips.some((vip) => vip.address === address)) return;
-    if (context.excluded.some((range) => contains(range, address))) return;
-    if (kind !== "clusterIP" && context.otherNodes.includes(address)) return;
-    const family = ipFamily(address);
-    const node = context.families.find((f) => f.family === family);
-    if (node === undefined) return;
-    const own = address === node.address || context.ownAddresses.includes(address);
-    vips.push({ kind, family: node.family, address, node: node.address, own });
-  };
   for (const address of canonical(spec.clusterIPs, "Cluster IP", "spec.clusterIPs", problems)) {
-    add("clusterIP", address);
+    addVip(vips, "clusterIP", address, context);
   }
   if (spec.externalIPs.length > 0) {
     const given = canonical(spec.externalIPs, "External IP", "spec.externalIPs", problems);
     for (const address of filterAddresses("externalIP", given, context.ranges, problems)) {
-      add("externalIP", address);
+      addVip(vips, "externalIP", address, context);
     }
   }
   const skipped = isOn(service, SKIP_LB_ANNOTATION, problems);
@@ -176,10 +173,22 @@ function vipsOf(service: Service, context: ServiceContext, problems: string[]): 
     const where = "status.loadBalancer.ingress";
     const given = canonical(ingress, "Load balancer IP", where, problems);
     for (const address of filterAddresses("loadBalancer", given, context.ranges, problems)) {
-      add("loadBalancer", address);
+      addVip(vips, "loadBalancer", address, context);
     }
   }
   return vips;
+}
+
+function addVip(vips: Vip[], kind: Vip["kind"], address: string, context: ServiceContext): void {
+  for (const vip of vips) if (vip.address === address) return;
+  if (isWithin(context.excluded, address)) return;
+  if (kind !== "clusterIP" && context.otherNodes.includes(address)) return;
+  const family = ipFamily(address);
+  for (const node of context.families) {
+    if (node.family !== family) continue;
+    const own = address === node.address || context.ownAddresses.includes(address);
+    vips.push({ kind, family, address, node: node.address, own });
+  }
 }
 
 function canonical(
@@ -222,64 +231,94 @@ function frontendsOf(
       );
       continue;
     }
-    const backends = backendsOf(service, port.name, protocol, slices, context);
-    const add = (kind: FrontendKind, family: Family, address: string, number: number): void => {
-      const id = ipvsServiceId(family, protocol, address, number);
-      if (frontends.some((other) => other.id.key === id.key)) return;
-      const scope = kind === "clusterIP" ? internal : external;
-      const { endpoints, verdict } = backends(family, scope);
-      const split = kind !== "clusterIP" && scope !== "cluster";
-      frontends.push({
-        id,
-        kind,
-        family,
-        protocol,
-        address,
-        port: number,
-        portName: port.name,
-        scope,
-        endpoints,
-        verdict,
-        ...(split ? { inside: backends(family, "cluster").endpoints } : {}),
-      });
-    };
-    for (const { kind, family, address } of vips) add(kind, family, address, port.port);
+    const backends: PortBackends = { service, portName: port.name, protocol, slices, chosen: [] };
+    const scopes = { internal, external };
+    for (const { kind, family, address } of vips) {
+      addFrontend(frontends, { kind, family, address, port: port.port }, backends, scopes, context);
+    }
     if (port.nodePort === 0) continue;
     for (const { family, address } of nodePortAddresses(spec.clusterIPs, context)) {
-      add("nodePort", family, address, port.nodePort);
+      const at = { kind: "nodePort", family, address, port: port.nodePort } as const;
+      addFrontend(frontends, at, backends, scopes, context);
     }
   }
   return frontends;
 }
 
+/** Whose endpoints clients get at cluster IPs, and at all other addresses. */
+interface Scopes {
+  readonly internal: Scope;
+  readonly external: Scope;
+}
+
+function addFrontend(
+  frontends: Frontend[],
+  { kind, family, address, port }: Pick<Frontend, "kind" | "family" | "address" | "port">,
+  backends: PortBackends,
+  { internal, external }: Scopes,
+  context: ServiceContext,
+): void {
+  const { protocol, portName } = backends;
+  const id = ipvsServiceId(family, protocol, address, port);
+  for (const other of frontends) if (other.id.key === id.key) return;
+  const scope = kind === "clusterIP" ? internal : external;
+  const { endpoints, verdict } = backendsOf(backends, family, scope, context);
+  const most = {
+    id,
+    kind,
+    family,
+    protocol,
+    address,
+    port,
+    portName,
+    scope,
+    endpoints,
+    verdict,
+  };
+  // Not spread into the literal: nearly none has it, and what is spread costs each.
+  frontends.push(
+    kind === "clusterIP" || scope === "cluster"
+      ? most
+      : { ...most, inside: backendsOf(backends, family, "cluster", context).endpoints },
+  );
+}
+
 type Backends = Pick<Frontend, "endpoints" | "verdict">;
 
-/** The endpoints of one port by family and scope. Most Services have several frontends with the same ones. */
+/** One port of a Service, and what was found for it. Most Services have several frontends with the same endpoints. */
+interface PortBackends {
+  readonly service: Service;
+  readonly portName: string;
+  readonly protocol: IpvsProtocol;
+  readonly slices: readonly EndpointSlice[];
+  /** All that may serve it, by family. */
+  4?: Candidates;
+  6?: Candidates;
+  readonly chosen: (Backends & { readonly family: Family; readonly scope: Scope })[];
+}
+
+/** The endpoints of one port by family and scope. */
 function backendsOf(
-  { spec }: Service,
-  portName: string,
-  protocol: IpvsProtocol,
-  slices: readonly EndpointSlice[],
+  port: PortBackends,
+  family: Family,
+  scope: Scope,
   context: ServiceContext,
-): (family: Family, scope: Scope) => Backends {
-  const found: { 4?: Candidates; 6?: Candidates } = {};
-  const chosen: (Backends & { readonly family: Family; readonly scope: Scope })[] = [];
-  return (family, scope) => {
-    const known = chosen.find((each) => each.family === family && each.scope === scope);
-    if (known !== undefined) return known;
-    const candidates = found[family] ??= findEndpoints(slices, {
-      family,
-      portName,
-      protocol,
-      publishNotReady: spec.publishNotReadyAddresses,
-    });
-    const endpoints = select(candidates, scope, context);
-    const elsewhere = candidates.ready.length + candidates.draining.length > 0;
-    const verdict = endpoints.length > 0 ? "serve" : elsewhere ? "drop" : "reject";
-    const backends = { family, scope, endpoints, verdict } as const;
-    chosen.push(backends);
-    return backends;
-  };
+): Backends {
+  for (const known of port.chosen) {
+    if (known.family === family && known.scope === scope) return known;
+  }
+  const candidates = port[family] ??= findEndpoints(port.slices, {
+    family,
+    portName: port.portName,
+    protocol: port.protocol,
+    publishNotReady: port.service.spec.publishNotReadyAddresses,
+  });
+  const endpoints = select(candidates, scope, context);
+  const elsewhere = candidates.ready.length + candidates.draining.length > 0;
+  const verdict = endpoints.length > 0 ? "serve" : elsewhere ? "drop" : "reject";
+  const backends = { family, scope, endpoints, verdict } as const;
+  port.chosen.push(backends);
+  return backends;
 }
 
 /** Where NodePorts are bound: of each family that the Service has a cluster IP of and the node an address. */
@@ -291,7 +330,7 @@ function nodePortAddresses(
   return families.filter(({ family }) => own.has(family)).flatMap(({ family, address }) => {
     const extra = extraNodeAddresses.filter((a) => a.family === family).map((a) => a.address);
     return [...new Set([address, ...extra])]
-      .filter((each) => !excluded.some((range) => contains(range, each)))
+      .filter((each) => !isWithin(excluded, each))
       .map((each) => ({ family, address: each }));
   });
 }

@@ -1,6 +1,6 @@
 /** What one Service wants of Linux, as a pure function of its plan. */
 
-import { contains, type Family } from "../../kernel/ip.ts";
+import { type Family, isWithin } from "../../kernel/ip.ts";
 import type {
   Address,
   EndpointSlice,
@@ -56,7 +56,7 @@ export function itemsOf(
   const services: IpvsService[] = [];
   const destinations: IpvsDestination[] = [];
   for (const { family, address, node, own } of plan.vips) {
-    if (own || context.routedRanges.some((range) => contains(range, address))) continue;
+    if (own || isWithin(context.routedRanges, address)) continue;
     const vip = vipItems(family, address, node);
     addresses.push(vip.address);
     routes.push(vip.route);
@@ -82,10 +82,11 @@ export function maySeeDraining(
   { scheduler, schedulerFlags }: ServicePlan,
   slices: readonly EndpointSlice[],
 ): boolean {
-  return passesOverZero(scheduler, schedulerFlags) &&
-    slices.some(({ endpoints }) =>
-      endpoints.some(({ conditions }) => conditions.terminating === true)
-    );
+  if (!passesOverZero(scheduler, schedulerFlags)) return false;
+  for (const { endpoints } of slices) {
+    for (const { conditions } of endpoints) if (conditions.terminating === true) return true;
+  }
+  return false;
 }
 
 /** The endpoints of a frontend that are about to end and get no new connections. */

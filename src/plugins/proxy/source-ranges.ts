@@ -21,8 +21,13 @@ export function rangesOf(
   { service }: Pick<ServicePlan, "service">,
   problems: string[],
 ): SourceRanges | undefined {
+  return service.spec.loadBalancerSourceRanges.length === 0
+    ? undefined
+    : readRanges(service, problems);
+}
+
+function readRanges(service: Service, problems: string[]): SourceRanges {
   const texts = service.spec.loadBalancerSourceRanges;
-  if (texts.length === 0) return undefined;
   const ranges = texts.flatMap((text) => {
     const range = canonicalCidr(text.trim());
     if (range !== undefined) return [range];

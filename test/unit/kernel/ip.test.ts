@@ -10,6 +10,7 @@ import {
   ipFamily,
   ipv4Number,
   ipv4Text,
+  isWithin,
   joinHostPort,
   parseCidr,
 } from "../../../src/kernel/ip.ts";
@@ -109,6 +110,13 @@ describe("parseCidr()", () => {
     expect(hostCidr("fd00::1")?.text).toBe("fd00::1/128");
     expect(hostCidr("x")).toBeUndefined();
   });
+});
+
+test("isWithin() asks each network", () => {
+  const networks = ["10.0.0.0/8", "fd00::/64"].flatMap((text) => parseCidr(text) ?? []);
+  const given = ["10.1.2.3", "fd00::1", "11.0.0.1", "fd00:0:0:1::1", "web"];
+  expect(given.map((ip) => isWithin(networks, ip))).toEqual([true, true, false, false, false]);
+  expect(isWithin([], "10.1.2.3")).toBe(false);
 });
 
 test("contains() compares within one family, on bits", () => {

@@ -362,6 +362,35 @@ describe("Services that share an address", () => {
       expect(text).toContain("ipvs service fwmark 842 ipv4 rr");
     }
   });
+
+  test("a mark stays with who has it when an older Service comes to want it", async () => {
+    const at = (name: string, year: number, changes: ServiceChanges) =>
+      direct({
+        externalIPs: ["147.160.180.44"],
+        ...changes,
+        metadata: { ...DSR, creationTimestamp: `${year}-01-01T00:00:00Z` },
+      }, `default/${name}`);
+    const cluster = testCluster();
+    cluster.put("nodes", ...nodes);
+    cluster.put("services", at("young", 2025, { ports: [{ port: 80, protocol: "UDP" }] }));
+    cluster.put(
+      "endpointslices",
+      slice("default/young-1", [NEAR], { ports: [{ port: 80, protocol: "UDP" }] }),
+    );
+    cluster.sync();
+    const { linux, settle } = await running([proxyPlugin], {
+      cluster,
+      options: proxyOptions({ strictExternalIpValidation: false }),
+      host,
+    });
+    const reached =
+      () => [...linux.dump().match(/^ipvs destination fwmark \d+ ipv4 -> \S+/gm) ?? []];
+    const before = ["ipvs destination fwmark 15688 ipv4 -> 10.244.1.5:80"];
+    expect(reached()).toEqual(before);
+    cluster.put("services", at("old", 2024, { ports: [{ port: 8080 }] }));
+    await settle();
+    expect(reached()).toEqual(before);
+  });
 });
 
 test("a Service without direct server return costs nothing more, whatever the others do", async () => {

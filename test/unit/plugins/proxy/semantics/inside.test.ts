@@ -5,16 +5,18 @@ import type { IpvsService } from "../../../../../src/kernel/plugin.ts";
 import {
   INSIDE_BIT,
   insideItems,
+  type InsideMarks,
   insideMarks,
   lackOfMarks,
   splitFrontends,
 } from "../../../../../src/plugins/proxy/inside.ts";
+import { markKey, Marks } from "../../../../../src/plugins/proxy/marks.ts";
 import {
   firewallMembers,
   firewallRules,
   firewallSets,
 } from "../../../../../src/plugins/proxy/service-firewall.ts";
-import { planService } from "../../../../../src/plugins/proxy/service-plan.ts";
+import { type Frontend, planService } from "../../../../../src/plugins/proxy/service-plan.ts";
 import { testCluster } from "../../../../support/cluster.ts";
 import { node, type ServiceChanges, slice } from "../../../../support/objects.ts";
 import { machine } from "../../../../support/packet-walk.ts";
@@ -28,12 +30,17 @@ const here = (n: number): Pod => ({ n, nodeName: "one" });
 const there = (n: number): Pod => ({ n, nodeName: "two" });
 const POD_CIDRS = { 4: "10.1.0.0/24", 6: "fd00:1::/64" } as const;
 
+/** The marks of frontends, which take them. */
+function marksOf(frontends: readonly Frontend[], marks: Marks): InsideMarks {
+  for (const front of frontends) marks.take(markKey(front));
+  return insideMarks(frontends, marks);
+}
+
 /** A Service on this node: its plan, marks, and what they want of IPVS. */
 function planned(s: Stack, service: ServiceChanges, pods: readonly Pod[], graceful = true) {
   const slices = s.slices(pods);
   const plan = planService(s.service(service), slices, s.context());
-  const marks = insideMarks([["default/web", splitFrontends(plan)]]).get("default/web") ??
-    new Map();
+  const marks = marksOf(splitFrontends(plan), new Marks());
   return { plan, marks, items: insideItems(plan, slices, marks, graceful) };
 }
 
@@ -98,15 +105,19 @@ eachStack(
   },
 );
 
-eachStack("S8: marks tell addresses apart, and the first Service has one that two want", (s) => {
-  const fronts = splitFrontends(planned(s, LOCAL, [here(1)]).plan);
-  const marks = insideMarks([["a", fronts], ["b", fronts]]);
-  const numbers = [...marks.get("a")?.values() ?? []].map(({ mark }) => mark);
-  expect(numbers).toHaveLength(3 * s.families.length);
-  expect(new Set(numbers).size).toBe(numbers.length);
-  expect(numbers.every((mark) => (mark & INSIDE_BIT) !== 0 && (mark & 0x3fff) !== 0)).toBe(true);
-  expect([...marks.get("b") ?? []]).toEqual([...marks.get("a") ?? []]);
-});
+eachStack(
+  "S8: marks tell addresses apart, and two Services that want one address have one mark",
+  (s) => {
+    const fronts = splitFrontends(planned(s, LOCAL, [here(1)]).plan);
+    const marks = new Marks();
+    const [first, second] = [marksOf(fronts, marks), marksOf(fronts, marks)];
+    const numbers = [...first.values()].map(({ mark }) => mark);
+    expect(numbers).toHaveLength(3 * s.families.length);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(numbers.every((mark) => (mark & INSIDE_BIT) !== 0 && (mark & 0x3fff) !== 0)).toBe(true);
+    expect([...second]).toEqual([...first]);
+  },
+);
 
 eachStack("S8: a Service for which no mark is left is told of it", (s) => {
   const { plan, marks } = planned(s, LOCAL, [here(1)]);
@@ -131,7 +142,7 @@ eachStack("S8, S15, S27: who is inside passes to its mark, who is outside is dro
         address: at(family, "nodePort"),
         podCIDRs: [POD_CIDRS[family]],
       };
-      const members = firewallMembers(plan, [], [], undefined, ({ id }) => marks.has(id.key))
+      const members = firewallMembers(plan, [], [], undefined, marks)
         .filter(({ set }) => set.startsWith("inet6:") === (family === 6));
       const linux = machine({
         sets: firewallSets([facts], false),

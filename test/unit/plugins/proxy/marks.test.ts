@@ -1,5 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { assignMarks, fnv1a32, markKey } from "../../../../src/plugins/proxy/dsr-marks.ts";
+import { fnv1a32, markKey, Marks } from "../../../../src/plugins/proxy/marks.ts";
+
+/** The marks of keys that come one after the other. */
+function taken(keys: readonly string[]): readonly (number | undefined)[] {
+  const marks = new Marks();
+  return keys.map((key) => marks.take(key));
+}
 
 describe("marks are those of kube-router", () => {
   const cases = [
@@ -15,7 +21,7 @@ describe("marks are those of kube-router", () => {
   for (const [key, hash, mark] of cases) {
     test(`${key} is ${mark}`, () => {
       expect(fnv1a32(key)).toBe(hash);
-      expect([...assignMarks([key])]).toEqual([[key, mark]]);
+      expect(taken([key])).toEqual([mark]);
     });
   }
 
@@ -23,8 +29,8 @@ describe("marks are those of kube-router", () => {
     const suffixed = ["1.1.1.1-tcp-8080", "2.2.2.2-tcp-9090", "2001:db8::1-tcp-443"];
     expect(suffixed.map((key) => fnv1a32(`${key}-1`) & 0x3fff)).toEqual([16004, 10708, 1607]);
     const [first, second] = ["147.160.180.44-tcp-8080", "147.160.180.44-udp-80"] as const;
-    expect([...assignMarks([first, second])]).toEqual([[first, 15688], [second, 842]]);
-    expect([...assignMarks([second, first])]).toEqual([[second, 15688], [first, 842]]);
+    expect(taken([first, second])).toEqual([15688, 842]);
+    expect(taken([second, first])).toEqual([15688, 842]);
   });
 
   test("a key is an address, a protocol and a port", () => {
@@ -34,22 +40,36 @@ describe("marks are those of kube-router", () => {
 });
 
 describe("marks", () => {
-  test("a key that is given twice has one mark", () => {
-    expect(assignMarks(["a", "b", "a"]).size).toBe(2);
+  test("a key that is taken twice has one mark, until both let go of it", () => {
+    const marks = new Marks();
+    expect(marks.take("a")).toBe(marks.take("a") ?? -1);
+    marks.release("a");
+    expect(marks.get("a")).toBe(fnv1a32("a") & 0x3fff);
+    marks.release("a");
+    expect(marks.get("a")).toBeUndefined();
+  });
+
+  test("who has one keeps it, and a mark that is free again goes to who comes next", () => {
+    const [first, second] = ["147.160.180.44-tcp-8080", "147.160.180.44-udp-80"];
+    const marks = new Marks();
+    expect([marks.take(second), marks.take(first)]).toEqual([15688, 842]);
+    marks.release(second);
+    expect(marks.get(first)).toBe(842);
+    expect(marks.take(second)).toBe(15688);
   });
 
   test("0, which means none, is never given", () => {
     const zero = Array.from({ length: 200_000 }, (_, i) => `10.0.0.1-tcp-${i}`)
       .find((key) => (fnv1a32(key) & 0x3fff) === 0);
     if (zero === undefined) throw new Error("No key with the mark 0 was found");
-    expect(assignMarks([zero]).get(zero)).toBe(fnv1a32(`${zero}-1`) & 0x3fff);
+    expect(taken([zero])).toEqual([fnv1a32(`${zero}-1`) & 0x3fff]);
   });
 
   test("are unique until all 16,383 are taken, and then there is none", () => {
-    const keys = Array.from({ length: 16_500 }, (_, i) => `key${i}`);
-    const marks = assignMarks(keys);
-    expect(marks.size).toBeGreaterThan(16_300);
-    expect(new Set(marks.values()).size).toBe(marks.size);
-    expect([...marks.values()].every((mark) => mark > 0 && mark <= 0x3fff)).toBe(true);
+    const marks = taken(Array.from({ length: 16_500 }, (_, i) => `key${i}`))
+      .filter((mark) => mark !== undefined);
+    expect(marks.length).toBeGreaterThan(16_300);
+    expect(new Set(marks).size).toBe(marks.length);
+    expect(marks.every((mark) => mark > 0 && mark <= 0x3fff)).toBe(true);
   });
 });
