@@ -24,6 +24,7 @@ export interface ToolResult {
 /** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
 const LOCK_SECONDS = 10;
 const TIMEOUT_MS = 60_000;
+const TIMED_OUT = "it did not end within";
 /** Runs whose events may still be on their way. */
 const REMEMBERED = 64;
 
@@ -142,20 +143,25 @@ export class IptablesTool {
     try {
       child = this.#namespace === undefined ? start() : inNetworkNamespace(this.#namespace, start);
     } catch (error) {
-      if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-      throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
+      const { code } = error as { code?: unknown };
+      if (typeof code !== "string") throw error;
+      // EMFILE, EAGAIN, ENOMEM: the host is short of something, which costs these changes and no others.
+      throw code === "ENOENT"
+        ? new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY })
+        : new KernelError("run", code, { object: argv[0] ?? "" });
     }
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
     // It waits for its input before it writes anything.
     this.onStart?.(this.#pids);
-    child.stdin.write(input);
-    await child.stdin.end();
     const [stdout, stderr, status] = await Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
       child.exited,
+      feed(child.stdin, input),
     ]);
-    return { status, stdout, stderr };
+    // Bun ends a child that takes too long by SIGTERM.
+    const late = child.signalCode === "SIGTERM" ? `${TIMED_OUT} ${TIMEOUT_MS / 1000} s` : "";
+    return { status, stdout, stderr: stderr + late };
   }
 
   async #find(): Promise<Iptables> {
@@ -223,6 +229,19 @@ export class IptablesTool {
   }
 }
 
+/**
+ * Hands a tool its input. One that refuses a line ends without reading the rest, and what is left meets a closed pipe (EPIPE): its
+ * status and its text say why, and a rejection that nobody waits for would end the agent.
+ */
+async function feed(stdin: Bun.FileSink, input: string): Promise<void> {
+  try {
+    await stdin.write(input);
+    await stdin.end();
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "EPIPE") throw error;
+  }
+}
+
 const NO_RULES = { count: 0, hint: false };
 
 const VARIANTS = ["nft", "legacy", ""] as const;
@@ -256,6 +275,11 @@ export function atLeast(version: string, wanted: readonly number[]): boolean {
   return true;
 }
 
+/** Whether a tool failed for what would stop any other text as well: another holds the lock, or Linux does not answer. */
+export function isHeldUp({ stderr }: ToolResult): boolean {
+  return /xtables lock/i.test(stderr) || stderr.includes(TIMED_OUT);
+}
+
 /** The error of a tool that failed, with an errno's name for what its text says, or `silent` where it says nothing. */
 export function toolError(
   op: string,
@@ -278,6 +302,7 @@ export function toolError(
 
 function codeOf(detail: string, silent: string): string {
   if (/xtables lock/i.test(detail)) return "EAGAIN";
+  if (detail.includes(TIMED_OUT)) return "ETIMEDOUT";
   if (/Permission denied|you must be root|Operation not permitted/i.test(detail)) return "EPERM";
   if (/busy|Too many links|Directory not empty/i.test(detail)) return "EBUSY";
   if (/exist|No such file|No chain/i.test(detail)) return "ENOENT";

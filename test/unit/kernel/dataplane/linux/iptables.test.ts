@@ -8,7 +8,7 @@ import type { Chain } from "../../../../../src/kernel/dataplane/resources/filter
 interface Run {
   readonly family: Family;
   readonly text: string;
-  end(status: number): void;
+  end(status: number, stderr?: string): void;
 }
 
 /** A tool that ends when a test says so. */
@@ -19,7 +19,7 @@ class HeldTool extends IptablesTool {
   }
   override restore(family: Family, text: string) {
     return new Promise<Awaited<ReturnType<IptablesTool["restore"]>>>((resolve) => {
-      const end = (status: number) => resolve({ status, stdout: "", stderr: "" });
+      const end = (status: number, stderr = "") => resolve({ status, stdout: "", stderr });
       this.runs.push({ family, text, end });
     });
   }
@@ -79,6 +79,20 @@ describe("chains by iptables", () => {
     expect(tool.runs.slice(2).map(({ family }) => family)).toEqual([6, 6]);
   });
 
+  test("are not tried one by one while another tool holds the lock", async () => {
+    const { tool, table } = opened();
+    const ops = ["A", "B", "C"].map((name) => ({
+      verb: "create" as const,
+      item: chain(4, `KUBE-NWPLCY-${name}`),
+    }));
+    const applied = table.apply(ops);
+    (await runs(tool, 1))[0]?.end(4, "Another app is currently holding the xtables lock.");
+    const outcomes = await applied;
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(["EAGAIN", "EAGAIN", "EAGAIN"]);
+    expect(outcomes.map(({ made }) => made)).toEqual([undefined, undefined, undefined]);
+    expect(tool.runs).toHaveLength(1);
+  });
+
   test("are declared before all rules, the last name first", async () => {
     const { tool, table } = opened();
     const applied = table.apply(["B", "A", "C"].map((name) => ({
@@ -100,5 +114,16 @@ describe("chains by iptables", () => {
       "COMMIT",
       "",
     ]);
+  });
+});
+
+describe("the tool", () => {
+  test("that ends before it has read its input says what it says", async () => {
+    const tool = new IptablesTool();
+    const argv = ["sh", "-c", "echo 'line 3 failed' >&2; exit 2"];
+    const runs = await Promise.all(
+      [1, 2, 3, 4].map(() => tool.run(argv, "x".repeat(4_000_000))),
+    );
+    expect(runs).toEqual(runs.map(() => ({ status: 2, stdout: "", stderr: "line 3 failed\n" })));
   });
 });
