@@ -33,12 +33,34 @@ export function processIo(): Io {
   };
 }
 
+/** Cursor home, and what is below it cleared: what `--watch` begins a picture with, and all that a terminal is told. */
+export const HOME = "\u001b[H\u001b[J";
+/** Control characters but tabulator and line feed. */
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+
+/**
+ * Text as a terminal may see it. What is printed quotes objects of the cluster, annotations say, and whoever may write one must not
+ * move an administrator's cursor, hide lines or change the clipboard.
+ */
+export function printable(text: string): string {
+  return text.startsWith(HOME) ? `${HOME}${shown(text.slice(HOME.length))}` : shown(text);
+}
+
+/** As JSON writes them, since what is printed may be JSON. */
+function shown(text: string): string {
+  return text.replaceAll(
+    CONTROLS,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /** As of a program that SIGPIPE has ended, which is what others do without a reader; Bun ignores the signal. */
 const BROKEN_PIPE = 128 + 13;
 
 /** @returns false where nobody will ever read it */
 function write(fd: number, text: string): boolean {
-  const bytes = Buffer.from(text);
+  const bytes = Buffer.from(printable(text));
   for (let done = 0; done < bytes.length;) {
     try {
       done += writeSync(fd, bytes, done);

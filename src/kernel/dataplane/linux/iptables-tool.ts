@@ -32,6 +32,7 @@ export interface Script {
 /** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
 const LOCK_SECONDS = 10;
 const TIMEOUT_MS = 60_000;
+const TIMED_OUT = "it did not end within";
 /** Runs whose events may still be on their way. */
 const REMEMBERED = 64;
 
@@ -157,8 +158,12 @@ export class IptablesTool {
     try {
       child = this.#namespace === undefined ? start() : inNetworkNamespace(this.#namespace, start);
     } catch (error) {
-      if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-      throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
+      const { code } = error as { code?: unknown };
+      if (typeof code !== "string") throw error;
+      // EMFILE, EAGAIN, ENOMEM: the host is short of something, which costs these changes and no others.
+      throw code === "ENOENT"
+        ? new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY })
+        : new KernelError("run", code, { object: argv[0] ?? "" });
     }
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
     // It waits for its input before it writes anything.
@@ -176,7 +181,9 @@ export class IptablesTool {
       throw error;
     }
     const [stdout, stderr, status] = await said;
-    return { status, stdout, stderr };
+    // Bun ends a child that takes too long by SIGTERM.
+    const late = child.signalCode === "SIGTERM" ? `${TIMED_OUT} ${TIMEOUT_MS / 1000} s` : "";
+    return { status, stdout, stderr: stderr + late };
   }
 
   async #find(): Promise<Iptables> {
@@ -297,6 +304,11 @@ export function atLeast(version: string, wanted: readonly number[]): boolean {
   return true;
 }
 
+/** Whether a tool failed for what would stop any other text as well: another holds the lock, or Linux does not answer. */
+export function isHeldUp({ stderr }: ToolResult): boolean {
+  return /xtables lock/i.test(stderr) || stderr.includes(TIMED_OUT);
+}
+
 /** The error of a tool that failed, with an errno's name for what its text says, or `silent` where it says nothing. */
 export function toolError(
   op: string,
@@ -319,6 +331,7 @@ export function toolError(
 
 function codeOf(detail: string, silent: string): string {
   if (/xtables lock/i.test(detail)) return "EAGAIN";
+  if (detail.includes(TIMED_OUT)) return "ETIMEDOUT";
   if (/Permission denied|you must be root|Operation not permitted/i.test(detail)) return "EPERM";
   if (/busy|Too many links|Directory not empty/i.test(detail)) return "EBUSY";
   if (/exist|No such file|No chain/i.test(detail)) return "ENOENT";

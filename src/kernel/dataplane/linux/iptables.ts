@@ -30,7 +30,13 @@ import {
   renderJump,
   renderRules,
 } from "./iptables-render.ts";
-import { type IptablesTool, type Script, toolError, type ToolResult } from "./iptables-tool.ts";
+import {
+  type IptablesTool,
+  isHeldUp,
+  type Script,
+  toolError,
+  type ToolResult,
+} from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 import { Turns } from "./turns.ts";
 
@@ -154,6 +160,11 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   for (let attempt = 0; left.length > 0; attempt++) {
     const result = await write(left);
     if (result === undefined) return errors;
+    if (isHeldUp(result)) {
+      // No op is to blame, and each by itself would wait as long: with a thousand of them for hours.
+      for (const part of left) errors.set(part.op, failure(resource, part.op, result));
+      return errors;
+    }
     if (left.length > 1 && attempt >= SUSPECTS) break;
     const line = Number(/line:? (\d+)/.exec(result.stderr)?.[1] ?? 0);
     // The nft variant counts one more for a chain that does not exist.
@@ -175,6 +186,9 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   }
   return errors;
 }
+
+/** Codes of a tool that did not get to work: not even an empty chain was made. */
+const HELD_UP: ReadonlySet<string> = new Set(["EAGAIN", "ETIMEDOUT"]);
 
 /** Whether it makes something, which stands in nobody's way while it is empty. */
 function isNew<T>({ verb }: Op<T>): boolean {
@@ -385,7 +399,7 @@ export function chainTable(
           }, (op) => op.verb === "delete"),
       );
       return outcomes.map(({ op, error }): Outcome<Chain> =>
-        error === undefined || !isNew(op)
+        error === undefined || !isNew(op) || HELD_UP.has(error.code)
           ? { op, ...(error === undefined ? {} : { error }) }
           : { op, error, made: { ...op.item, rules: [] } }
       );

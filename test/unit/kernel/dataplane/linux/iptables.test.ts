@@ -11,7 +11,7 @@ import type { Chain } from "../../../../../src/kernel/dataplane/resources/filter
 interface Run {
   readonly family: Family;
   readonly text: string;
-  end(status: number): void;
+  end(status: number, stderr?: string): void;
 }
 
 /** A tool that ends when a test says so. */
@@ -26,7 +26,7 @@ class HeldTool extends IptablesTool {
     const text = pieces.join("");
     this.pieces.push(pieces);
     return new Promise<Awaited<ReturnType<IptablesTool["restore"]>>>((resolve) => {
-      const end = (status: number) => resolve({ status, stdout: "", stderr: "" });
+      const end = (status: number, stderr = "") => resolve({ status, stdout: "", stderr });
       this.runs.push({ family, text, end });
     });
   }
@@ -84,6 +84,20 @@ describe("chains by iptables", () => {
     const outcomes = await applied;
     expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, "EINVAL"]);
     expect(tool.runs.slice(2).map(({ family }) => family)).toEqual([6, 6]);
+  });
+
+  test("are not tried one by one while another tool holds the lock", async () => {
+    const { tool, table } = opened();
+    const ops = ["A", "B", "C"].map((name) => ({
+      verb: "create" as const,
+      item: chain(4, `KUBE-NWPLCY-${name}`),
+    }));
+    const applied = table.apply(ops);
+    (await runs(tool, 1))[0]?.end(4, "Another app is currently holding the xtables lock.");
+    const outcomes = await applied;
+    expect(outcomes.map(({ error }) => error?.code)).toEqual(["EAGAIN", "EAGAIN", "EAGAIN"]);
+    expect(outcomes.map(({ made }) => made)).toEqual([undefined, undefined, undefined]);
+    expect(tool.runs).toHaveLength(1);
   });
 
   test("are declared before all rules, the last name first", async () => {
@@ -153,5 +167,16 @@ describe("a tool that is told something in pieces", () => {
       throw new Error("no more");
     };
     await expect(new IptablesTool().run(["cat"], pieces())).rejects.toThrow("no more");
+  });
+});
+
+describe("the tool", () => {
+  test("that ends before it has read its input says what it says", async () => {
+    const tool = new IptablesTool();
+    const argv = ["sh", "-c", "echo 'line 3 failed' >&2; exit 2"];
+    const runs = await Promise.all(
+      [1, 2, 3, 4].map(() => tool.run(argv, "x".repeat(4_000_000))),
+    );
+    expect(runs).toEqual(runs.map(() => ({ status: 2, stdout: "", stderr: "line 3 failed\n" })));
   });
 });
