@@ -264,7 +264,7 @@ export class Tracker<T> {
       if (this.#taken[at] !== op) continue;
       this.#nextTaken = at + 1;
       const slot = this.#takenSlots[at];
-      if (slot !== undefined && this.#slots.get(slot.key) === slot) return slot;
+      if (slot?.forgotten === false) return slot;
       break;
     }
     return this.#slot(this.resource.key(op.item), op.item);
@@ -363,6 +363,7 @@ export class Tracker<T> {
   #forget(slot: Slot<T>): void {
     if (slot.have !== undefined || slot.unit !== undefined || slot.dirty) return;
     const { key } = slot;
+    slot.noteForgotten();
     this.#slots.delete(key);
     this.#drifted.delete(slot);
     this.#adoptable.delete(slot);
