@@ -8,9 +8,6 @@ import { type Packet, verdict, type World } from "../../src/plugins/firewall/ora
 import { randomPolicies, type RawPolicy } from "../support/policy-random.ts";
 import { policy } from "../support/policy-world.ts";
 import { type Random, random, seeds } from "../support/random.ts";
-=======
-import { random, seeds } from "../support/random.ts";
->>>>>>> daytwo
 import { passLab, soak, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "policy");
@@ -72,9 +69,10 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
-<<<<<<< HEAD
   for (const name of ["seed-policy", "default-deny", "cut", "restart", "refused"] as const) {
-    test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
+    // The storm does the same on this backend, with 500 times as many connections.
+    const left = name === "restart" && !soak ? " (left out: by make soak)" : "";
+    test.skipIf(left !== "")(`${name} on nftables: ${SCENARIOS[name]}${left}`, async () => {
       const lab = await passLab({
         topology: withFlag(ALONE, ON_NFTABLES),
         script: join(FOLDER, `${name}.sh`),
@@ -118,7 +116,10 @@ describe("the firewall", () => {
     const words =
       "leaves others' state alone through 1,000 random changes, kill -9, a switch of the backend and back, and cleanup";
     const name = backend === "nftables" ? backend : `iptables-${backend}`;
-    test(`foreign on ${name}: ${words}, and history leaves no trace`, async () => {
+    // The contract suite tells the variants apart.
+    const left = backend === "legacy" && !soak ? " (left out: by make soak)" : "";
+    const title = `foreign on ${name}: ${words}, and history leaves no trace${left}`;
+    test.skipIf(left !== "")(title, async () => {
       const lab = await passLab({
         topology: ALONE,
         script: join(FOLDER, "foreign.sh"),

@@ -11,6 +11,7 @@ export interface SlotIndex<T> {
   set(key: string, slot: Slot<T>): void;
   delete(key: string): void;
   values(): Iterable<Slot<T>>;
+  entries(): Iterable<readonly [key: string, slot: Slot<T>]>;
   /** Those of one group, where the index has groups. */
   within?(group: string): Iterable<Slot<T>>;
 }
@@ -64,6 +65,10 @@ export class GroupedSlots<T> implements SlotIndex<T> {
 
   *values(): Iterable<Slot<T>> {
     for (const table of this.#groups.values()) yield* table.values();
+  }
+
+  *entries(): Iterable<readonly [key: string, slot: Slot<T>]> {
+    for (const slot of this.values()) yield [slot.key, slot];
   }
 
   within(group: string): Iterable<Slot<T>> {

@@ -26,6 +26,7 @@ export interface Claim<T> {
 const OWNED = 1;
 const DIRTY = 2;
 const WAS_WANTED = 4;
+const FORGOTTEN = 8;
 
 /**
  * One key: what Linux holds and who wants what, the first claim inside. One small object a key, and no text, for there are
@@ -76,6 +77,15 @@ export class Slot<T = unknown> implements Claim<T> {
   noteWanted(): void {
     this.#flags |= WAS_WANTED;
   }
+
+  /** Its tracker has it no more, and may have another one of its key. */
+  get forgotten(): boolean {
+    return (this.#flags & FORGOTTEN) !== 0;
+  }
+
+  noteForgotten(): void {
+    this.#flags |= FORGOTTEN;
+  }
 }
 
 /** Whether there is anything to be known of a key. A slot that says nothing is forgotten, and never says anything again. */
@@ -114,14 +124,13 @@ export class ActualView<T> implements ActualItems<T> {
   }
 
   *entries(): MapIterator<[string, Actual<T>]> {
-    for (const slot of this.#slots.values()) {
-      const { have, owned } = slot;
-      if (have !== undefined) yield [slot.key, { item: have, owned }];
+    for (const [key, { have, owned }] of this.#slots.entries()) {
+      if (have !== undefined) yield [key, { item: have, owned }];
     }
   }
 
   *keys(): MapIterator<string> {
-    for (const slot of this.#slots.values()) if (slot.have !== undefined) yield slot.key;
+    for (const [key, { have }] of this.#slots.entries()) if (have !== undefined) yield key;
   }
 
   *values(): MapIterator<Actual<T>> {

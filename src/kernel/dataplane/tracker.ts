@@ -271,9 +271,7 @@ export class Tracker<T> {
       if (this.#taken[at] !== op) continue;
       this.#nextTaken = at + 1;
       const slot = this.#takenSlots[at];
-      // One that says something is in the map: no key is looked up for each of 100,000 outcomes.
-      if (slot !== undefined && !says(slot)) break;
-      if (slot !== undefined) return slot;
+      if (slot?.forgotten === false) return slot;
       break;
     }
     return this.#slot(this.resource.key(op.item), op.item);
@@ -372,6 +370,7 @@ export class Tracker<T> {
   #forget(slot: Slot<T>): void {
     if (says(slot)) return;
     const { key } = slot;
+    slot.noteForgotten();
     this.#slots.delete(key);
     this.#drifted.delete(slot);
     this.#adoptable.delete(slot);
