@@ -2,7 +2,7 @@
 
 import type { Family } from "../../../kernel/ip.ts";
 import { Bfd, type BfdPeer } from "../bfd/mod.ts";
-import { peerKey } from "./config.ts";
+import { familiesOf, peerKey } from "./config.ts";
 import { Core } from "./core.ts";
 import type { CoreOutput } from "./output.ts";
 import { Driver } from "./driver/driver.ts";
@@ -94,11 +94,14 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   let { listen } = options;
   let started = false;
   let rehearsing: ReturnType<typeof setTimeout> | undefined;
-  /** A step of the rehearsal, and a rest for what else there is to do. */
-  const rehearse = (steps: Iterator<void>): void => {
+  const rehearsed = new Set<Family>();
+  /** A step of a rehearsal, and a rest for what else there is to do. */
+  const rehearse = (steps: Iterator<void>, then: readonly Iterator<void>[]): void => {
     rehearsing = setTimeout(() => {
       try {
-        if (steps.next().done !== true) rehearse(steps);
+        if (steps.next().done !== true) return rehearse(steps, then);
+        const [next, ...rest] = then;
+        if (next !== undefined) rehearse(next, rest);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         const message = "The receive path was not rehearsed: a full table will take longer";
@@ -118,8 +121,11 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     setPeers(peers) {
       core.setPeers(peers, driver.now());
       // A mesh of nodes sends no full table.
-      const external = peers.some(({ asn }) => asn !== 0 && asn !== options.asn);
-      if (external && rehearsing === undefined) rehearse(rehearsal());
+      const external = peers.filter(({ asn }) => asn !== 0 && asn !== options.asn);
+      const families = new Set(external.flatMap(familiesOf)).difference(rehearsed);
+      for (const family of families) rehearsed.add(family);
+      const [first, ...rest] = [...families].map(rehearsal);
+      if (first !== undefined) rehearse(first, rest);
       driver.setKeys(peers);
       driver.wake();
     },

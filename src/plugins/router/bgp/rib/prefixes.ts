@@ -112,21 +112,35 @@ export class PrefixTable implements PrefixSource {
   /** As `addWritten4`, of IPv6. */
   addWritten6(bytes: Uint8Array, at: number): number {
     const length = bytes[at] ?? 0;
-    read6(bytes, at, length);
-    const first = WORDS[0] ?? 0;
-    if (length >= 8 && first >>> 24 === 0xff) return -1;
-    if (length >= 10 && first >>> 22 === 0xfe80 >>> 6) return -1;
-    const hash = hash6(WORDS, 0, length);
-    const slot = this.#search(hash, WORDS, 0, length);
-    const there = (this.#slots[slot] ?? 0) & NUMBER;
-    if (there !== 0) return there - 1;
-    const id = this.#take(slot, hash, length);
-    const { words } = this;
-    const mine = id * 4;
-    words[mine] = first;
-    words[mine + 1] = WORDS[1] ?? 0;
-    words[mine + 2] = WORDS[2] ?? 0;
-    words[mine + 3] = WORDS[3] ?? 0;
+    const w0 = word6(bytes, at + 1, length);
+    if (length >= 8 && w0 >>> 24 === 0xff) return -1;
+    if (length >= 10 && w0 >>> 22 === 0xfe80 >>> 6) return -1;
+    const w1 = word6(bytes, at + 5, length - 32);
+    const w2 = word6(bytes, at + 9, length - 64);
+    const w3 = word6(bytes, at + 13, length - 96);
+    const hash = hash6(w0, w1, w2, w3, length);
+    const slots = this.#slots;
+    const { lengths, words } = this;
+    const mask = slots.length - 1;
+    let slot = hash & mask;
+    for (;; slot = (slot + 1) & mask) {
+      const entry = slots[slot] ?? 0;
+      if (entry === 0) break;
+      if (((entry ^ hash) & ~NUMBER) !== 0) continue;
+      const id = (entry & NUMBER) - 1;
+      const mine = 4 * id;
+      const other = ((words[mine] ?? 0) ^ w0) | ((words[mine + 1] ?? 0) ^ w1) |
+        ((words[mine + 2] ?? 0) ^ w2) | ((words[mine + 3] ?? 0) ^ w3);
+      if (other === 0 && lengths[id] === length) return id;
+    }
+    const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.limit++;
+    slots[slot] = (hash & ~NUMBER) | (id + 1);
+    lengths[id] = length;
+    const mine = 4 * id;
+    words[mine] = w0;
+    words[mine + 1] = w1;
+    words[mine + 2] = w2;
+    words[mine + 3] = w3;
     return id;
   }
 
@@ -140,7 +154,7 @@ export class PrefixTable implements PrefixSource {
   /** As `findWritten4`, of IPv6. */
   findWritten6(bytes: Uint8Array, at: number): number {
     const length = bytes[at] ?? 0;
-    read6(bytes, at, length);
+    for (let i = 0; i < 4; i++) WORDS[i] = word6(bytes, at + 1 + 4 * i, length - 32 * i);
     return this.find(WORDS, 0, length);
   }
 
@@ -216,7 +230,7 @@ export class PrefixTable implements PrefixSource {
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    return this.size === 1 ? hash4(words[at] ?? 0, length) : hash6(words, at, length);
+    return this.size === 1 ? hash4(words[at] ?? 0, length) : hashAt(words, at, length);
   }
 
   #grow(least: number): void {
@@ -236,7 +250,7 @@ export class PrefixTable implements PrefixSource {
     for (let id = 0; id < limit; id++) {
       const length = lengths[id] ?? 0;
       if (length === FREE) continue;
-      const hash = size === 1 ? hash4(words[id] ?? 0, length) : hash6(words, id * 4, length);
+      const hash = size === 1 ? hash4(words[id] ?? 0, length) : hashAt(words, id * 4, length);
       let slot = hash & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = (hash & ~NUMBER) | (id + 1);
@@ -259,10 +273,13 @@ function hash4(address: number, length: number): number {
   return (mix((number >>> 4) ^ (length << 26)) & ~15) | (number & 15);
 }
 
-function hash6(words: ArrayLike<number>, at: number, length: number): number {
-  let h = length;
-  for (let i = 0; i < 4; i++) h = mix(h ^ (words[at + i] ?? 0));
-  return h;
+function hash6(w0: number, w1: number, w2: number, w3: number, length: number): number {
+  return mix(mix(mix(mix(length ^ w0) ^ w1) ^ w2) ^ w3);
+}
+
+function hashAt(words: ArrayLike<number>, at: number, length: number): number {
+  const w1 = words[at + 1] ?? 0;
+  return hash6(words[at] ?? 0, w1, words[at + 2] ?? 0, words[at + 3] ?? 0, length);
 }
 
 /** The address of a prefix that is written at `at`. What is read beyond it is masked away. */
@@ -272,17 +289,15 @@ function address4(bytes: Uint8Array, at: number, length: number): number {
   return length === 0 ? 0 : (address & (-1 << (32 - length))) >>> 0;
 }
 
-/** The words of the prefix that was read last. */
+/** The words of the prefix that is looked for. */
 const WORDS = new Uint32Array(4);
 
-function read6(bytes: Uint8Array, at: number, length: number): void {
-  for (let i = 0; i < 4; i++) {
-    const from = at + 1 + 4 * i;
-    const bits = length - 32 * i;
-    const word = bits <= 0 ? 0 : ((bytes[from] ?? 0) << 24) | ((bytes[from + 1] ?? 0) << 16) |
-      ((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0);
-    WORDS[i] = bits >= 32 ? word : bits <= 0 ? 0 : word & (-1 << (32 - bits));
-  }
+/** The 32 bits at `from` of which the first `bits` belong to the prefix. */
+function word6(bytes: Uint8Array, from: number, bits: number): number {
+  if (bits <= 0) return 0;
+  const word = ((bytes[from] ?? 0) << 24) | ((bytes[from + 1] ?? 0) << 16) |
+    ((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0);
+  return bits >= 32 ? word : word & (-1 << (32 - bits));
 }
 
 /** MurmurHash3's mixing, by Austin Appleby: prefixes differ in high bits, slots in low ones. */

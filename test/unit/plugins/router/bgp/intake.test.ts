@@ -189,8 +189,8 @@ test.each(seeds(4))("the loop does what the decoder does (seed %i)", (seed) => {
   }
 });
 
-test("a rehearsal takes the feed that it makes, in many steps", () => {
-  const steps = rehearsal();
+test.each([4, 6] as const)("a rehearsal of IPv%i takes what it makes, in many steps", (family) => {
+  const steps = rehearsal(family);
   let count = 0;
   let step = steps.next();
   for (; step.done !== true; step = steps.next()) count++;
