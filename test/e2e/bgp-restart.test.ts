@@ -161,6 +161,7 @@ describe.skipIf(lacking !== undefined)(
         asn: 65002,
         families: [4, 6],
         nextHop: { 6: "fd00:2::1" },
+        connectRetrySeconds: 1,
       }],
     });
 
