@@ -49,9 +49,9 @@ const gobgp = (neighbor = "") =>
 ${neighbor}
 `;
 
-const TO_BIRD = { address: "198.18.1.2", asn: 65001 };
-const TO_GOBGP = { address: "198.18.2.2", asn: 65002 };
-const TO_FRR = { address: "198.18.3.2", asn: 65003 };
+const TO_BIRD = { address: "198.18.1.2", asn: 65001, connectRetrySeconds: 1 };
+const TO_GOBGP = { address: "198.18.2.2", asn: 65002, connectRetrySeconds: 1 };
+const TO_FRR = { address: "198.18.3.2", asn: 65003, connectRetrySeconds: 1 };
 const ALL = [TO_BIRD, TO_GOBGP, TO_FRR];
 
 describe.skipIf(lacking !== undefined)(
@@ -195,10 +195,12 @@ describe.skipIf(lacking !== undefined)(
         world = new World();
         const [one, three] = [world.neighbor(1), world.neighbor(3)];
         const hosts = [world.us, one, three];
+        // What is sent again is sent as it was, or an OPEN would take the KEEPALIVE behind it along.
+        for (const host of hosts) query(host, ["sysctl", "-qw", "net.ipv4.tcp_retrans_collapse=0"]);
         drop(hosts, true, WORDS);
         const b = new Bird(world, one, 1, bird());
         const f = new Frr(world, three, 3, frr());
-        const peers = [TO_BIRD, TO_FRR].map((peer) => ({ ...peer, connectRetrySeconds: 1 }));
+        const peers = [TO_BIRD, TO_FRR];
         const us = await world.speaker({ options: { routerId }, peers, routes: [] });
         /** Connections that we dialled, and that were dialled. */
         const connections = (peer: string) => {
@@ -216,26 +218,30 @@ describe.skipIf(lacking !== undefined)(
         }
         drop(hosts, true, KEEPALIVES);
         drop(hosts, false, WORDS);
+        /** Those of which both connections got their OPENs while neither was Established. */
+        const met = new Set<string>();
         for (const { address } of peers) {
-          await until(`two connections with ${address} met, and one is left`, async () => {
+          await until(`one connection with ${address} is left`, async () => {
             const { received, state } = await us.neighbor(address);
-            expect(state).not.toBe("Established");
-            return (received.open >= 2 && connections(address).length === 1) ||
-              Promise.reject(`${received.open} OPENs, ${connections(address)}`);
+            if (state === "OpenConfirm" && received.open >= 2) met.add(address);
+            return (connections(address).length === 1 &&
+              (met.has(address) || state === "Established")) ||
+              Promise.reject(`${received.open} OPENs, ${state}, ${connections(address)}`);
           });
         }
         drop(hosts, false, KEEPALIVES);
         await established(us);
         await until("BIRD says so", () => b.ask("show protocols sp").includes("Established"));
         await until("FRR says so", () => f.state("198.18.3.1") === "Established");
-        // The higher identifier keeps the one it dialled, and the session is the first.
         for (const { address } of peers) {
-          const { flaps, established: times, remotePort } = await us.neighbor(address);
-          expect([flaps, times]).toEqual([0, 1]);
+          const { flaps, remotePort } = await us.neighbor(address);
+          expect(flaps).toBeLessThan(2);
+          await until("both ends have one", () => connections(address).length === 1);
+          // The higher identifier keeps the one it dialled; where one was Established before the other had an OPEN, that one stays.
+          if (!met.has(address)) continue;
           expect(remotePort === 179 ? "ours" : "theirs").toBe(
             routerId === "203.0.113.1" ? "ours" : "theirs",
           );
-          expect(connections(address).length).toBe(1);
         }
         await until("routes are there", async () => (await us.rib("local")).length === 4);
       },

@@ -1,5 +1,6 @@
 /** Graceful restart over real sockets: our process is killed, theirs is, and nobody forgets what should be kept. */
 import { afterEach, describe, expect, test } from "bun:test";
+import type { PeerConfig } from "../../src/plugins/router/bgp/mod.ts";
 import { Bird, Frr, Gobgp, lacking, type Start, until, World } from "./bgp/world.ts";
 
 const title = "graceful restart of BGP";
@@ -154,6 +155,41 @@ describe.skipIf(lacking !== undefined)(
       60_000,
     );
 
+    test(
+      "FRR is killed: its routes stay, and the session it comes back with confirms them",
+      async () => {
+        world = new World();
+        const namespace = world.neighbor(3);
+        const config = frr.replace(
+          " bgp graceful-restart\n",
+          " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n",
+        );
+        const old = new Frr(world, namespace, 3, config);
+        const us = await world.speaker({
+          ...start([]),
+          peers: [{ ...start([]).peers[1], connectRetrySeconds: 1 } as PeerConfig],
+        });
+        const theirs = async () =>
+          (await us.rib("local")).filter(({ source }) => source === "ebgp")
+            .map(({ prefix, stale }) => `${prefix}${stale ? " stale" : ""}`);
+        await until("we have theirs", async () => (await theirs()).length === 2);
+        await old.kill();
+        await until("we have noticed", async () => (await us.neighbor("198.18.3.2")).flaps === 1);
+        expect(await theirs()).toEqual(["10.3.0.0/24 stale", "fd03:3::/48 stale"]);
+        const back = new Frr(world, namespace, 31, config.replace("  network fd03:3::/48\n", ""));
+        await until("both families ended", async () => {
+          const { prefixes } = await us.neighbor("198.18.3.2");
+          return prefixes[4].endOfRib && prefixes[6].endOfRib;
+        });
+        await until(
+          "what it says is confirmed, what it does not has gone",
+          async () => Bun.deepEquals(await theirs(), ["10.3.0.0/24"]),
+        );
+        await until("it has ours", () => ours(back) === 2);
+      },
+      60_000,
+    );
+
     const toGobgp = (restarting: readonly (4 | 6)[]): Start => ({
       ...start(restarting),
       peers: [{
@@ -161,6 +197,7 @@ describe.skipIf(lacking !== undefined)(
         asn: 65002,
         families: [4, 6],
         nextHop: { 6: "fd00:2::1" },
+        connectRetrySeconds: 1,
       }],
     });
 

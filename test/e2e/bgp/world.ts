@@ -289,6 +289,7 @@ export class Bird {
 /** FRR's bgpd, and bfdd on demand, on link `n`; without zebra, so next hops count as reachable. */
 export class Frr {
   readonly folder: string;
+  readonly #child: Child;
 
   constructor(
     readonly world: World,
@@ -335,7 +336,7 @@ export class Frr {
         join(this.folder, "bfdd.pid"),
       ], `bfdd${n}`);
     }
-    world.spawn(namespace, [
+    this.#child = world.spawn(namespace, [
       `${FRR}/bgpd`,
       "-S",
       "-n",
@@ -351,6 +352,12 @@ export class Frr {
       "-i",
       join(this.folder, "bgpd.pid"),
     ], `frr${n}`);
+  }
+
+  /** Ends bgpd without a word to anyone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
   ask(command: string, daemon = "bgpd"): string {
