@@ -121,27 +121,30 @@ export function membersOf(
   pod: PodFacts,
   families: readonly Family[],
 ): readonly IpSetMember[] {
-  const { port } = set;
-  return families.flatMap((family) => {
-    const addresses = addressesOf(pod, family);
-    if (addresses.length === 0) return [];
-    const name = podSetName(set, family);
-    if (port === undefined) return addresses.map((entry) => ({ set: name, entry }));
-    // A pod may give one name to several ports of one protocol.
-    const numbers = new Set(
-      pod.ports.flatMap((own) =>
-        own.name === port.name && own.protocol.toLowerCase() === port.protocol
-          ? [own.containerPort]
-          : []
-      ),
-    );
-    return addresses.flatMap((address) =>
-      [...numbers].map((number) => ({
-        set: name,
-        entry: `${address},${port.protocol}:${number}`,
-      }))
-    );
-  });
+  const { port, names } = set;
+  const members: IpSetMember[] = [];
+  // A pod may give one name to several ports of one protocol.
+  const numbers = new Set<number>();
+  if (port !== undefined) {
+    for (const own of pod.ports) if (isNamed(own, port)) numbers.add(own.containerPort);
+  }
+  for (const family of families) {
+    for (const address of addressesOf(pod, family)) {
+      if (port === undefined) members.push({ set: names[family], entry: address });
+      for (const number of numbers) {
+        members.push({ set: names[family], entry: `${address},${port?.protocol}:${number}` });
+      }
+    }
+  }
+  return members;
+}
+
+/** Whether a container's port is what a rule calls by a name. */
+export function isNamed(
+  own: PodFacts["ports"][number],
+  port: NonNullable<PodSet["port"]>,
+): boolean {
+  return own.name === port.name && own.protocol.toLowerCase() === port.protocol;
 }
 
 /** A set of networks and its members, which are all known from the policy. */
