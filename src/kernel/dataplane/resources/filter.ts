@@ -135,7 +135,7 @@ function sayRule(
   if (rule.target === undefined) say("null");
   else sayFields(rule.target, say);
   say(",");
-  say(JSON.stringify(rule.comment ?? null));
+  sayValue(rule.comment ?? null, say);
   say("]");
 }
 
@@ -158,11 +158,36 @@ function sayFields(value: object, say: Say): void {
     say(first ? '["' : ',["');
     say(key);
     say('",');
-    say(JSON.stringify(field));
+    sayValue(field, say);
     say("]");
     first = false;
   }
   say("]");
+}
+
+/** A value as JSON has it. */
+function sayValue(value: unknown, say: Say): void {
+  if (typeof value === "string" && isPlain(value)) {
+    say('"');
+    say(value);
+    say('"');
+  } else if (Array.isArray(value) && value.every((one) => typeof one === "string")) {
+    say("[");
+    for (let i = 0; i < value.length; i++) {
+      if (i > 0) say(",");
+      sayValue(value[i], say);
+    }
+    say("]");
+  } else say(JSON.stringify(value));
+}
+
+/** Whether JSON has nothing to escape in a text, as nearly never: to look is quicker than to have it written. */
+function isPlain(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 0x20 || c > 0x7e || c === 0x22 || c === 0x5c) return false;
+  }
+  return true;
 }
 
 function textOf(write: (say: Say) => void): string {
@@ -220,7 +245,9 @@ function mix(piece: string): void {
 function mixed(): string {
   const one = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
   const other = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(one ^ (one >>> 13), 3266489909);
-  return (4294967296 * (2097151 & other) + (one >>> 0)).toString(16).padStart(14, "0");
+  // Of 53 bits, 21 and 32.
+  return (2097151 & other).toString(16).padStart(6, "0") +
+    (one >>> 0).toString(16).padStart(8, "0");
 }
 
 export const chain: Resource<Chain> = {

@@ -66,11 +66,11 @@ export function parseMark(text: string | undefined): Mark | undefined {
 /** Writes the rules of nf_tables that one of ours becomes, with its mark. @throws {Unsayable} */
 export function writeRules(
   w: MessageWriter,
-  { family, name, owner, encoder }: Writing,
+  { family, name, names, owner, encoder }: Writing,
   rule: FilterRule & { readonly first?: boolean },
   place: RulePlace = "end",
 ): void {
-  const lists = encoder.encode(rule, namesIn(name));
+  const lists = encoder.encode(rule, names);
   const text = `${owner.name}:${rule.first === true ? "first:" : ""}${ruleHash(rule)}`;
   const { comment } = rule;
   for (let n = 0; n < lists.length; n++) {
@@ -85,11 +85,11 @@ export function writeRules(
 /** Writes a rule that marks and the one behind it, that sends back what is marked, as one. @throws {Unsayable} */
 function writePair(
   w: MessageWriter,
-  { family, name, owner, encoder }: Writing,
+  { family, name, names, owner, encoder }: Writing,
   rule: FilterRule,
   next: FilterRule,
 ): void {
-  const [first = []] = encoder.encode(rule, namesIn(name));
+  const [first = []] = encoder.encode(rule, names);
   const { comment } = rule;
   const mark = `${owner.name}:${ruleHash(rule)}+${ruleHash(next)}`;
   const data = comment === undefined ? { mark } : { mark, comment };
@@ -98,7 +98,7 @@ function writePair(
 }
 
 /** What chains of the compiled form are called, for rules in a chain of nf_tables. */
-function namesIn(chain: string): (name: string) => string {
+export function namesIn(chain: string): (name: string) => string {
   const { table } = parseChainName(chain);
   return (name) => chainName({ table, name });
 }
@@ -108,6 +108,8 @@ export interface Writing {
   readonly family: Family;
   /** The chain's, in nf_tables. */
   readonly name: string;
+  /** As {@linkcode namesIn} gives it. */
+  readonly names: (name: string) => string;
   readonly owner: Owner;
   readonly encoder: RuleEncoder;
 }
@@ -214,7 +216,7 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     const name = chainName(op.item);
     const flush: Write = (w) => writeDeleteRule(w, family, name);
     if (op.verb !== "delete") {
-      const writing = { family, name, owner, encoder: encoders[family] };
+      const writing = { family, name, names: namesIn(name), owner, encoder: encoders[family] };
       return [[(w) => writeChain(w, family, name)], [(w) => {
         flush(w);
         const pairs = pairsFrom(rules);

@@ -6,7 +6,14 @@
 import type { Family } from "../../resource.ts";
 import { type FilterRule, type Match, partText, type Target } from "../../resources/filter.ts";
 import { counter, encoded, type Expression, VERDICT, verdict } from "./expressions.ts";
-import { inOrder, matchExpressions, renderRule, targetExpressions, Unsayable } from "./rules.ts";
+import {
+  LAST,
+  matchExpressions,
+  order,
+  renderRule,
+  targetExpressions,
+  Unsayable,
+} from "./rules.ts";
 
 /** Renders rules of one family, and remembers what they were made of. For one transaction: sets and chains come and go. */
 export class RuleEncoder {
@@ -32,53 +39,81 @@ export class RuleEncoder {
       return renderRule(this.#family, rule, chainName).map((list) => [bytesOf(list)]);
     }
     const pieces: Uint8Array[] = [];
-    for (const match of inOrder(rule.matches)) pieces.push(this.#match(match));
+    // In the order of rules.ts, without a sorted list of each.
+    for (let rank = 0; rank <= LAST; rank++) {
+      for (const match of rule.matches) if (order(match) === rank) pieces.push(this.#match(match));
+    }
     pieces.push(this.#target(rule.target, chainName));
     return [pieces];
   }
 
   /** Bytes of what ends a rule. */
   verdict(kind: keyof typeof VERDICT): Uint8Array {
-    return this.#known("verdict", kind, () => [verdict(VERDICT[kind])]);
+    return this.#known("verdict", kind) ??
+      this.#remember("verdict", kind, [verdict(VERDICT[kind])]);
   }
 
   #match(match: Match): Uint8Array {
     const kind = matchKind(match);
     const about = kind === "" ? `match ${partText(match)}` : matchAbout(match);
-    return this.#known(kind, about, () => matchExpressions(this.#family, match));
+    return this.#known(kind, about) ??
+      this.#remember(kind, about, matchExpressions(this.#family, match));
   }
 
   #target(target: Target, chainName: (name: string) => string): Uint8Array {
-    const kind = target.kind === "jump" || target.kind === "mark" || target.kind === "log"
-      ? TARGET_KINDS[target.kind]
-      : "";
-    // Chains of one name are others in each of iptables' tables.
-    const about = target.kind === "jump"
-      ? chainName(target.chain)
-      : target.kind === "mark"
-      ? `${target.set}/${target.mask ?? ""}`
-      : target.kind === "log"
-      ? `${target.group}/${target.prefix ?? ""}`
-      : `target ${partText(target)}`;
-    return this.#known(
-      kind,
-      about,
-      () => [counter, ...targetExpressions(this.#family, target, chainName)],
-    );
+    const kind = targetKind(target);
+    const about = kind === "" ? `target ${partText(target)}` : targetAbout(target, chainName);
+    return this.#known(kind, about) ??
+      this.#remember(kind, about, [
+        counter,
+        ...targetExpressions(this.#family, target, chainName),
+      ]);
   }
 
-  #known(kind: string, about: string, expressions: () => readonly Expression[]): Uint8Array {
-    let same = this.#pieces.get(kind);
-    if (same === undefined) this.#pieces.set(kind, same = new Map());
-    const known = same.get(about);
-    if (known !== undefined) return known;
-    const bytes = bytesOf(expressions());
-    same.set(about, bytes);
+  #known(kind: string, about: string): Uint8Array | undefined {
+    return this.#pieces.get(kind)?.get(about);
+  }
+
+  #remember(kind: string, about: string, expressions: readonly Expression[]): Uint8Array {
+    const bytes = bytesOf(expressions);
+    const same = this.#pieces.get(kind);
+    if (same === undefined) this.#pieces.set(kind, new Map([[about, bytes]]));
+    else same.set(about, bytes);
     return bytes;
   }
 }
 
-const TARGET_KINDS = { jump: "-j", mark: "-j MARK", log: "-j NFLOG" } as const;
+/** With {@linkcode targetAbout} different for different targets; empty for those that are rare. */
+function targetKind({ kind }: Target): string {
+  switch (kind) {
+    case "jump":
+      return "-j";
+    case "mark":
+      return "-j MARK";
+    case "log":
+      return "-j NFLOG";
+    case "accept":
+    case "drop":
+    case "return":
+      return "-j VERDICT";
+    default:
+      return "";
+  }
+}
+
+function targetAbout(target: Target, chainName: (name: string) => string): string {
+  switch (target.kind) {
+    case "jump":
+      // Chains of one name are others in each of iptables' tables.
+      return chainName(target.chain);
+    case "mark":
+      return `${target.set}/${target.mask ?? ""}`;
+    case "log":
+      return `${target.group}/${target.prefix ?? ""}`;
+    default:
+      return target.kind;
+  }
+}
 
 /** With {@linkcode matchAbout} different for different matches; empty for those that are rare. */
 function matchKind(match: Match): string {
@@ -98,6 +133,7 @@ function matchKind(match: Match): string {
       return match.side === "source" ? "sport" : "dport";
     case "protocol":
     case "mark":
+    case "limit":
       return match.kind;
     default:
       return "";
@@ -117,6 +153,8 @@ function matchAbout(match: Match): string {
       return match.protocol;
     case "mark":
       return `${match.mark}/${match.mask ?? ""}`;
+    case "limit":
+      return `${match.perMinute}/${match.burst}`;
     default:
       return "";
   }

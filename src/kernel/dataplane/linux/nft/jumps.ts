@@ -14,6 +14,7 @@ import { refuseJump } from "../iptables-render.ts";
 import {
   changing,
   type Encoders,
+  namesIn,
   newEncoders,
   parseMark,
   remedyOf,
@@ -140,9 +141,16 @@ export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Ta
       ...(item.comment === undefined ? {} : { comment: item.comment }),
       ...(item.first === true ? { first: true } : {}),
     };
+    const writing = {
+      family,
+      name: hook,
+      names: namesIn(hook),
+      owner,
+      encoder: encoders[family],
+    };
     return [
       [(w) => writeChain(w, family, hook)],
-      [(w) => writeRules(w, { family, name: hook, owner, encoder: encoders[family] }, rule, at)],
+      [(w) => writeRules(w, writing, rule, at)],
       gone,
     ];
   }

@@ -107,7 +107,9 @@ export function renderRule(
   rule: Pick<FilterRule, "matches"> & { readonly target: Target },
   chainName: (name: string) => string,
 ): readonly (readonly Expression[])[] {
-  const lists = inOrder(rule.matches).reduce<readonly (readonly Expression[])[]>(
+  const lists = rule.matches.toSorted((a, b) => order(a) - order(b)).reduce<
+    readonly (readonly Expression[])[]
+  >(
     (so, match) =>
       alternatives(match).flatMap((one) =>
         so.map((list) => [...list, ...matchExpressions(family, one)])
@@ -118,19 +120,12 @@ export function renderRule(
   return lists.map((list) => [...list, ...end]);
 }
 
-function order({ kind }: Match): number {
-  return kind === "protocol" ? 0 : kind === "limit" ? 2 : 1;
+/** The protocol goes before what lies in its header, and a limit counts what all else has matched. At most {@linkcode LAST}. */
+export function order({ kind }: Match): number {
+  return kind === "protocol" ? 0 : kind === "limit" ? LAST : 1;
 }
 
-/** The protocol goes before what lies in its header, and a limit counts what all else has matched. */
-export function inOrder(matches: readonly Match[]): readonly Match[] {
-  for (let i = 1; i < matches.length; i++) {
-    if (order(matches[i - 1] as Match) > order(matches[i] as Match)) {
-      return matches.toSorted((a, b) => order(a) - order(b));
-    }
-  }
-  return matches;
-}
+export const LAST = 2;
 
 /**
  * Jumps by address as one lookup. The counter stands before it: what the map says is final for the rule.
