@@ -2,6 +2,7 @@
 
 import { canonicalIp, type Family, ipFamily } from "../../kernel/ip.ts";
 import type {
+  Derived,
   HostAddresses,
   Input,
   Node,
@@ -10,7 +11,6 @@ import type {
   Store,
 } from "../../kernel/plugin.ts";
 import { type DsrContext, type MarkedFrontend, type MarkedService, wantsDsr } from "./dsr.ts";
-import type { Derived } from "./inputs.ts";
 import { markKey, Marks } from "./marks.ts";
 import { addressesOf } from "./node.ts";
 import { type Frontend, planService, type ServiceContext } from "./service-plan.ts";

@@ -1,8 +1,7 @@
 /** Which frontends clients inside the cluster reach by marks, kept up to date: marks depend on all Services that need them. */
 
 import type { Family } from "../../kernel/ip.ts";
-import type { Input, PluginContext, Service, Store } from "../../kernel/plugin.ts";
-import type { Derived } from "./inputs.ts";
+import type { Derived, Input, PluginContext, Service, Store } from "../../kernel/plugin.ts";
 import { type InsideFrontend, type InsideMarks, insideMarks, splitFrontends } from "./inside.ts";
 import { markKey, Marks } from "./marks.ts";
 import {

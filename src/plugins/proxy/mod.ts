@@ -3,6 +3,7 @@
 import { release } from "node:os";
 import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
+  derive,
   type EndpointSlice,
   type HostAddress,
   type IpvsService,
@@ -23,7 +24,7 @@ import { insideItems, isInside, lackOfMarks, withoutDsr } from "./inside.ts";
 import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
-import { derive, tally } from "./inputs.ts";
+import { tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
 import { answerQuestions } from "./questions.ts";
@@ -106,7 +107,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
       };
     },
     // Without an address of the node nothing can be served: before the first one Linux stays as it is.
-    ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+    {
+      missing: ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+    },
   );
   const nodeProblems = derive("the node's problems", [facts], () => facts.value.problems);
 
