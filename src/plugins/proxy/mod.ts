@@ -10,7 +10,6 @@ import {
   type IpvsServiceId,
   type Plugin,
   type PluginContext,
-  type Service,
   serviceRangeProblems,
   serviceRanges,
   type TableRef,
@@ -30,6 +29,7 @@ import { nodeFacts, ownNode } from "./node.ts";
 import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
+import { serviceKey } from "./service-names.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
 import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
@@ -296,10 +296,6 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of direct.destinations) want(tables.ipvsDestinations, item);
     },
   });
-}
-
-function serviceKey({ metadata }: Service): string {
-  return `${metadata.namespace}/${metadata.name}`;
 }
 
 function serviceKeys({ metadata, service }: EndpointSlice): readonly string[] {
