@@ -47,11 +47,12 @@ check: setup ## Format, lint, types, direction of imports, size of files
 	@echo "check: all good"
 
 .PHONY: test
-test: $(BINARY) setup-lab ## All tests; the last line is "N passed, N failed"
+test: $(BINARY) setup-tests ## All tests; the last line is "N passed, N failed"
 	@$(BUN) scripts/test.ts
 
 .PHONY: soak
-soak: $(BINARY) setup-lab ## The tests in the lab, with those that `make test` has no time for
+soak: $(BINARY) setup-tests ## The tests in the lab, with those that `make test` has no time for; a million mutated BGP messages
+	@FUZZ=1000000 $(BUN) test --timeout 1200000 ./test/unit/plugins/router/bgp/fuzz.test.ts
 	@SOAK=1 $(BUN) scripts/test.ts e2e
 
 .PHONY: unit
@@ -63,7 +64,7 @@ contract: setup-lab ## The contract suites: fake and real Linux
 	@$(BUN) scripts/test.ts contract
 
 .PHONY: e2e
-e2e: $(BINARY) setup-lab ## End-to-end tests in the lab
+e2e: $(BINARY) setup-tests ## End-to-end tests in the lab
 	@$(BUN) scripts/test.ts e2e
 
 .PHONY: bench
@@ -78,6 +79,10 @@ format: setup ## Format everything
 docs: setup ## Write the reference pages that come from the code
 	@$(BUN) scripts/docs.ts
 
+.PHONY: captures
+captures: $(BINARY) setup-lab ## Write docs/captures.md from what commands print in the lab
+	@CAPTURES=1 $(BUN) test --timeout 300000 test/e2e/see.test.ts -t "see why"
+
 ##@ Machine
 .PHONY: setup
 setup: ## Install npm packages where they are missing or outdated
@@ -86,6 +91,10 @@ setup: ## Install npm packages where they are missing or outdated
 .PHONY: setup-lab
 setup-lab:
 	@scripts/setup lab
+
+.PHONY: setup-tests
+setup-tests:
+	@scripts/setup lab browser
 
 .PHONY: lab-kernel
 lab-kernel: ## Build the lab's own Linux once (about 6 minutes): everything in one kernel

@@ -34,6 +34,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     );
     return EXIT.failed;
   }
+  if (command.changes !== true) io.endWithReader?.();
   try {
     return await command.run(flags, io, words);
   } catch (error) {

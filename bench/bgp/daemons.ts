@@ -17,6 +17,8 @@ export interface Setup {
   readonly reflector?: boolean;
   /** Seconds. */
   readonly hold: number;
+  /** Of the routes, over the same sessions; default: 4. IPv6 is set up for ours and BIRD alone. */
+  readonly family?: 4 | 6;
 }
 
 export interface Daemon {
@@ -30,7 +32,7 @@ type Start = (world: World, namespace: string, setup: Setup) => Promise<Daemon>;
 export const AS = 65000;
 
 export const DAEMONS: Readonly<Record<string, Start>> = {
-  async routelet(world, namespace, { neighbors, reflector, hold }) {
+  async routelet(world, namespace, { neighbors, reflector, hold, family = 4 }) {
     const us = await world.speaker({
       options: {},
       peers: neighbors.map(({ address, asn }) => ({
@@ -38,6 +40,7 @@ export const DAEMONS: Readonly<Record<string, Start>> = {
         asn,
         passive: true,
         holdSeconds: hold,
+        families: [family],
         export: { statements: [], default: "accept" },
         ...(reflector === true ? { routeReflectorClient: true } : {}),
       })),
@@ -45,12 +48,12 @@ export const DAEMONS: Readonly<Record<string, Start>> = {
     return {
       pid: us.pid,
       routes: async () =>
-        (await us.neighbors()).reduce((sum, { prefixes }) => sum + prefixes[4].accepted, 0),
+        (await us.neighbors()).reduce((sum, { prefixes }) => sum + prefixes[family].accepted, 0),
     };
   },
-  async bird(world, namespace, { local, neighbors, reflector, hold }) {
+  async bird(world, namespace, { local, neighbors, reflector, hold, family = 4 }) {
     const common = `hold time ${hold}; passive on; startup hold time 240;
-  ipv4 { import all; export all; gateway direct; };`;
+  ipv${family} { import all; export all; gateway direct; };`;
     // Its dynamic neighbours take the place of a list.
     const protocols = reflector === true
       ? `protocol bgp clients { local ${local} as ${AS}; neighbor range ${network(local)} as ${AS};
@@ -62,7 +65,10 @@ export const DAEMONS: Readonly<Record<string, Start>> = {
     await until("BIRD answers", () => bird.ask("show status").includes("up and running"));
     return {
       pid: bird.pid,
-      routes: () => Number(/([0-9]+) of/.exec(bird.ask("show route count"))?.[1] ?? 0),
+      routes: () =>
+        Number(
+          new RegExp(`([0-9]+) of .*master${family}`).exec(bird.ask("show route count"))?.[1] ?? 0,
+        ),
     };
   },
   async frr(world, namespace, { neighbors, reflector, hold }) {

@@ -1,14 +1,20 @@
 /**
- * A peer that dials, announces COUNT prefixes as fast as the other end reads, and stays: `feeder.ts ADDRESS COUNT`. It writes
- * "up" when the session stands, waits for a line, then sends, and writes "sent" when the last byte has left.
+ * A peer that dials, announces COUNT prefixes as fast as the other end reads, and stays: `feeder.ts ADDRESS COUNT [FAMILY]`. It
+ * writes "up" when the session stands, waits for a line, then sends, and writes "sent" when the last byte has left.
  *
  * The stream is made before: five prefixes a message, one set of attributes in eight new, paths of three to eight, as on the
  * internet. It has an encoder of its own, so that a mistake of ours does not measure itself.
  */
 import { connect } from "node:net";
 
-const [address = "", text = ""] = process.argv.slice(2);
+const [address = "", text = "", family = "4"] = process.argv.slice(2);
 const COUNT = Number(text);
+const V6 = family === "6";
+/** fd00:1::1, and a link-local address beside it. */
+const HOPS6 = [
+  ...[0xfd, 0, 0, 1, ...Array<number>(11).fill(0), 1],
+  ...[0xfe, 0x80, ...Array<number>(13).fill(0), 1],
+];
 const AS = 65001;
 
 /** Repeats. */
@@ -39,9 +45,22 @@ function attributes(nextHop: string): Buffer {
   return Buffer.concat([
     Buffer.from([0x40, 1, 1, 0]),
     asPath,
-    Buffer.from([0x40, 3, 4, ...nextHop.split(".").map(Number)]),
+    ...(V6 ? [] : [Buffer.from([0x40, 3, 4, ...nextHop.split(".").map(Number)])]),
     list,
   ]);
+}
+
+/** /48s of 2000::/8 from 2001:: on, in MP_REACH_NLRI. */
+function body6(set: Buffer, first: number, some: number): Buffer {
+  const prefixes = Array.from({ length: some }, (_, j) => {
+    const prefix = first + j;
+    return [48, 0x20, 1, prefix >>> 24, (prefix >>> 16) & 255, (prefix >>> 8) & 255, prefix & 255];
+  }).flat();
+  const value = Buffer.from([0, 2, 1, HOPS6.length, ...HOPS6, 0, ...prefixes]);
+  const reach = Buffer.concat([Buffer.from([0x80, 14, value.length]), value]);
+  const head = Buffer.alloc(4);
+  head.writeUInt16BE(reach.length + set.length, 2);
+  return Buffer.concat([head, reach, set]);
 }
 
 function stream(nextHop: string): Buffer {
@@ -51,6 +70,10 @@ function stream(nextHop: string): Buffer {
     if (sets.length === 0 || below(100) < 64) sets.push(attributes(nextHop));
     const set = sets[sets.length - 1 - below(Math.min(sets.length, 20))] ?? Buffer.alloc(0);
     const some = Math.min(5, COUNT - i);
+    if (V6) {
+      messages.push(message(2, body6(set, i, some)));
+      continue;
+    }
     const body = Buffer.alloc(4 + set.length + 4 * some);
     body.writeUInt16BE(set.length, 2);
     body.set(set, 4);
@@ -71,7 +94,7 @@ socket.on("error", (error) => {
   console.error(error.message);
   process.exit(1);
 });
-const capabilities = Buffer.from([1, 4, 0, 1, 0, 1, 65, 4, 0, 0, AS >> 8, AS & 255]);
+const capabilities = Buffer.from([1, 4, 0, V6 ? 2 : 1, 0, 1, 65, 4, 0, 0, AS >> 8, AS & 255]);
 socket.on("connect", () => {
   socket.write(message(
     1,

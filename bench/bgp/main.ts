@@ -2,9 +2,9 @@
  * The speaker beside BIRD, FRR and GoBGP, one after the other in each round, each in fresh network namespaces. Needs root.
  *
  * `bench/bgp/main.ts [MEASURE…]` → JSON on standard output, a table on standard error. Measures: `100000` and `500000` (receiving
- * so many prefixes, then sending them to a new peer), `peers` (500 internal peers with one route each, reflected to all), `linux`
+ * so many prefixes, then sending them to a new peer; `6x100000`: of IPv6, received alone, by ours and BIRD), `peers` (500 internal peers with one route each, reflected to all), `linux`
  * (a VIP that a router withdraws, to the change of Linux's table; ROUTELET is the agent's executable).
- * ROUNDS (default 1); DAEMONS=routelet,bird takes some. Our speaker is compiled as the agent is, with its engine's settings.
+ * ROUNDS (default 1, and 3 of a feed of 100,000, which is over in a moment); DAEMONS=routelet,bird takes some. Our speaker is compiled as the agent is, with its engine's settings.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,8 +19,13 @@ import { MOST_SEND_MS, printed } from "./report.ts";
 const ROOT = join(import.meta.dir, "../..");
 const MEASURES = process.argv.slice(2).length > 0
   ? process.argv.slice(2)
-  : ["100000", "500000", "peers", "linux"];
+  : ["100000", "6x100000", "500000", "peers", "linux"];
 const ROUNDS = Number(process.env["ROUNDS"] ?? 1);
+/** Of a short feed: one look at it says little. */
+const SHORT = 100_000;
+const SHORT_ROUNDS = Number(process.env["ROUNDS"] ?? 3);
+/** The daemons that `Setup.family` knows IPv6 of. */
+const NAMES6 = ["routelet", "bird"];
 const ONLY = process.env["DAEMONS"]?.split(",");
 const NAMES = Object.keys(DAEMONS).filter((name) => ONLY?.includes(name) ?? true);
 const TICK_MS = 5;
@@ -39,8 +44,10 @@ const EXECUTABLE = process.env["ROUTELET"] ?? join(ROOT, `dist/routelet-linux-${
 /** Milliseconds and bytes. */
 export interface Feed {
   readonly count: number;
+  readonly family: 4 | 6;
   readonly receive: { readonly wall: number; readonly cpu: number; readonly perRoute: number };
-  readonly send: { readonly wall: number; readonly cpu: number };
+  /** Not of IPv6. */
+  readonly send: { readonly wall: number; readonly cpu: number } | undefined;
 }
 
 export interface Peers {
@@ -83,16 +90,16 @@ async function withDaemon<R>(
   }
 }
 
-async function feed(name: string, count: number): Promise<Feed> {
+async function feed(name: string, count: number, family: 4 | 6): Promise<Feed> {
   const neighbors = [{ address: "198.18.1.1", asn: 65001 }, { address: "198.18.1.3", asn: 65002 }];
   return await withDaemon(
     name,
     (world) => {
       world.address(world.us, "e1", ["198.18.1.3/24"]);
-      return { local: "198.18.1.2", neighbors, hold: 240 };
+      return { local: "198.18.1.2", neighbors, hold: 240, family };
     },
     async (daemon, world) => {
-      const feeder = peer(world, "feeder.ts", "198.18.1.2", `${count}`);
+      const feeder = peer(world, "feeder.ts", "198.18.1.2", `${count}`, `${family}`);
       const sink = peer(world, "sink.ts", "198.18.1.2", "198.18.1.3", "65002", `${count}`);
       try {
         await Promise.all([feeder.line(), sink.line()]);
@@ -103,18 +110,17 @@ async function feed(name: string, count: number): Promise<Feed> {
         const end = await rest(name, daemon, count, start);
         await Bun.sleep(SETTLE_MS);
         const after = usage(daemon.pid);
+        const receive = {
+          wall: end - start,
+          cpu: after.cpu - before.cpu,
+          perRoute: (after.rss - before.rss) / count,
+        };
+        if (family === 6) return { count, family, receive, send: undefined };
         sink.tell("go");
         const told = await Promise.race([sink.line(), Bun.sleep(MOST_SEND_MS)]);
         const ms = told === undefined ? MOST_SEND_MS : JSON.parse(told).ms as number;
-        return {
-          count,
-          receive: {
-            wall: end - start,
-            cpu: after.cpu - before.cpu,
-            perRoute: (after.rss - before.rss) / count,
-          },
-          send: { wall: ms, cpu: usage(daemon.pid).cpu - after.cpu },
-        };
+        const cpu = usage(daemon.pid).cpu - after.cpu;
+        return { count, family, receive, send: { wall: ms, cpu } };
       } finally {
         await Promise.all([feeder.end(), sink.end()]);
       }
@@ -177,10 +183,15 @@ async function peers(name: string): Promise<Peers> {
   );
 }
 
-async function byDaemon<T>(what: string, measure: (name: string) => Promise<T>) {
-  const results: Record<string, T[]> = Object.fromEntries(NAMES.map((name) => [name, []]));
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const name of NAMES) {
+async function byDaemon<T>(
+  what: string,
+  measure: (name: string) => Promise<T>,
+  rounds = ROUNDS,
+  names = NAMES,
+) {
+  const results: Record<string, T[]> = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
       say(`${what}, ${name}`);
       results[name]?.push(await measure(name));
     }
@@ -216,8 +227,19 @@ try {
   Object.assign(process.env, ENGINE_SETTINGS);
   speaker = compiled(folder);
   const feeds: Record<string, Feed[]>[] = [];
-  for (const count of MEASURES.map(Number).filter((count) => count > 0)) {
-    feeds.push(await byDaemon(`${count} prefixes`, (name) => feed(name, count)));
+  for (const measure of MEASURES) {
+    const [, six, digits] = /^(6x)?([0-9]+)$/.exec(measure) ?? [];
+    if (digits === undefined) continue;
+    const count = Number(digits);
+    const family = six === undefined ? 4 : 6;
+    feeds.push(
+      await byDaemon(
+        `${count} IPv${family} prefixes`,
+        (name) => feed(name, count, family),
+        count <= SHORT ? SHORT_ROUNDS : ROUNDS,
+        NAMES.filter((name) => family === 4 || NAMES6.includes(name)),
+      ),
+    );
   }
   const result: BgpResult = {
     feeds,

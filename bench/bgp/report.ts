@@ -28,13 +28,22 @@ function line<T>(
 export function linesOf({ feeds, peers, linux }: BgpResult): readonly Line[] {
   return [
     ...feeds.flatMap((feed) => {
-      const count = Object.values(feed)[0]?.[0]?.count ?? 0;
+      const { count, what, sent } = kindOf(feed);
       return [
-        line(`receive ${count}, time`, "ms", feed, ({ receive }) => receive.wall),
-        line(`receive ${count}, CPU`, "ms", feed, ({ receive }) => receive.cpu),
-        line(`receive ${count}, memory a route`, "B", feed, ({ receive }) => receive.perRoute),
-        line(`send ${count} to a new peer, time`, "ms", feed, ({ send }) => send.wall),
-        line(`send ${count} to a new peer, CPU`, "ms", feed, ({ send }) => send.cpu),
+        line(`receive ${count}${what}, time`, "ms", feed, ({ receive }) => receive.wall),
+        line(`receive ${count}${what}, CPU`, "ms", feed, ({ receive }) => receive.cpu),
+        line(
+          `receive ${count}${what}, memory a route`,
+          "B",
+          feed,
+          ({ receive }) => receive.perRoute,
+        ),
+        ...(sent
+          ? [
+            line(`send ${count} to a new peer, time`, "ms", feed, ({ send }) => send?.wall ?? NaN),
+            line(`send ${count} to a new peer, CPU`, "ms", feed, ({ send }) => send?.cpu ?? NaN),
+          ]
+          : []),
       ];
     }),
     ...(peers === undefined ? [] : [
@@ -61,6 +70,12 @@ export function linesOf({ feeds, peers, linux }: BgpResult): readonly Line[] {
       },
     ]),
   ];
+}
+
+function kindOf(feed: BgpResult["feeds"][number]) {
+  const [one] = Object.values(feed)[0] ?? [];
+  const what = one?.family === 6 ? " IPv6" : "";
+  return { count: one?.count ?? 0, what, sent: one?.send !== undefined };
 }
 
 function byName(
@@ -98,23 +113,26 @@ export function bgpRows(result: BgpResult | undefined): readonly Row[] {
   const { feeds, peers, linux } = result;
   return [
     ...feeds.flatMap((feed) => {
-      const count = grouped(Object.values(feed)[0]?.[0]?.count ?? 0);
+      const { count: number, what, sent } = kindOf(feed);
+      const count = grouped(number);
       return [
         row(
-          `(o) ${count} prefixes received, time`,
+          `(o) ${count}${what} prefixes received, time`,
           line("", "ms", feed, ({ receive }) => receive.wall),
           line("CPU", "ms", feed, ({ receive }) => receive.cpu),
         ),
         limited(
-          `(o) memory of each of ${count} routes`,
+          `(o) memory of each of ${count}${what} routes`,
           line("", "B", feed, ({ receive }) => receive.perRoute),
           120,
         ),
-        row(
-          `(p) ${count} prefixes sent to a new peer, time`,
-          line("", "ms", feed, ({ send }) => send.wall),
-          line("CPU", "ms", feed, ({ send }) => send.cpu),
-        ),
+        ...(sent
+          ? [row(
+            `(p) ${count} prefixes sent to a new peer, time`,
+            line("", "ms", feed, ({ send }) => send?.wall ?? NaN),
+            line("CPU", "ms", feed, ({ send }) => send?.cpu ?? NaN),
+          )]
+          : []),
       ];
     }),
     ...(peers === undefined ? [] : [

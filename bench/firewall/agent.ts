@@ -19,6 +19,8 @@ export interface Agent {
   next(message: string, seen: number): Promise<LogLine>;
   /** A request to the API server; ends when it has answered. */
   put(path: string, object: object): Promise<void>;
+  post(path: string, object: object): Promise<void>;
+  remove(path: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -45,6 +47,16 @@ export async function startAgent(settings: Settings): Promise<Agent> {
   const access = JSON.parse(readFileSync(join(folder, "access.json"), "utf8")) as {
     readonly url: string;
     readonly token: string;
+  };
+  const ask = async (method: string, path: string, object?: object): Promise<void> => {
+    const answer = await fetch(access.url + path, {
+      method,
+      headers: { "content-type": "application/json", authorization: `Bearer ${access.token}` },
+      ...(object === undefined ? {} : { body: JSON.stringify(object) }),
+    });
+    if (!answer.ok) {
+      throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    }
   };
   const file = join(folder, "agent.log");
   const log = openSync(file, "w");
@@ -83,17 +95,9 @@ export async function startAgent(settings: Settings): Promise<Agent> {
         await Bun.sleep(5);
       }
     },
-    async put(path, object) {
-      const answer = await fetch(access.url + path, {
-        method: "PUT",
-        headers: {
-          "content-type": "application/json",
-          authorization: `Bearer ${access.token}`,
-        },
-        body: JSON.stringify(object),
-      });
-      if (!answer.ok) throw new Error(`PUT ${path}: ${answer.status} ${await answer.text()}`);
-    },
+    put: (path, object) => ask("PUT", path, object),
+    post: (path, object) => ask("POST", path, object),
+    remove: (path) => ask("DELETE", path),
     async stop() {
       child.kill();
       await child.exited;

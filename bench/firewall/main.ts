@@ -2,8 +2,8 @@
  * The firewall's figures, on the host in a network namespace of its own: main.ts EXECUTABLE → JSON on standard output.
  *
  * First sync of 10,000 pods × 1,000 policies, of which 110 pods are here, in both families, beside the host's tools writing
- * the same state; single changes of a label; memory at 100,000 pods: on both backends. And the look at 100,000 connections.
- * PODS, POLICIES, MANY_PODS, CHANGES, FLOWS, RUNS and BACKEND say otherwise.
+ * the same state; single changes of a label; new pods here; memory at 100,000 pods: on both backends. And the look at 100,000
+ * connections. PODS, POLICIES, MANY_PODS, CHANGES, NEW_PODS, FLOWS, RUNS and BACKEND say otherwise.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -19,6 +19,7 @@ const pods = number("PODS", 10_000);
 const policies = number("POLICIES", 1_000);
 const manyPods = number("MANY_PODS", 100_000);
 const changes = number("CHANGES", 300);
+const newPods = number("NEW_PODS", 100);
 const flows = number("FLOWS", 100_000);
 const runs = number("RUNS", 3);
 const executable = process.argv[2] ?? "";
@@ -39,9 +40,12 @@ export interface BackendResult {
   readonly lines: State["lines"];
   /** Arrival to Linux, of one label each, in ms. */
   readonly labels: readonly number[];
+  /** Arrival of a new pod of this node, with its addresses, to Linux, in ms. */
+  readonly newPods: readonly number[];
   /** Resident memory, in MB: after the first round and the changes, and at `manyPods`. */
   readonly memory: number;
   readonly manyMemory: number;
+  readonly manyPeak: number;
   readonly manyRoundMs: number;
 }
 
@@ -106,6 +110,27 @@ async function labelChanges(agent: Agent): Promise<readonly number[]> {
   return times;
 }
 
+/** One after the other comes, is served, and goes before the next. */
+async function podsCome(agent: Agent): Promise<readonly number[]> {
+  const times: number[] = [];
+  const rounds = () => agent.said("Round done").length;
+  for (let n = 0; n < newPods; n++) {
+    // Another node's by its number; pods of this one are the first.
+    const pod = podObject(pods + n, 0, true);
+    const path = `/api/v1/namespaces/${podNamespace(pods + n)}/pods`;
+    let seen = rounds();
+    await agent.post(path, pod);
+    const round = await agent.next("Round done", seen);
+    times.push(Number(round["sinceEvent"]));
+    await Bun.sleep(PAUSE_MS);
+    seen = rounds();
+    await agent.remove(`${path}/${podName(pods + n)}`);
+    await agent.next("Round done", seen);
+    await Bun.sleep(PAUSE_MS);
+  }
+  return times;
+}
+
 /** Fills conntrack with connections of pods of this node, each from another pod. */
 function fillConntrack(): void {
   const lines = Array.from({ length: flows }, (_, i) => {
@@ -148,6 +173,7 @@ async function measure(backend: Backend): Promise<BackendResult> {
   const syncs: Sync[] = [];
   const tools: Tools[] = [];
   let labels: readonly number[] = [];
+  let news: readonly number[] = [];
   let memory = NaN;
   let lines: State["lines"] = { members: NaN, rules: NaN };
   for (let i = 0; i < runs; i++) {
@@ -162,6 +188,8 @@ async function measure(backend: Backend): Promise<BackendResult> {
       if (i < runs - 1) return;
       labels = await labelChanges(agent);
       say(`${backend}: labels: ${labels.map((ms) => ms.toFixed(1)).join(" ")}`);
+      news = await podsCome(agent);
+      say(`${backend}: new pods: ${news.map((ms) => ms.toFixed(0)).join(" ")}`);
       await Bun.sleep(SETTLED_MS);
       memory = memoryMb(agent.pid, "VmRSS");
       say(`${backend}: ${memory.toFixed(0)} MB`);
@@ -185,8 +213,10 @@ async function measure(backend: Backend): Promise<BackendResult> {
     tools,
     lines,
     labels,
+    newPods: news,
     memory,
     manyMemory: many.memory,
+    manyPeak: many.peak,
     manyRoundMs: many.roundMs,
   };
 }

@@ -36,11 +36,20 @@ export function podNamespace(i: number): string {
 }
 
 export function podAddresses(i: number): readonly [string, string] {
-  return [`10.${i >> 16}.${i >> 8 & 255}.${i & 255}`, `fd00::${i.toString(16)}`];
+  const high = i >> 16;
+  const low = (i & 0xffff).toString(16);
+  return [
+    `10.${high}.${i >> 8 & 255}.${i & 255}`,
+    high === 0 ? `fd00::${low}` : `fd00::${high.toString(16)}:${low}`,
+  ];
 }
 
-/** Pod `i` with the label `app` that `generation` gives it: on this node for the first ones, so that each namespace counts here. */
-export function podObject(i: number, generation = 0): Fields {
+/**
+ * Pod `i` with the label `app` that `generation` gives it.
+ *
+ * @param here whether it is on this node: the first ones are, so that each namespace counts here
+ */
+export function podObject(i: number, generation = 0, here = i < LOCAL): Fields {
   const [v4, v6] = podAddresses(i);
   const app = `app${(i * 7919 + generation) % APPS}`;
   return {
@@ -77,7 +86,7 @@ export function podObject(i: number, generation = 0): Fields {
       })),
     },
     spec: {
-      nodeName: i < LOCAL ? NODE : `worker-${i % 500}`,
+      nodeName: here ? NODE : `worker-${i % 500}`,
       serviceAccountName: "default",
       restartPolicy: "Always",
       containers: [{

@@ -13,6 +13,8 @@ export interface Command {
   readonly details: string;
   /** Programs or reads Linux, which takes root. */
   readonly needsRoot: boolean;
+  /** It changes something: it goes on to its end although nobody reads what it prints. Others end with their reader. */
+  readonly changes?: true;
   /** No command for people: help does not list it. */
   readonly hidden?: true;
   /** Other words that it takes; absent for none. */
@@ -27,6 +29,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "Run the agent until SIGTERM; the default when no command is given",
     details:
       "The agent keeps Linux as the cluster's objects want it. On SIGTERM or SIGINT it stops and leaves everything\nin place, so that traffic goes on while it is restarted or replaced.",
+    changes: true,
     needsRoot: true,
     async run(flags, io) {
       // Before all that would have to be loaded twice.
@@ -114,6 +117,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       "1. Stop the other program; what it made goes on serving. 2. Run migrate: what carries Services in IPVS is marked as\n" +
       "ours, in place (= lines). 3. Start the agent. 4. Run migrate again: what is left goes (- lines).\n" +
       "Exit code: 0 nothing is left, 2 something is, 1 it failed.",
+    changes: true,
     needsRoot: true,
     run: async (flags, io) => (await import("./migrate/mod.ts")).migrate(flags, io),
   },
@@ -124,6 +128,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       "routelet plugin test FILE   its plan on a Linux in memory, for the manifests in NAME.test or --manifests\n" +
       "routelet plugin types       the contract as one .d.ts file\n\n" +
       "With a file plan.txt in NAME.test, test exits with 1 unless just that comes of it.",
+    changes: true,
     needsRoot: false,
     words: "[list|new|test|types] …",
     run: async (flags, io, words) => (await import("./plugin.ts")).plugin(flags, io, words),
@@ -132,6 +137,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: "Remove everything of ours from this node's Linux; the same as --cleanup-config",
     details:
       "Needs no API server. What others put into Linux stays. With --verify it looks at everything again and prints\nwhat it saw. Exit code: 0 nothing of ours is left, 1 something is.",
+    changes: true,
     needsRoot: true,
     run: async (flags, io) => (await import("./cleanup.ts")).cleanup(flags, io),
   },
@@ -141,6 +147,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       "routelet install cni        the CNI configuration alone, as the DaemonSet does\n\n" +
       "Prints every file that it writes, and overwrites none of others: then it writes nothing and says why.\n" +
       "Again, it writes what is missing or of an earlier version. --dry-run only prints.",
+    changes: true,
     needsRoot: true,
     words: "[cni]",
     run: async (flags, io, words) => (await import("./install.ts")).install(flags, io, words),
@@ -151,12 +158,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     details:
       "As cleanup, then the files. With --verify it looks at all of Linux again and prints what it saw;\n" +
       "--dry-run only prints what would go. Exit code: 0 nothing of ours is left, 1 something is.",
+    changes: true,
     needsRoot: true,
     run: async (flags, io) => (await import("./install.ts")).uninstall(flags, io),
   },
   "plugin-process": {
     summary: "Run one third party's plugin; started by the agent alone",
     details: "",
+    changes: true,
     needsRoot: false,
     hidden: true,
     run: async (_flags, io) => await (await import("./plugin-process.ts")).pluginProcess(io),

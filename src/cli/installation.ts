@@ -5,10 +5,13 @@
 
 import { createHash } from "node:crypto";
 import {
-  chmodSync,
+  closeSync,
   existsSync,
+  fchmodSync,
+  fsyncSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -89,12 +92,33 @@ function replace(root: string, path: string, content: Uint8Array, mode: number):
   const file = join(root, path);
   const fresh = `${file}.routelet-new`;
   try {
-    writeFileSync(fresh, content, { mode });
-    chmodSync(fresh, mode);
+    const fd = openSync(fresh, "w", mode);
+    try {
+      writeFileSync(fd, content);
+      fchmodSync(fd, mode);
+      // First the bytes, then the name: after a power cut there must not be an empty executable under it.
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
     // Whole or not at all; an agent that runs from the old file keeps it.
     renameSync(fresh, file);
+    syncFolder(dirname(file));
   } finally {
     rmSync(fresh, { force: true });
+  }
+}
+
+/** What was renamed, made or removed in a folder outlives a power cut from now on. */
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, "r");
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    // Some file systems do not know it for folders, and need none.
+    if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -165,6 +189,7 @@ export function install(
   for (const folder of [...folders, ...[...wanted.map(({ path }) => path), RECORD].map(dirname)]) {
     for (const each of missing(root, folder)) {
       mkdirSync(join(root, each), { mode: 0o755, recursive: true });
+      syncFolder(dirname(join(root, each)));
       made.add(each);
     }
   }

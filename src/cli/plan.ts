@@ -3,6 +3,7 @@
 import { openLinux } from "../kernel/dataplane/linux/mod.ts";
 import { described, type Op, type Resource } from "../kernel/dataplane/resource.ts";
 import { createLogger, silentLogger } from "../kernel/observe/log.ts";
+import { printable } from "../kernel/observe/printable.ts";
 import type { TablePlan } from "../kernel/runtime/engine.ts";
 import { hostAddresses } from "../kernel/runtime/host.ts";
 import { Runtime } from "../kernel/runtime/runtime.ts";
@@ -124,11 +125,12 @@ export async function plan(given: Flags, io: Io, paths: readonly string[] = []):
       io.stdout(`${JSON.stringify({ changes, conflicts, problems, warnings }, null, 2)}\n`);
     } else {
       io.stdout(groupedText(changes));
-      for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
-      for (const { kind, key, reason } of conflicts) {
-        io.stderr(`conflict: ${kind} ${key}: ${reason}\n`);
-      }
-      for (const { subject, reason } of problems) io.stderr(`problem: ${subject}: ${reason}\n`);
+      const lines = [
+        ...warnings.map((warning) => `warning: ${warning}`),
+        ...conflicts.map(({ kind, key, reason }) => `conflict: ${kind} ${key}: ${reason}`),
+        ...problems.map(({ subject, reason }) => `problem: ${subject}: ${reason}`),
+      ];
+      for (const line of lines) io.stderr(`${printable(line)}\n`);
     }
     return changes.length > 0 ? CHANGES : 0;
   } catch (error) {

@@ -44,7 +44,7 @@ import { EXIT } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 import type { Io } from "./io.ts";
 import { netfilterOf, openOther, removeOther } from "./netfilter.ts";
-import { runThirdParties } from "./third-parties.ts";
+import { hasThirdParties, runThirdParties } from "./third-parties.ts";
 import { isLoopback, parseUiAddress } from "./ui/address.ts";
 import { changeLog } from "./ui/changes.ts";
 import { uiData } from "./ui/data.ts";
@@ -183,7 +183,9 @@ export async function run(flags: Flags, io: Io): Promise<number> {
     closers.push(
       removeOther(flags, [...ownersOf(flags), ...thirdParties.owners], () => runtime.ready, log),
     );
-    if (hostedPlugins(flags).length === 0) log.warn("No plugin is on; nothing is to be done");
+    if (hostedPlugins(flags).length === 0 && !hasThirdParties(flags)) {
+      log.warn("No plugin is on; nothing is to be done");
+    }
     log.info("Started", { listening: health.addresses.join(", "), netfilter });
   };
   try {

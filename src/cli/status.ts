@@ -1,5 +1,6 @@
 /** The command `status`: asks the running agent over its socket and prints the answer. */
 import type { KindState } from "../kernel/cluster/source.ts";
+import { printable } from "../kernel/observe/printable.ts";
 import { socketPath } from "../kernel/observe/socket.ts";
 import type { RuntimeStatus } from "../kernel/runtime/runtime.ts";
 import type { PluginStatus } from "../kernel/runtime/status.ts";
@@ -106,7 +107,7 @@ export function statusText(status: AgentStatus, now: number): string {
     const more = problemCount - problems.length;
     if (more > 0) lines.push(`${name}: and ${more} more`);
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }
 
 function kindRow(kind: KindState, now: number): readonly string[] {

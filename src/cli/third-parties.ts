@@ -4,6 +4,7 @@ import { realpathSync } from "node:fs";
 import type { Dataplane, Owner } from "../kernel/dataplane/dataplane.ts";
 import { type Loader, pluginLoader } from "../kernel/guest/loader.ts";
 import { openProtocols } from "../kernel/guest/protocols.ts";
+import { scan } from "../kernel/guest/scan.ts";
 import type { Metrics } from "../kernel/observe/metrics.ts";
 import type { HostAddresses, Logger } from "../kernel/plugin.ts";
 import type { Runtime } from "../kernel/runtime/runtime.ts";
@@ -27,6 +28,17 @@ function real(path: string): string {
     return realpathSync(path);
   } catch {
     return path;
+  }
+}
+
+/** Whether there is a plugin in the folders that may run. */
+export function hasThirdParties(flags: Pick<Flags, "pluginsDir" | "plugin">): boolean {
+  try {
+    return scan(pluginFolders(flags), RESERVED, isUnasked(flags))
+      .some(({ refusal }) => refusal === undefined);
+  } catch {
+    // The loader says what is wrong with the folder.
+    return false;
   }
 }
 

@@ -1,7 +1,7 @@
 /** `--watch`: an answer again and again, until somebody stops it. */
 
 import type { Flags } from "./flags.ts";
-import type { Io } from "./io.ts";
+import { HOME, type Io } from "./io.ts";
 
 /** What a question came to. */
 export type Shown =
@@ -10,8 +10,6 @@ export type Shown =
 
 /** Milliseconds between two answers: Linux makes its rates anew every two seconds. */
 const PAUSE = 2_000;
-/** Cursor home, and what is below it cleared: no flicker. */
-const HOME = "\u001b[H\u001b[J";
 
 /**
  * Prints an answer, with `--watch` every two seconds on a cleared screen; as JSON one answer after the other. An agent that is

@@ -4,12 +4,11 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { trim } from "../../src/kernel/cluster/trim.ts";
-import type { Namespace, Pod } from "../../src/kernel/plugin.ts";
 import { type Packet, verdict, type World } from "../../src/plugins/firewall/oracle.ts";
 import { randomPolicies, type RawPolicy } from "../support/policy-random.ts";
 import { policy } from "../support/policy-world.ts";
-import { random, seeds } from "../support/random.ts";
-import { passLab, withFlag } from "./lab.ts";
+import { type Random, random, seeds } from "../support/random.ts";
+import { passLab, soak, withFlag } from "./lab.ts";
 
 const FOLDER = join(import.meta.dir, "policy");
 const TOPOLOGY = join(FOLDER, "topology.yaml");
@@ -18,8 +17,13 @@ const ALONE = join(FOLDER, "firewall-topology.yaml");
 
 const ON_NFTABLES = "--netfilter=nftables";
 
-/** Cases of one run of the lab. More by the environment. */
-const CASES = Number(process.env["POLICY_CASES"] ?? 20);
+/** Random clusters with real packets; by `make soak` thousands. */
+const CASES = {
+  iptables: Number(process.env["POLICY_CASES"] ?? (soak ? 1000 : 20)),
+  nftables: Number(process.env["POLICY_CASES"] ?? (soak ? 1000 : 20)),
+};
+/** Of one run of the lab. */
+const BATCH = 250;
 
 const SCENARIOS = {
   "seed-policy": "keeps other namespaces out of an isolated one, but for what a policy allows",
@@ -52,7 +56,8 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
-  for (const name of ["selectors", "egress"] as const) {
+  // SCTP comes with the lab's own kernel.
+  for (const name of ["selectors", "egress", ...soak ? ["sctp"] as const : []] as const) {
     test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
       const lab = await passLab({
         topology: withFlag(TOPOLOGY, ON_NFTABLES),
@@ -64,11 +69,14 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
-  for (const name of ["default-deny", "cut", "restart"] as const) {
-    test(`${name} on nftables: ${SCENARIOS[name]}`, async () => {
+  for (const name of ["seed-policy", "default-deny", "cut", "restart", "refused"] as const) {
+    // The storm does the same on this backend, with 500 times as many connections.
+    const left = name === "restart" && !soak ? " (left out: by make soak)" : "";
+    test.skipIf(left !== "")(`${name} on nftables: ${SCENARIOS[name]}${left}`, async () => {
       const lab = await passLab({
         topology: withFlag(ALONE, ON_NFTABLES),
         script: join(FOLDER, `${name}.sh`),
+        env: { BACKEND: "nftables" },
         timeout: 240,
       });
       expect(lab.stdout).toContain("ok   ");
@@ -108,7 +116,10 @@ describe("the firewall", () => {
     const words =
       "leaves others' state alone through 1,000 random changes, kill -9, a switch of the backend and back, and cleanup";
     const name = backend === "nftables" ? backend : `iptables-${backend}`;
-    test(`foreign on ${name}: ${words}, and history leaves no trace`, async () => {
+    // The contract suite tells the variants apart.
+    const left = backend === "legacy" && !soak ? " (left out: by make soak)" : "";
+    const title = `foreign on ${name}: ${words}, and history leaves no trace${left}`;
+    test.skipIf(left !== "")(title, async () => {
       const lab = await passLab({
         topology: ALONE,
         script: join(FOLDER, "foreign.sh"),
@@ -120,38 +131,44 @@ describe("the firewall", () => {
     }, 300_000);
   }
 
-  const words = "decides as the oracle does, for TCP and UDP over IPv4 and IPv6";
-  test(`random: ${words}`, () => decidesAsTheOracle(TOPOLOGY, CASES), 300_000);
-  test(
-    `random on nftables: ${words}`,
-    () => decidesAsTheOracle(withFlag(TOPOLOGY, ON_NFTABLES), CASES / 2),
-    300_000,
-  );
+  for (const [backend, count] of Object.entries(CASES)) {
+    // So many as a run of the lab has time for.
+    for (let from = 0; from < count; from += BATCH) {
+      const some = Math.min(BATCH, count - from);
+      test(
+        `random on ${backend}: decides as the oracle does in ${some} random clusters, from number ${from}, over IPv4 and IPv6`,
+        () => decidesAsTheOracle(backend, from, some),
+        600_000,
+      );
+    }
+  }
 });
 
-async function decidesAsTheOracle(topology: string | object, count: number): Promise<void> {
+/** Random labels, isolation and policies, and what comes through of all probes. */
+async function decidesAsTheOracle(backend: string, from: number, count: number): Promise<void> {
   const cluster = readCluster();
   const cases = seeds(count).map((seed) => {
-    const dice = random(seed);
+    const dice = random(from + seed);
+    const objects = cluster.map((object) => relabelled(object, dice));
     const policies = atLeastOne(() => randomPolicies(dice, ["a", "b", "c"]));
-    return { name: String(seed).padStart(3, "0"), policies };
+    return { name: String(seed).padStart(4, "0"), objects, policies };
   });
-  const probes = probesOf(cluster.pods);
+  const probes = probesOf(worldOf(cluster, []));
   const lab = await passLab({
-    topology,
+    topology: withFlag(ALONE, `--netfilter=${backend}`),
     script: readFileSync(join(FOLDER, "random.sh"), "utf8"),
-    timeout: 280,
-    files: Object.fromEntries(cases.flatMap(({ name, policies }) => [
-      [`case-${name}.json`, list(policies)],
-      [`probe-${name}.jsonl`, probes.map((probe) => JSON.stringify(probe)).join("\n")],
-    ])),
+    timeout: 540,
+    files: {
+      "probes.jsonl": probes.map((probe) => JSON.stringify(probe)).join("\n"),
+      ...Object.fromEntries(cases.flatMap(({ name, objects, policies }) => [
+        [`case-${name}.json`, list([...objects, ...policies.map(asObject)])],
+        [`gone-${name}.json`, list(policies.map(asObject))],
+      ])),
+    },
   });
   let denied = 0;
-  for (const { name, policies } of cases) {
-    const world: World = {
-      ...cluster,
-      policies: policies.map(({ key, spec, annotations }) => policy(key, spec, annotations)),
-    };
+  for (const { name, objects, policies } of cases) {
+    const world = worldOf(objects, policies);
     const results = lab.read(`case-${name}.jsonl`).trim().split("\n")
       .map((line) => JSON.parse(line) as { id: string; result: string });
     expect(results).toHaveLength(probes.length);
@@ -162,7 +179,10 @@ async function decidesAsTheOracle(topology: string | object, count: number): Pro
       return got.get(id) === wanted.allowed ? [] : [{ id, packet, wanted }];
     });
     if (wrong.length > 0) {
-      throw new Error(JSON.stringify({ name, wrong, policies }, undefined, 1));
+      const named = objects.map(({ kind, metadata }) => ({ kind, metadata }));
+      throw new Error(
+        JSON.stringify({ seed: from + Number(name), wrong, policies, named }, undefined, 1),
+      );
     }
   }
   expect(denied).toBeGreaterThan(count * 10);
@@ -176,45 +196,89 @@ function atLeastOne<T>(make: () => readonly T[]): readonly T[] {
   }
 }
 
-function list(policies: readonly RawPolicy[]): string {
-  return JSON.stringify({
-    apiVersion: "v1",
-    kind: "List",
-    items: policies.map(({ key, spec, annotations }) => {
-      const [namespace, name] = key.split("/");
-      return {
-        apiVersion: "networking.k8s.io/v1",
-        kind: "NetworkPolicy",
-        metadata: { namespace, name, annotations },
-        spec,
-      };
-    }),
+function list(items: readonly object[]): string {
+  return JSON.stringify({ apiVersion: "v1", kind: "List", items });
+}
+
+function asObject({ key, spec, annotations }: RawPolicy): object {
+  const [namespace, name] = key.split("/");
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { namespace, name, annotations },
+    spec,
+  };
+}
+
+interface ClusterObject {
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: object;
+    readonly annotations?: object;
+  };
+}
+
+/**
+ * The namespaces and pods of the topology's cluster; and a pod of a node's network, and one that is done, whose address another
+ * pod has: policies mean neither, whatever their labels.
+ */
+function readCluster(): readonly ClusterObject[] {
+  const objects = Bun.YAML.parse(
+    readFileSync(join(FOLDER, "cluster.yaml"), "utf8"),
+  ) as readonly ClusterObject[];
+  const pod = (name: string, spec: object, status: object): ClusterObject => ({
+    ...{ apiVersion: "v1", spec, status },
+    kind: "Pod",
+    metadata: { namespace: "c", name },
   });
+  return [
+    ...objects.filter(({ kind }) => kind === "Namespace" || kind === "Pod"),
+    pod("host", { nodeName: "node2", hostNetwork: true, containers: [] }, {
+      phase: "Running",
+      podIP: "192.168.1.12",
+      podIPs: [{ ip: "192.168.1.12" }, { ip: "fd00:1::12" }],
+    }),
+    pod("done", { nodeName: "node1", containers: [] }, {
+      phase: "Succeeded",
+      podIP: "10.1.1.4",
+      podIPs: [{ ip: "10.1.1.4" }, { ip: "fd01:1::4" }],
+    }),
+  ];
 }
 
-interface Cluster extends Omit<World, "policies"> {
-  readonly namespaces: readonly Namespace[];
-  readonly pods: readonly Pod[];
+function relabelled(object: ClusterObject, dice: Random): ClusterObject {
+  const chance = (percent: number) => dice.below(100) < percent;
+  const labels = object.kind === "Pod"
+    ? {
+      ...(chance(70) ? { app: dice.pick(["web", "db", "dns"]) } : {}),
+      ...(chance(40) ? { tier: dice.pick(["front", "back"]) } : {}),
+    }
+    : chance(60)
+    ? { env: dice.pick(["prod", "test"]) }
+    : {};
+  const annotations = object.kind === "Namespace" && chance(10)
+    ? { "net.beta.kubernetes.io/network-policy": '{"ingress": {"isolation": "DefaultDeny"}}' }
+    : {};
+  return { ...object, metadata: { ...object.metadata, labels, annotations } };
 }
 
-/** The topology's cluster, as the agents see it. */
-function readCluster(): Cluster {
-  const objects = Bun.YAML.parse(readFileSync(join(FOLDER, "cluster.yaml"), "utf8")) as readonly {
-    readonly kind: string;
-  }[];
+/** What the agents see. */
+function worldOf(objects: readonly ClusterObject[], policies: readonly RawPolicy[]): World {
   const of = (kind: string) => objects.filter((object) => object.kind === kind);
   return {
-    namespaces: of("Namespace").flatMap((raw) => {
-      const metadata = (raw as unknown as Namespace).metadata;
+    namespaces: of("Namespace").flatMap(({ metadata, ...rest }) => {
       // As the API server does.
       const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
-      return trim("namespaces", { ...raw, metadata: { ...metadata, labels } }) ?? [];
+      return trim("namespaces", { ...rest, metadata: { ...metadata, labels } }) ?? [];
     }),
     pods: of("Pod").flatMap((raw) => trim("pods", raw) ?? []),
     nodes: new Map([1, 2].map((n) => [
       `node${n}`,
       [`192.168.1.1${n}`, `fd00:1::1${n}`, `10.1.${n}.1`, `fd01:${n}::1`],
     ])),
+    policies: policies.map(({ key, spec, annotations }) => policy(key, spec, annotations)),
   };
 }
 
@@ -229,7 +293,10 @@ interface Probe {
 }
 
 /** From each pod, and from outside, to each port that a pod serves, in both families. */
-function probesOf(pods: readonly Pod[]): readonly Probe[] {
+function probesOf({ pods: all }: World): readonly Probe[] {
+  const pods = [...all].filter(({ spec, status }) =>
+    !spec.hostNetwork && status.phase === "Running"
+  );
   const senders = [
     ...pods.map(({ metadata, status }) => ({
       from: `pod-${metadata.namespace}-${metadata.name}`,
@@ -237,6 +304,7 @@ function probesOf(pods: readonly Pod[]): readonly Probe[] {
     })),
     { from: "client-outside", addresses: ["192.168.1.99", "fd00:1::99"] },
     { from: "node-node1", addresses: ["192.168.1.11", "fd00:1::11"] },
+    { from: "node-node2", addresses: ["192.168.1.12", "fd00:1::12"] },
   ];
   return senders.flatMap(({ from, addresses }) =>
     addresses.flatMap((source, family) =>

@@ -32,12 +32,14 @@ export interface Node {
   readonly ends: Map<number, End>;
   /** Refuses connections, as a host whose process is gone. */
   down: boolean;
+  /** Until then the process gets no processor: what comes for it waits. */
+  stalledUntil: number;
 }
 
 export class Network {
   now = 1_000_000;
   readonly #nodes = new Map<string, Node>();
-  #queue: { at: number; order: number; run: () => void }[] = [];
+  #queue: { at: number; order: number; to: Node | undefined; run: () => void }[] = [];
   #order = 0;
   readonly #random = random(1);
   /** Cut between these two: nothing arrives, nobody notices. */
@@ -56,7 +58,10 @@ export class Network {
     const output: CoreOutput = {
       dial: (connection, peer) => {
         // Whether the process at the other end answers is seen when the packet gets there.
-        this.#later(() => this.#dial(node, connection, peer.address));
+        this.#later(
+          () => this.#dial(node, connection, peer.address),
+          this.#nodes.get(peer.address),
+        );
       },
       send: (connection, bytes) => {
         const end = ends.get(connection);
@@ -68,7 +73,7 @@ export class Network {
           this.#later(() => {
             if (!other.open || this.#isCut(address, other.node.address)) return;
             other.node.core.data(other.connection, piece, this.now);
-          });
+          }, other.node);
         }
       },
       close: (connection) => {
@@ -76,7 +81,7 @@ export class Network {
         ends.delete(connection);
         if (end?.open !== true) return;
         end.open = false;
-        this.#later(() => this.#closed(end.to, address));
+        this.#later(() => this.#closed(end.to, address), end.to?.node);
       },
       best: (family, ids) => {
         for (const id of ids) best.push(node.core.ribs[family].prefixes.text(id));
@@ -96,6 +101,7 @@ export class Network {
       best,
       ends,
       down: false,
+      stalledUntil: 0,
     };
     this.#nodes.set(address, node);
     core.start(this.now);
@@ -108,9 +114,14 @@ export class Network {
     for (const end of node.ends.values()) {
       end.open = false;
       const { to } = end;
-      if (!silently) this.#later(() => this.#closed(to, node.address));
+      if (!silently) this.#later(() => this.#closed(to, node.address), to?.node);
     }
     node.ends.clear();
+  }
+
+  /** The process gets no processor for so long, as on a host that has too much to do. */
+  stall(node: Node, ms: number): void {
+    node.stalledUntil = Math.max(node.stalledUntil, this.now + ms);
   }
 
   cut(a: Node, b: Node, cut = true): void {
@@ -123,23 +134,28 @@ export class Network {
   run(ms: number): void {
     const end = this.now + ms;
     for (let steps = 0; steps < 200_000; steps++) {
-      for (const { core, down } of this.#nodes.values()) {
+      for (const { core, down, stalledUntil } of this.#nodes.values()) {
+        if (stalledUntil > this.now) continue;
         while (!down && core.flushable) core.flush(this.now);
       }
       let at = this.#queue[0]?.at ?? Number.POSITIVE_INFINITY;
-      for (const { core, down } of this.#nodes.values()) {
-        if (!down) at = Math.min(at, core.deadline);
+      for (const { core, down, stalledUntil } of this.#nodes.values()) {
+        if (down) continue;
+        const due = core.flushable ? stalledUntil : core.deadline;
+        at = Math.min(at, Math.max(due, stalledUntil));
       }
       if (at > end) break;
       this.now = Math.max(this.now, at);
       const next = this.#queue[0];
       if (next !== undefined && next.at <= this.now) {
         this.#queue.shift();
-        next.run();
+        if (next.to !== undefined && next.to.stalledUntil > this.now) {
+          this.#enqueue({ ...next, at: next.to.stalledUntil });
+        } else next.run();
         continue;
       }
-      for (const { core, down } of this.#nodes.values()) {
-        if (!down && core.deadline <= this.now) core.tick(this.now);
+      for (const { core, down, stalledUntil } of this.#nodes.values()) {
+        if (!down && stalledUntil <= this.now && core.deadline <= this.now) core.tick(this.now);
       }
       if (steps === 199_999) throw new Error("The network does not come to rest");
     }
@@ -163,7 +179,7 @@ export class Network {
     if (typeof taken !== "number") {
       to.ends.delete(far.connection);
       far.open = near.open = false;
-      this.#later(() => from.core.closed(connection, "connection reset", this.now));
+      this.#later(() => from.core.closed(connection, "connection reset", this.now), from);
       return;
     }
     from.ends.set(connection, near);
@@ -178,9 +194,13 @@ export class Network {
     end.node.core.closed(end.connection, "the peer closed the connection", this.now);
   }
 
-  #later(run: () => void): void {
-    const at = this.now + LATENCY_MS;
-    this.#queue.push({ at, order: this.#order++, run });
+  #later(run: () => void, to?: Node): void {
+    this.#enqueue({ at: this.now + LATENCY_MS, order: this.#order++, to, run });
+  }
+
+  /** What is for one node keeps its order, also when it waits. */
+  #enqueue(item: { at: number; order: number; to: Node | undefined; run: () => void }): void {
+    this.#queue.push(item);
     this.#queue.sort((a, b) => a.at - b.at || a.order - b.order);
   }
 

@@ -1,15 +1,21 @@
 /** Checks of the way to the API server, of what it lets us do, and of this host's Node. */
 
-import { type Kind, type KindName, KINDS } from "../../kernel/cluster/kinds.ts";
+import type { ApiWrite } from "../../kernel/cluster/cluster-api.ts";
+import { type KindName, KINDS } from "../../kernel/cluster/kinds.ts";
 import { canonicalIp } from "../../kernel/ip.ts";
+import { accessFinding, writeFindings } from "./access-checks.ts";
 import type { DoctorApi } from "./api.ts";
-import { fail, type Finding, ok, skip, warn } from "./findings.ts";
+import { fail, type Finding, ok, warn } from "./findings.ts";
 import type { DoctorHost } from "./host.ts";
 
 export interface ApiQuestion {
   readonly api: DoctorApi;
   /** The kinds that the plugins watch. */
   readonly kinds: readonly KindName[];
+  /** What the plugins write. */
+  readonly writes: readonly ApiWrite[];
+  /** Where their leases are. */
+  readonly leaseNamespace: string;
   readonly node: string;
   readonly host: Pick<DoctorHost, "addresses">;
   /** Whether a plugin needs the Node's pod CIDRs. */
@@ -19,7 +25,7 @@ export interface ApiQuestion {
 }
 
 export async function apiFindings(question: ApiQuestion): Promise<readonly Finding[]> {
-  const { api, kinds } = question;
+  const { api, kinds, writes, leaseNamespace } = question;
   let reach: Finding[];
   try {
     reach = reachFindings(await api.ask("/version"), question);
@@ -35,6 +41,7 @@ export async function apiFindings(question: ApiQuestion): Promise<readonly Findi
   if (reach.some(({ id, grade }) => id === "api/reach" && grade === "fail")) return reach;
   const access: Finding[] = [];
   for (const kind of kinds) access.push(await accessFinding(api, KINDS[kind]));
+  access.push(...await writeFindings(api, writes, leaseNamespace));
   return [...reach, ...access, ...await nodeFindings(question)];
 }
 
@@ -82,53 +89,6 @@ function reachFindings(
       : ok("clock/api", "this host's clock is that of the API server"),
   );
   return findings;
-}
-
-const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-
-/**
- * Whether we may list and watch a kind. An API server without access reviews is asked for a list of one. What is optional is
- * worth a warning at most: the agent goes on without it.
- */
-async function accessFinding(api: DoctorApi, kind: Kind): Promise<Finding> {
-  const id = `rbac/${kind.name}`;
-  const bad = kind.optional === true ? warn : fail;
-  const group = kind.group === "" ? '""' : kind.group;
-  const fix = (verbs: readonly string[]) =>
-    `give the ClusterRole a rule: apiGroups: [${group}], resources: [${kind.name}], verbs: [${
-      verbs.join(", ")
-    }]`;
-  try {
-    const missing: string[] = [];
-    for (const verb of ["list", "watch"]) {
-      const allowed = await mayI(api, kind, verb);
-      if (allowed === undefined) {
-        const { status } = await api.ask(`${kind.path}?limit=1`);
-        if (status === 200) return ok(id, `may list ${kind.name}`);
-        if (status === 404 && kind.optional === true) {
-          return skip(id, `this API server has no ${kind.name}, and none is needed`);
-        }
-        return bad(id, `may not list ${kind.name} (HTTP ${status})`, fix(["list", "watch"]));
-      }
-      if (!allowed) missing.push(verb);
-    }
-    return missing.length === 0
-      ? ok(id, `may list and watch ${kind.name}`)
-      : bad(id, `may not ${missing.join(" and ")} ${kind.name}`, fix(missing));
-  } catch (error) {
-    return fail(id, textOf(error), "ask again when the API server answers");
-  }
-}
-
-/** Undefined where the API server does not review access. */
-async function mayI(api: DoctorApi, kind: Kind, verb: string): Promise<boolean | undefined> {
-  const { status, body } = await api.ask(REVIEWS, {
-    apiVersion: "authorization.k8s.io/v1",
-    kind: "SelfSubjectAccessReview",
-    spec: { resourceAttributes: { verb, group: kind.group, resource: kind.name } },
-  });
-  const allowed = (body as { status?: { allowed?: unknown } } | undefined)?.status?.allowed;
-  return status < 300 && typeof allowed === "boolean" ? allowed : undefined;
 }
 
 interface RawNode {

@@ -1,5 +1,6 @@
 /** The command `doctor`: is this host fit for the agent, and what is to be done where it is not? Changes nothing. */
 
+import { ownNamespace } from "../../../plugins.d/lb-pool/place.ts";
 import type { KindName } from "../../kernel/cluster/kinds.ts";
 import { socketPath } from "../../kernel/observe/socket.ts";
 import type { Plugin, Watch } from "../../kernel/plugin.ts";
@@ -52,6 +53,8 @@ export async function doctor(given: Flags, io: Io): Promise<number> {
       return await apiFindings({
         api,
         kinds: [...new Set(kinds)],
+        writes: hosted.flatMap(({ plugin }) => plugin.writes ?? []),
+        leaseNamespace: ownNamespace(io.env),
         node: nodeName(flags, io.env),
         host,
         needsPodCIDRs: runs.router,

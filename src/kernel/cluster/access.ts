@@ -1,5 +1,6 @@
 /** What the agent asks of the API server: the cluster role in `deploy/` says the same, which a test holds. */
 
+import type { ApiWrite } from "./cluster-api.ts";
 import { KINDS } from "./kinds.ts";
 
 /** A rule of a ClusterRole (rbac.authorization.k8s.io/v1). */
@@ -21,14 +22,23 @@ export function accessRules(): readonly AccessRule[] {
   return watched.toSorted((a, b) => a.group < b.group ? -1 : 1);
 }
 
-/** What the allocator of LoadBalancer addresses writes besides, in all namespaces (`api-writer.ts`). */
+/** What a plugin's field `writes` needs besides (`api-writer.ts`): the reads that a write takes are in it. */
+export const WRITE_RULES: Readonly<Record<ApiWrite, readonly AccessRule[]>> = {
+  "services/status": [
+    { group: "", resources: ["services"], verbs: ["get"] },
+    { group: "", resources: ["services/status"], verbs: ["patch"] },
+  ],
+  events: [{ group: "", resources: ["events"], verbs: ["create"] }],
+  leases: [
+    { group: "coordination.k8s.io", resources: ["leases"], verbs: ["get", "create", "update"] },
+  ],
+};
+
+/** What the allocator of LoadBalancer addresses writes in all namespaces. */
 export const ALLOCATOR_RULES: readonly AccessRule[] = [
-  { group: "", resources: ["services"], verbs: ["get"] },
-  { group: "", resources: ["services/status"], verbs: ["patch"] },
-  { group: "", resources: ["events"], verbs: ["create"] },
+  ...WRITE_RULES["services/status"],
+  ...WRITE_RULES.events,
 ];
 
 /** And in the namespace of its Lease. */
-export const LEASE_RULES: readonly AccessRule[] = [
-  { group: "coordination.k8s.io", resources: ["leases"], verbs: ["get", "create", "update"] },
-];
+export const LEASE_RULES: readonly AccessRule[] = WRITE_RULES.leases;

@@ -44,6 +44,11 @@ export const TUNING: Tuning = {
 
 /** Objects from which on a list leaves so much garbage that it is collected at once: 0.1 s at 10,000. */
 const LARGE_LIST = 2_000;
+/**
+ * Objects after which the garbage of a list is collected while more of it comes. Otherwise what is kept lies scattered among
+ * ten times as much garbage, and Linux gets little of that back: of 100,000 pods a tenth of all memory.
+ */
+const COLLECTED_LIST = 10_000;
 
 export interface InformerOptions<K extends KindName> {
   readonly kind: K;
@@ -101,14 +106,22 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
   }
 
   async function list(): Promise<void> {
+    let uncollected = 0;
     const { objects, resourceVersion } = await listAll({
       page: async (query) => {
+        if (uncollected >= COLLECTED_LIST) {
+          uncollected = 0;
+          Bun.gc(true);
+        }
         const answer = await readJson(await request("list", query), asked("list"));
         lastEventAt = Date.now();
         return answer;
       },
       pageSize: tuning.pageSize,
-      read: trimmed,
+      read: (raw) => {
+        uncollected++;
+        return trimmed(raw);
+      },
       asked: asked("list"),
     });
     if (signal.aborted) return;

@@ -59,6 +59,12 @@ export interface LoadBalancerIngress {
   readonly hostname?: string;
   /** VIP or Proxy (KEP-1860); absent means VIP. */
   readonly ipMode?: string;
+  /** What a load balancer says of single ports; absent where it says nothing. */
+  readonly ports?: readonly {
+    readonly port: number;
+    readonly protocol: string;
+    readonly error?: string;
+  }[];
 }
 
 export interface ServiceSpec {

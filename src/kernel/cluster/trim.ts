@@ -167,8 +167,22 @@ function trimServiceStatus(fields: Fields): Service["status"] {
     ...optional("ip", text(item, "ip")),
     ...optional("hostname", text(item, "hostname")),
     ...optional("ipMode", shared(text(item, "ipMode"))),
+    ...optional("ports", portStatuses(item)),
   }));
   return ingress.length === 0 ? NO_INGRESS : { loadBalancer: { ingress } };
+}
+
+/** Nobody here reads them, but whoever writes an item of the list writes all of it. */
+function portStatuses(item: Fields): LoadBalancerIngress["ports"] {
+  const ports = records(item, "ports", (status) => {
+    const port = integer(status, "port");
+    return port === undefined ? undefined : {
+      port,
+      protocol: shareText(text(status, "protocol") || "TCP"),
+      ...optional("error", text(status, "error")),
+    };
+  });
+  return ports.length === 0 ? undefined : ports;
 }
 
 function trimServicePort(fields: Fields): ServicePort | undefined {

@@ -17,6 +17,8 @@ export interface Resource<T> {
   readonly kind: string;
   /** Identity as Linux indexes it, not as we think of it. Readable: plans are sorted by it and print it. */
   key(item: T): string;
+  /** Set where there may be hundreds of thousands of items: a part of a key that many share, and that no other group has. */
+  readonly group?: (key: string) => string;
   /** Whether `have` already is what `want` asks for: only fields that we set, never counters. */
   equal(want: T, have: T): boolean;
   /** The item on one line, in the words of the native tool (`ip`, `ipvsadm`, `ipset`). */
@@ -101,10 +103,16 @@ export interface Drift<T> {
   readonly actual?: Actual<T>;
 }
 
+/** What Linux holds, by key. */
+export interface ActualItems<T> extends ReadonlyMap<string, Actual<T>> {
+  /** The keys of one group, of a kind that has groups; absent: nothing but a walk through all finds them. */
+  keysWithin?(group: string): Iterable<string>;
+}
+
 /** What `Table.watch` is given. */
 export interface WatchContext<T> {
   /** Linux as the runtime believes it to be now, by key. Live view, never to be kept. */
-  readonly actual: ReadonlyMap<string, Actual<T>>;
+  readonly actual: ActualItems<T>;
   /**
    * Called with what moved, or "unknown" when events were lost and only a full list can tell.
    * Changes made through `apply` of this dataplane are not reported.

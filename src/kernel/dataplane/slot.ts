@@ -1,6 +1,7 @@
 /** The parts of a tracker's memory: keys, and the units that want them. */
 
-import type { Actual } from "./resource.ts";
+import type { Actual, ActualItems } from "./resource.ts";
+import type { SlotIndex } from "./slot-index.ts";
 import type { Tracker } from "./tracker.ts";
 
 /** A part of the desired state that is computed as a whole. Identity is the object. */
@@ -15,32 +16,75 @@ export interface Unit {
 
 /** One unit's wish at a key. */
 export interface Claim<T> {
+  /** Absent, in a slot alone: nobody wants it. */
   unit: Unit | undefined;
-  item: T | undefined;
+  item: T;
   /** The next claim of the same key; nearly always none. */
   next: Claim<T> | undefined;
 }
 
+const OWNED = 1;
+const DIRTY = 2;
+const WAS_WANTED = 4;
+const FORGOTTEN = 8;
+
 /**
- * One key: what Linux holds and who wants what. One object and one text a key, and the first claim inside:
- * there are 100,000 of them in a large cluster.
+ * One key: what Linux holds and who wants what, the first claim inside. One small object a key, and no text, for there are
+ * 200,000 of them in a large cluster.
  */
 export class Slot<T = unknown> implements Claim<T> {
   readonly tracker: Tracker<T>;
-  readonly key: string;
   have: T | undefined = undefined;
-  owned = false;
-  /** Its tracker has it among those to look at. */
-  dirty = false;
-  /** Somebody has wanted it since the start. */
-  wasWanted = false;
   unit: Unit | undefined = undefined;
-  item: T | undefined = undefined;
+  /** What `unit` wants. Without one, any item of this key: it says which key that is. */
+  item: T;
   next: Claim<T> | undefined = undefined;
+  #flags = 0;
 
-  constructor(tracker: Tracker<T>, key: string) {
+  constructor(tracker: Tracker<T>, item: T) {
     this.tracker = tracker;
-    this.key = key;
+    this.item = item;
+  }
+
+  /** Made for each call. */
+  get key(): string {
+    return this.tracker.resource.key(this.item);
+  }
+
+  /** What Linux holds is ours. */
+  get owned(): boolean {
+    return (this.#flags & OWNED) !== 0;
+  }
+
+  set owned(value: boolean) {
+    this.#flags = value ? this.#flags | OWNED : this.#flags & ~OWNED;
+  }
+
+  /** Its tracker has it among those to look at. */
+  get dirty(): boolean {
+    return (this.#flags & DIRTY) !== 0;
+  }
+
+  set dirty(value: boolean) {
+    this.#flags = value ? this.#flags | DIRTY : this.#flags & ~DIRTY;
+  }
+
+  /** Somebody has wanted it since the start. */
+  get wasWanted(): boolean {
+    return (this.#flags & WAS_WANTED) !== 0;
+  }
+
+  noteWanted(): void {
+    this.#flags |= WAS_WANTED;
+  }
+
+  /** Its tracker has it no more, and may have another one of its key. */
+  get forgotten(): boolean {
+    return (this.#flags & FORGOTTEN) !== 0;
+  }
+
+  noteForgotten(): void {
+    this.#flags |= FORGOTTEN;
   }
 }
 
@@ -57,10 +101,10 @@ export function rerank(unit: Unit, rank: string): void {
 }
 
 /** The slots that Linux has something in, as a map. */
-export class ActualView<T> implements ReadonlyMap<string, Actual<T>> {
-  readonly #slots: ReadonlyMap<string, Slot<T>>;
+export class ActualView<T> implements ActualItems<T> {
+  readonly #slots: SlotIndex<T>;
 
-  constructor(slots: ReadonlyMap<string, Slot<T>>) {
+  constructor(slots: SlotIndex<T>) {
     this.#slots = slots;
   }
 
@@ -80,17 +124,25 @@ export class ActualView<T> implements ReadonlyMap<string, Actual<T>> {
   }
 
   *entries(): MapIterator<[string, Actual<T>]> {
-    for (const [key, { have, owned }] of this.#slots) {
+    for (const [key, { have, owned }] of this.#slots.entries()) {
       if (have !== undefined) yield [key, { item: have, owned }];
     }
   }
 
   *keys(): MapIterator<string> {
-    for (const [key, { have }] of this.#slots) if (have !== undefined) yield key;
+    for (const [key, { have }] of this.#slots.entries()) if (have !== undefined) yield key;
   }
 
   *values(): MapIterator<Actual<T>> {
-    for (const [, actual] of this.entries()) yield actual;
+    for (const { have, owned } of this.#slots.values()) {
+      if (have !== undefined) yield { item: have, owned };
+    }
+  }
+
+  *keysWithin(group: string): Iterable<string> {
+    for (const slot of this.#slots.within?.(group) ?? []) {
+      if (slot.have !== undefined) yield slot.key;
+    }
   }
 
   [Symbol.iterator](): MapIterator<[string, Actual<T>]> {

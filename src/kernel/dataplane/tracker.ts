@@ -1,6 +1,7 @@
 /**
  * What should be and what is, of one kind and one owner, kept in memory and changed a key at a time, so that
- * the work of one change is proportional to that change. No I/O: the engine lists and applies.
+ * the work of one change is proportional to that change. No I/O: the engine lists and applies. 610 lines because a
+ * key's claims, what it waits for and what Linux holds of it change together.
  *
  * Desired items come in *units* (one Service, say). Several units may want one key: equal wishes are shared and
  * the item lives until the last one goes; different ones, and any on an exclusive kind, are a conflict that the
@@ -13,6 +14,7 @@
 import { type Conflict, contested, decide, type Decision, orphaned } from "./plan.ts";
 import type { Actual, Drift, Op, Resource } from "./resource.ts";
 import { ActualView, type Claim, says, Slot, type Unit } from "./slot.ts";
+import { type SlotIndex, slotIndex } from "./slot-index.ts";
 import { Waiting } from "./waiting.ts";
 
 /** Items up to which looking through them beats a set of them. */
@@ -21,7 +23,7 @@ const NO_KEYS: ReadonlySet<string> = new Set();
 
 export class Tracker<T> {
   readonly resource: Resource<T>;
-  readonly #slots = new Map<string, Slot<T>>();
+  readonly #slots: SlotIndex<T>;
   /** Slots to look at, each marked as `dirty`: a set of 50,000 would cost more than the looking. */
   #dirty: Slot<T>[] = [];
   readonly #conflicts = new Map<string, Conflict>();
@@ -50,10 +52,14 @@ export class Tracker<T> {
    * the start stays. Keys must be looked at again (`replaceActual`) when it ends.
    */
   keepsUnknown = false;
+  /** Linux as it is believed to be now. Live view; what it hands out is made when asked for. */
+  readonly actual: ActualView<T>;
 
   /** @param parent the tracker of `resource.parentKind`, if there is one */
   constructor(resource: Resource<T>, parent?: Tracker<unknown>) {
     this.resource = resource;
+    this.#slots = slotIndex(resource);
+    this.actual = new ActualView(this.#slots);
     if (parent !== undefined && resource.parent !== undefined) {
       this.#parent = parent;
       parent.#children.push(this as Tracker<unknown>);
@@ -65,9 +71,6 @@ export class Tracker<T> {
     this.#subjects = subjects;
     subjects.#judges.push(this as Tracker<unknown>);
   }
-
-  /** Linux as it is believed to be now. Live view; what it hands out is made when asked for. */
-  readonly actual: ReadonlyMap<string, Actual<T>> = new ActualView(this.#slots);
 
   get conflicts(): Iterable<Conflict> {
     return this.#conflicts.values();
@@ -101,10 +104,8 @@ export class Tracker<T> {
     if (had && keys !== undefined && this.#wantSame(unit, items, keys)) return;
     const now = this.#claimAll(unit, items, keys);
     if (had) this.#letGo(unit, now);
-    else {
-      const all = now as unknown as Slot[];
-      unit.slots = unit.slots.length === 0 ? all : [...unit.slots, ...all];
-    }
+    // A copy has no room for more, which 100,000 units would keep.
+    else unit.slots = [...unit.slots, ...now as unknown as Slot[]];
   }
 
   /** The slots of items, each once. */
@@ -113,7 +114,7 @@ export class Tracker<T> {
     const seen = items.length > FEW ? new Set<Slot<T>>() : undefined;
     for (let i = 0; i < items.length; i++) {
       const item = items[i] as T;
-      const slot = this.#slot(keys?.[i] ?? this.resource.key(item));
+      const slot = this.#slot(keys?.[i] ?? this.resource.key(item), item);
       if (seen === undefined ? now.includes(slot) : seen.has(slot)) continue;
       seen?.add(slot);
       now.push(slot);
@@ -157,7 +158,7 @@ export class Tracker<T> {
     const seen = new Set<Slot<T>>();
     let turned = false;
     for (const { item, owned, adoptable } of list) {
-      const slot = this.#slot(this.resource.key(item));
+      const slot = this.#slot(this.resource.key(item), item);
       seen.add(slot);
       if (this.#moved(slot, item, owned, adoptable) === "turned") turned = true;
     }
@@ -179,8 +180,8 @@ export class Tracker<T> {
     let concerned = false;
     let turned = false;
     for (const { key, actual } of changes) {
-      if (actual === undefined && !this.#slots.has(key)) continue;
-      const slot = this.#slot(key);
+      const slot = actual === undefined ? this.#slots.get(key) : this.#slot(key, actual.item);
+      if (slot === undefined) continue;
       const ours = slot.owned || actual?.owned === true || slot.unit !== undefined;
       const what = this.#moved(slot, actual?.item, actual?.owned === true, actual?.adoptable);
       if (what === "turned") turned = true;
@@ -270,12 +271,10 @@ export class Tracker<T> {
       if (this.#taken[at] !== op) continue;
       this.#nextTaken = at + 1;
       const slot = this.#takenSlots[at];
-      // One that says something is in the map: no key is looked up for each of 100,000 outcomes.
-      if (slot !== undefined && !says(slot)) break;
-      if (slot !== undefined) return slot;
+      if (slot?.forgotten === false) return slot;
       break;
     }
-    return this.#slot(this.resource.key(op.item));
+    return this.#slot(this.resource.key(op.item), op.item);
   }
 
   /** Whether there is nothing to do at `key`, be it for a conflict. */
@@ -291,7 +290,8 @@ export class Tracker<T> {
     const repaired = this.#drifted.delete(slot);
     this.#hold(slot, op.verb === "delete" ? undefined : op.item, op.verb !== "delete");
     // The wish may have changed while the op ran.
-    const granted = op.item === slot.item && op.verb !== "delete" && slot.next === undefined;
+    const granted = slot.unit !== undefined && op.item === slot.item && op.verb !== "delete" &&
+      slot.next === undefined;
     if (!granted && this.#decide(slot) !== undefined) this.#mark(slot);
     this.#forget(slot);
     return repaired;
@@ -319,8 +319,9 @@ export class Tracker<T> {
   }
 
   /** What is kept at a key that nobody wants. */
-  #retired({ key, have, owned }: Slot<T>): T | undefined {
-    if (this.#kept.size === 0 || have === undefined || !owned || !this.#kept.has(key)) {
+  #retired(slot: Slot<T>): T | undefined {
+    const { have, owned } = slot;
+    if (this.#kept.size === 0 || have === undefined || !owned || !this.#kept.has(slot.key)) {
       return undefined;
     }
     return this.resource.retire?.(have) ?? have;
@@ -356,10 +357,11 @@ export class Tracker<T> {
     this.#dirty.push(slot);
   }
 
-  #slot(key: string): Slot<T> {
+  /** @param item any of that key, where there is no slot yet */
+  #slot(key: string, item: T): Slot<T> {
     const old = this.#slots.get(key);
     if (old !== undefined) return old;
-    const slot = new Slot(this, key);
+    const slot = new Slot(this, item);
     this.#slots.set(key, slot);
     return slot;
   }
@@ -367,10 +369,12 @@ export class Tracker<T> {
   /** Drops a slot that says nothing any more. */
   #forget(slot: Slot<T>): void {
     if (says(slot)) return;
-    this.#slots.delete(slot.key);
+    const { key } = slot;
+    slot.noteForgotten();
+    this.#slots.delete(key);
     this.#drifted.delete(slot);
     this.#adoptable.delete(slot);
-    this.#conflicts.delete(slot.key);
+    this.#conflicts.delete(key);
     this.#waiting.stop(slot);
   }
 
@@ -391,7 +395,7 @@ export class Tracker<T> {
     else this.#adoptable.delete(slot);
     const turned = slot.owned !== owned;
     if (this.#listed && (slot.owned || owned || slot.unit !== undefined)) this.#drifted.add(slot);
-    const wanted = slot.item;
+    const wanted = slot.unit === undefined ? undefined : slot.item;
     const shared = item !== undefined && owned && wanted !== undefined && this.#same(wanted, item);
     this.#hold(slot, shared ? wanted : item, owned);
     return turned ? "turned" : "moved";
@@ -405,7 +409,7 @@ export class Tracker<T> {
     slot.owned = owned;
     if (owned || have === undefined) this.#adoptable.delete(slot);
     if (!changed) return;
-    for (const child of this.#children) child.#release(slot.key);
+    this.#releaseBelow(slot);
     if (foreign !== (have !== undefined && !owned)) this.#reassess(slot);
   }
 
@@ -422,7 +426,7 @@ export class Tracker<T> {
     if (!held) this.#waiting.stop(slot);
     const conflict = decision?.verb === "conflict" ? decision.conflict : this.#lost(slot, winner) ??
       (held || winner === undefined ? this.#orphaned(slot) : undefined);
-    this.#note(slot.key, conflict);
+    this.#note(slot, conflict);
     return held ? undefined : decision;
   }
 
@@ -443,11 +447,12 @@ export class Tracker<T> {
     return slot !== undefined && this.#isUnknown(slot, op);
   }
 
-  #note(key: string, conflict: Conflict | undefined): void {
+  #note(slot: Slot<T>, conflict: Conflict | undefined): void {
+    // No key is made where it is not needed.
     if (conflict === undefined) {
-      this.#conflicts.delete(key);
-    } else if (this.#conflicts.get(key)?.reason !== conflict.reason) {
-      this.#conflicts.set(key, conflict);
+      if (this.#conflicts.size > 0) this.#conflicts.delete(slot.key);
+    } else if (this.#conflicts.get(conflict.key)?.reason !== conflict.reason) {
+      this.#conflicts.set(conflict.key, conflict);
       this.#news.push(conflict);
     }
   }
@@ -468,18 +473,24 @@ export class Tracker<T> {
     return this.#parent.#slots.get(parent)?.unit === undefined;
   }
 
+  #releaseBelow(parent: Slot<T>): void {
+    for (const child of this.#children) {
+      if (!child.#waiting.isEmpty) child.#release(parent.key);
+    }
+  }
+
   /** A parent moved: what waits for it is looked at again. */
   #release(parent: string): void {
     for (const slot of this.#waiting.take(parent)) this.#mark(slot);
   }
 
   /** The conflict of an item whose parent nobody wants. Where somebody does, the parent's own trouble says enough. */
-  #orphaned({ key, item }: Slot<T>): Conflict | undefined {
-    if (this.#parent === undefined || item === undefined) return undefined;
+  #orphaned(slot: Slot<T>): Conflict | undefined {
+    if (this.#parent === undefined || slot.unit === undefined) return undefined;
     if (this.resource.parentMayBeOthers === true) return undefined;
-    const parent = this.resource.parent?.(item) ?? "";
+    const parent = this.resource.parent?.(slot.item) ?? "";
     if (this.#parent.holder(parent) !== undefined) return undefined;
-    return orphaned(this.resource.kind, key, this.#parent.resource.kind, parent);
+    return orphaned(this.resource.kind, slot.key, this.#parent.resource.kind, parent);
   }
 
   #foreignParent(item: T): boolean {
@@ -498,12 +509,12 @@ export class Tracker<T> {
   /** The conflict among units, if there is one: who waits for whom. */
   #lost(slot: Slot<T>, winner: Claim<T> | undefined): Conflict | undefined {
     // Nearly always there is one claim. A lost parent is one conflict, not one for each of its children.
-    if (winner?.item === undefined || slot.next === undefined || this.#hangsOnHolder) {
+    if (winner === undefined || slot.next === undefined || this.#hangsOnHolder) {
       return undefined;
     }
     const losers: string[] = [];
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
-      if (c === winner || c.unit === undefined || c.item === undefined) continue;
+      if (c === winner || c.unit === undefined) continue;
       if (this.resource.exclusive === true || !this.#same(c.item, winner.item)) {
         losers.push(c.unit.label);
       }
@@ -520,7 +531,7 @@ export class Tracker<T> {
   #winner(slot: Slot<T>): Claim<T> | undefined {
     let best: Claim<T> | undefined;
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
-      if (c.unit === undefined || c.item === undefined) continue;
+      if (c.unit === undefined) continue;
       if (this.#hangsOnHolder && this.resource.parent !== undefined) {
         if (this.#parent?.holder(this.resource.parent(c.item)) !== c.unit) continue;
       }
@@ -541,11 +552,10 @@ export class Tracker<T> {
 
   #claim(slot: Slot<T>, unit: Unit, item: T): void {
     const { subject } = this.resource;
-    slot.wasWanted = true;
+    slot.noteWanted();
     for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
       if (c.unit !== unit) continue;
-      const same = c.item !== undefined && this.#same(item, c.item) &&
-        subject?.(item) === subject?.(c.item);
+      const same = this.#same(item, c.item) && subject?.(item) === subject?.(c.item);
       if (same) return;
       c.item = item;
       this.#mark(slot);
@@ -567,7 +577,7 @@ export class Tracker<T> {
     if (slot.unit === unit) {
       const { next } = slot;
       slot.unit = next?.unit;
-      slot.item = next?.item;
+      slot.item = next?.item ?? slot.item;
       slot.next = next?.next;
     } else {
       for (let c: Claim<T> | undefined = slot; c !== undefined; c = c.next) {
@@ -577,7 +587,7 @@ export class Tracker<T> {
     this.contest(slot);
     if (this.resource.exclusive === true) this.#dirtyChildren(unit);
     // Nobody wants it any more: others' is as good.
-    if (slot.unit === undefined) { for (const child of this.#children) child.#release(slot.key); }
+    if (slot.unit === undefined) this.#releaseBelow(slot);
   }
 
   /** The holder of an exclusive key may have changed: what hangs below it must be judged again. */

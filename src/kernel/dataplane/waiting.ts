@@ -6,6 +6,10 @@ export class Waiting<T> {
   readonly #byParent = new Map<string, Set<Slot<T>>>();
   readonly #parentOf = new Map<Slot<T>, string>();
 
+  get isEmpty(): boolean {
+    return this.#byParent.size === 0;
+  }
+
   /** Notes that a key waits for a parent, and for no other any more. */
   add(slot: Slot<T>, parent: string): void {
     if (this.#parentOf.get(slot) === parent) return;

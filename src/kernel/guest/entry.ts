@@ -198,7 +198,7 @@ export class Entry implements Guest {
         return;
       }
       case "log":
-        return this.#log[message.level](message.message, message.fields);
+        return this.#log[message.level](String(message.message), ownFields(message.fields));
       case "metric":
         try {
           this.#measured(message);
@@ -238,6 +238,13 @@ export class Entry implements Guest {
     this.#mirror?.detach();
     await this.#link?.stop(ms);
   }
+}
+
+/** The fields of a plugin's line: it speaks for itself, and for no other plugin. */
+function ownFields(fields: object | undefined): object | undefined {
+  if (fields === undefined || !Object.hasOwn(fields, "plugin")) return fields;
+  const { plugin, ...rest } = fields as { readonly plugin: unknown };
+  return { ...rest, plugin_: plugin };
 }
 
 function textOf(error: unknown): string {

@@ -4,6 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import pino from "pino";
+import { printable } from "./printable.ts";
 
 /** What every part logs through. Messages are constant text; what varies goes into `fields`. */
 export interface Logger {
@@ -74,8 +75,15 @@ const SECRET = /passw|secret|token|authorization|private.?key|credential/i;
 function redact(fields: object): Record<string, unknown> {
   const plain = fields instanceof Error ? { error: fields } : fields;
   return Object.fromEntries(
-    Object.entries(plain).map(([name, value]) => [name, safe(name, value, 0)]),
+    Object.entries(plain).map(([name, value]) => [fieldName(name), safe(name, value, 0)]),
   );
+}
+
+/** What every line says of itself: a field of that name would stand in its place. */
+const OF_THE_LINE: ReadonlySet<string> = new Set(["time", "level", "message"]);
+
+function fieldName(name: string): string {
+  return OF_THE_LINE.has(name) ? `${name}_` : name;
 }
 
 function safe(name: string, value: unknown, depth: number): unknown {
@@ -104,15 +112,18 @@ function errorText(error: Error): string {
 /** `2026-01-01T00:00:00.000Z INFO  message  key=value key="two words"` from pino's JSON line. */
 function textLine(line: string): string {
   const { time, level, message, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${fieldText(value)}`).join(
-    "",
-  );
-  return `${time} ${String(level).toUpperCase().padEnd(5)} ${message ?? ""}${rest && ` ${rest}`}\n`;
+  const rest = Object.entries(fields).map(([name, value]) =>
+    ` ${fieldText(name)}=${fieldText(value)}`
+  ).join("");
+  const head = `${time} ${String(level).toUpperCase().padEnd(5)} `;
+  return `${head}${printable(String(message ?? ""))}${rest && ` ${rest}`}\n`;
 }
 
 function fieldText(value: unknown): string {
-  if (typeof value !== "string") return JSON.stringify(value) ?? "";
-  return /^[^\s"=\u0000-\u001f\u007f-\u009f]+$/.test(value) ? value : JSON.stringify(value);
+  if (typeof value === "string" && value !== "" && !/[\s"=]/.test(value)) {
+    if (printable(value) === value) return value;
+  }
+  return printable(JSON.stringify(value) ?? "");
 }
 
 /** One line that a test logger has taken. */

@@ -242,6 +242,7 @@ export class Engine {
         trackerOf: (kind) =>
           this.#tables.find((other) => other.tracker.resource.kind === kind)?.tracker,
         now: () => this.#options.clock.now(),
+        unnoted: (reason) => this.#warn("Deadlines of what drains are not noted", { reason }),
       }),
     );
   }

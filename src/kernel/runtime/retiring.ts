@@ -7,6 +7,7 @@
  */
 
 import type { Table, TableRef } from "../dataplane/resource.ts";
+import { KernelError } from "../dataplane/errors.ts";
 import type { Tracker } from "../dataplane/tracker.ts";
 import type { Retirement, RetirementRule } from "../plugin.ts";
 
@@ -30,6 +31,8 @@ export interface RetiringOptions {
   readonly trackerOf: (kind: string) => Tracker<unknown> | undefined;
   /** Milliseconds since boot. */
   readonly now: () => number;
+  /** Told when deadlines cannot be noted, with the reason. */
+  readonly unnoted: (reason: string) => void;
 }
 
 /** What is to be kept, by kind. */
@@ -42,6 +45,10 @@ export class Retiring {
   #nextCheck = Infinity;
   /** What an earlier life noted has been taken up. */
   #adopted = false;
+  /** What is still to be noted, and to be forgotten. */
+  readonly #toNote = new Map<string, number>();
+  readonly #toForget = new Set<string>();
+  #told: string | undefined;
 
   constructor(options: RetiringOptions) {
     this.#options = options;
@@ -64,12 +71,13 @@ export class Retiring {
   /**
    * Lets items go, and takes in those that nobody wants any more, before the changes of a round are taken.
    *
-   * @throws {KernelError} when Linux cannot be read or deadlines cannot be noted
+   * @throws {KernelError} when Linux cannot be read
    */
   async round(): Promise<void> {
     this.#forgetReturned();
     await this.#letGo();
     this.#begin(true);
+    this.#write();
   }
 
   /** As `round`, for a dry run: nothing is noted. */
@@ -88,14 +96,13 @@ export class Retiring {
 
   /** What is wanted again is nobody's to delete; what Linux has lost needs no deletion. */
   #forgetReturned(): void {
-    const { table, tracker } = this.#options;
-    const gone: string[] = [];
+    const { tracker } = this.#options;
     for (const key of this.#retired.keys()) {
       if (tracker.desired(key) === undefined && tracker.actual.get(key)?.owned === true) continue;
       this.#retired.delete(key);
-      gone.push(key);
+      this.#toNote.delete(key);
+      this.#toForget.add(key);
     }
-    table.retirements?.forget(gone);
     if (this.#retired.size === 0) this.#nextCheck = Infinity;
   }
 
@@ -125,7 +132,6 @@ export class Retiring {
     const { retirements } = table;
     if (retirements === undefined) return;
     const now = this.#options.now();
-    const noted: [string, number][] = [];
     let deadlines: ReadonlyMap<string, number> | undefined;
     for (const item of tracker.unwanted()) {
       const key = tracker.resource.key(item);
@@ -133,9 +139,9 @@ export class Retiring {
       const retirement = this.#options.rule(item, this.#parentOf(item));
       if (retirement === undefined) continue;
       deadlines ??= retirements.deadlines();
-      const before = deadlines.get(key);
+      const before = this.#toForget.has(key) ? undefined : deadlines.get(key);
       const deadline = Math.min(before ?? Infinity, now + retirement.ms);
-      if (before === undefined) noted.push([key, deadline]);
+      if (before === undefined && forReal) this.#toNote.set(key, deadline);
       this.#retired.set(key, {
         deadline,
         needs: this.#needs(item, retirement),
@@ -143,13 +149,33 @@ export class Retiring {
       });
       if (this.#nextCheck === Infinity) this.#nextCheck = now + CHECK_MS;
     }
-    if (!forReal) return;
-    if (noted.length > 0) retirements.note(noted);
-    if (this.#adopted) return;
+    if (!forReal || this.#adopted) return;
     this.#adopted = true;
     // Wanted again, or gone, while no agent ran.
-    const left = [...retirements.deadlines().keys()].filter((key) => !this.#retired.has(key));
-    retirements.forget(left);
+    for (const key of retirements.deadlines().keys()) {
+      if (!this.#retired.has(key)) this.#toForget.add(key);
+    }
+  }
+
+  /**
+   * Notes deadlines. Where that is impossible (a full disk) they hold for this life of the agent, and the next round tries again:
+   * that an endpoint of before would drain too long after a restart is nothing against one that never comes in.
+   */
+  #write(): void {
+    const { retirements } = this.#options.table;
+    if (this.#toForget.size + this.#toNote.size === 0) return;
+    try {
+      // What drains anew is forgotten before it is noted.
+      retirements?.forget([...this.#toForget]);
+      this.#toForget.clear();
+      if (this.#toNote.size > 0) retirements?.note(this.#toNote);
+      this.#toNote.clear();
+      this.#told = undefined;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      if (this.#told !== error.message) this.#options.unnoted(error.message);
+      this.#told = error.message;
+    }
   }
 
   #needs(item: unknown, { needs = [] }: Retirement): Retired["needs"] {

@@ -64,7 +64,8 @@ export function compilePolicy(policy: PolicyModel, families: readonly Family[]):
         name: policyChainName(policy.key, direction),
         // Empty it allows nothing: the policy is closed in this direction, and others are not concerned.
         dispensable: true,
-        rules: rules.flatMap((rule) => compileRule(rule, place)),
+        // Behind the last rule the chain returns by itself.
+        rules: rules.flatMap((rule) => compileRule(rule, place)).slice(0, -1),
       });
     }
   }

@@ -5,12 +5,12 @@
 
 import type { Labels } from "../../kernel/plugin.ts";
 import type { PodFacts } from "./pods.ts";
-import { labelPair } from "./selector.ts";
-import type { PodSet } from "./sets.ts";
+import { isNamed, type PodSet } from "./sets.ts";
 
 /** The sets that may hold pods of one namespace. */
 interface Bucket {
-  readonly byPair: Map<string, PodSet[]>;
+  /** By key and value of one label that their selector demands. */
+  readonly byLabel: Map<string, Map<string, PodSet[]>>;
   readonly rest: PodSet[];
 }
 
@@ -103,7 +103,7 @@ export class Membership {
   #bucket(namespace: string): Bucket {
     const known = this.#buckets.get(namespace);
     if (known !== undefined) return known;
-    const bucket: Bucket = { byPair: new Map(), rest: [] };
+    const bucket: Bucket = { byLabel: new Map(), rest: [] };
     for (const set of this.#named.get(namespace)?.values() ?? []) enter(bucket, set);
     for (const set of this.#matching(namespace)) enter(bucket, set);
     this.#buckets.set(namespace, bucket);
@@ -112,14 +112,15 @@ export class Membership {
 
   /** The sets in use that hold a pod. */
   setsOf(pod: PodFacts): readonly PodSet[] {
-    const { byPair, rest } = this.#bucket(pod.namespace);
+    const { byLabel, rest } = this.#bucket(pod.namespace);
     const found: PodSet[] = [];
     for (const set of rest) if (this.#selects(set, pod)) found.push(set);
-    if (byPair.size === 0) return found;
+    if (byLabel.size === 0) return found;
     for (const key of Object.keys(pod.labels)) {
-      for (const set of byPair.get(labelPair(key, pod.labels[key] ?? "")) ?? []) {
-        if (this.#selects(set, pod)) found.push(set);
-      }
+      // Most labels of a pod no selector asks for.
+      const sets = byLabel.get(key)?.get(pod.labels[key] ?? "");
+      if (sets === undefined) continue;
+      for (const set of sets) if (this.#selects(set, pod)) found.push(set);
     }
     return found;
   }
@@ -131,28 +132,30 @@ export class Membership {
 
   #selects({ local, pods, port }: PodSet, pod: PodFacts): boolean {
     return (!local || pod.node === this.#node) && pods.matches(pod.labels) &&
-      (port === undefined ||
-        pod.ports.some((own) =>
-          own.name === port.name && own.protocol.toLowerCase() === port.protocol
-        ));
+      (port === undefined || pod.ports.some((own) => isNamed(own, port)));
   }
 }
 
-function leave(bucket: Bucket, { pods: { pair }, text }: PodSet): void {
-  const list = pair === undefined ? bucket.rest : bucket.byPair.get(pair);
+function leave({ byLabel, rest }: Bucket, { pods: { label }, text }: PodSet): void {
+  const byValue = label === undefined ? undefined : byLabel.get(label.key);
+  const list = label === undefined ? rest : byValue?.get(label.value);
   const at = list?.findIndex((each) => each.text === text) ?? -1;
   if (list === undefined || at < 0) return;
   list.splice(at, 1);
-  if (pair !== undefined && list.length === 0) bucket.byPair.delete(pair);
+  if (label === undefined || list.length > 0) return;
+  byValue?.delete(label.value);
+  if (byValue?.size === 0) byLabel.delete(label.key);
 }
 
-function enter(bucket: Bucket, set: PodSet): void {
-  const { pair } = set.pods;
-  if (pair === undefined) {
-    bucket.rest.push(set);
+function enter({ byLabel, rest }: Bucket, set: PodSet): void {
+  const { label } = set.pods;
+  if (label === undefined) {
+    rest.push(set);
     return;
   }
-  const list = bucket.byPair.get(pair);
-  if (list === undefined) bucket.byPair.set(pair, [set]);
+  const byValue = byLabel.get(label.key) ?? new Map<string, PodSet[]>();
+  byLabel.set(label.key, byValue);
+  const list = byValue.get(label.value);
+  if (list === undefined) byValue.set(label.value, [set]);
   else list.push(set);
 }

@@ -35,8 +35,21 @@ const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /** Of the text that is hashed now. */
 const digest = new Uint8Array(32);
 
+/** The last results: most names are asked for by both families, one right after the other. */
+const recent = new Map<string, string>();
+const MOST_RECENT = 256;
+
 /** The first 16 characters of the base32 (RFC 4648) of the SHA-256 of a text: 80 bits. */
 export function hash16(text: string): string {
+  const known = recent.get(text);
+  if (known !== undefined) return known;
+  if (recent.size >= MOST_RECENT) recent.clear();
+  const result = hashed(text);
+  recent.set(text, result);
+  return result;
+}
+
+function hashed(text: string): string {
   Bun.SHA256.hash(text, digest);
   let result = "";
   for (let i = 0; i < 16; i++) {

@@ -24,19 +24,45 @@ const FINISHED: ReadonlySet<string> = new Set(["Succeeded", "Failed", "Completed
  *
  * @param key its key, where somebody has that text already
  */
-export function podFacts({ metadata, spec, status }: Pod, key?: string): PodFacts | undefined {
+export function podFacts(pod: Pod, key?: string): PodFacts | undefined {
+  const { metadata, spec, status } = pod;
   if (spec.hostNetwork || FINISHED.has(status.phase ?? "")) return undefined;
   const addresses = canonicalAddresses(status.podIPs);
   if (addresses.length === 0) return undefined;
-  return {
-    key: key ?? podKey(metadata),
-    namespace: metadata.namespace,
-    name: metadata.name,
-    node: spec.nodeName,
-    labels: metadata.labels,
-    addresses,
-    ports: spec.ports,
-  };
+  return new PodView(pod, key ?? podKey(metadata), addresses);
+}
+
+/** What it says it reads from the object, which the store keeps anyway. */
+class PodView implements PodFacts {
+  readonly #pod: Pod;
+  readonly key: string;
+  readonly addresses: readonly string[];
+
+  constructor(pod: Pod, key: string, addresses: readonly string[]) {
+    this.#pod = pod;
+    this.key = key;
+    this.addresses = addresses;
+  }
+
+  get namespace(): string {
+    return this.#pod.metadata.namespace;
+  }
+
+  get name(): string {
+    return this.#pod.metadata.name;
+  }
+
+  get node(): string | undefined {
+    return this.#pod.spec.nodeName;
+  }
+
+  get labels(): Labels {
+    return this.#pod.metadata.labels;
+  }
+
+  get ports(): Pod["spec"]["ports"] {
+    return this.#pod.spec.ports;
+  }
 }
 
 export function podKey({ namespace, name }: Pod["metadata"]): string {

@@ -5,6 +5,7 @@
 
 import type { Family } from "../../kernel/ip.ts";
 import type { IpSetMember, Labels, Namespace, NetworkPolicy, Pod } from "../../kernel/plugin.ts";
+import { AddressIndex } from "./address-index.ts";
 import type { NamespaceModel } from "./compile-namespace.ts";
 import { type CompiledPolicy, compilePolicy } from "./compile-policy.ts";
 import { type Isolation, isolationOf } from "./isolation.ts";
@@ -53,7 +54,6 @@ interface NamespaceState {
   list: readonly PolicyModel[] | undefined;
 }
 
-const NO_PODS: readonly PodFacts[] = [];
 /** New sets in one batch past which all pods are looked at: cheaper than each set looking for its pods. */
 const MANY_SETS = 16;
 
@@ -62,8 +62,7 @@ export class PolicyIndex {
   readonly #families: readonly Family[];
   readonly #membership: Membership;
   readonly #namespaces = new Map<string, NamespaceState>();
-  /** One pod as it is, several as a list: 200,000 lists of one would be 10 MB. */
-  readonly #byAddress = new Map<string, PodFacts | readonly PodFacts[]>();
+  readonly #byAddress = new AddressIndex();
   /** In this batch. */
   #newSets: PodSet[] = [];
 
@@ -128,8 +127,7 @@ export class PolicyIndex {
 
   /** Pods of all nodes that have an address now: one, but for a moment when it is given to the next. */
   podsAt(address: string): readonly PodFacts[] {
-    const found = this.#byAddress.get(address);
-    return found === undefined ? NO_PODS : isList(found) ? found : [found];
+    return this.#byAddress.at(address);
   }
 
   /** Absent where there is no object. */
@@ -222,13 +220,8 @@ export class PolicyIndex {
     const isLocal = current?.node === this.#node;
     if (current === undefined) state.pods.delete(pod.key);
     else state.pods.set(pod.key, current);
-    for (const address of previous?.addresses ?? []) {
-      const left = this.podsAt(address).filter(({ key }) => key !== pod.key);
-      this.#setAt(address, left);
-    }
-    for (const address of current?.addresses ?? []) {
-      this.#setAt(address, [...this.podsAt(address), current as PodFacts]);
-    }
+    if (previous !== undefined) this.#byAddress.remove(previous);
+    if (current !== undefined) this.#byAddress.add(current);
     if (isLocal && !wasLocal) {
       state.local.add(pod.key);
       if (state.local.size === 1) this.#activate(pod.namespace, state, waking);
@@ -243,12 +236,6 @@ export class PolicyIndex {
     const after = current === undefined ? 0 : this.#membership.setsOf(current).length;
     if (waking.members !== "all" && (before > 0 || after > 0)) waking.members.add(pod.key);
     this.#forget(pod.namespace, state);
-  }
-
-  #setAt(address: string, pods: readonly PodFacts[]): void {
-    const [first] = pods;
-    if (first === undefined) this.#byAddress.delete(address);
-    else this.#byAddress.set(address, pods.length === 1 ? first : pods);
   }
 
   #activate(name: string, state: NamespaceState, waking: Waking): void {
@@ -337,10 +324,6 @@ export class PolicyIndex {
       isolation.problem === undefined;
     if (empty) this.#namespaces.delete(name);
   }
-}
-
-function isList(pods: PodFacts | readonly PodFacts[]): pods is readonly PodFacts[] {
-  return Array.isArray(pods);
 }
 
 function namespaceOf(key: string): string {

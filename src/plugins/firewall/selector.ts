@@ -8,8 +8,8 @@ export interface Selector {
   readonly text: string;
   /** Whether it selects all. */
   readonly all: boolean;
-  /** One label that all must have that it selects, as {@linkcode labelPair} writes it, if there is one. */
-  readonly pair: string | undefined;
+  /** One label that all must have that it selects, if there is one. */
+  readonly label: { readonly key: string; readonly value: string } | undefined;
   matches(labels: Labels): boolean;
 }
 
@@ -21,7 +21,7 @@ interface Requirement {
   readonly values: readonly string[];
 }
 
-export const EVERYTHING: Selector = { text: "*", all: true, pair: undefined, matches: () => true };
+export const EVERYTHING: Selector = { text: "*", all: true, label: undefined, matches: () => true };
 
 const known = new WeakMap<LabelSelector, Selector>();
 
@@ -52,14 +52,9 @@ function compile({ matchLabels, matchExpressions }: LabelSelector): Selector {
   return {
     text: [...requirements.keys()].toSorted().join(","),
     all: false,
-    pair: exact === undefined ? undefined : labelPair(exact.key, exact.values[0] ?? ""),
+    label: exact === undefined ? undefined : { key: exact.key, value: exact.values[0] ?? "" },
     matches: (labels) => list.every((requirement) => holds(requirement, labels)),
   };
-}
-
-/** A label as one text. */
-export function labelPair(key: string, value: string): string {
-  return `${key}=${value}`;
 }
 
 function requirementText({ key, operator, values }: Requirement): string {

@@ -366,6 +366,7 @@ function setup(
       peers: peerConfigs(plan, {
         advertisePodCidr: options.advertisePodCidr,
         maxPrefixes: options.bgpMaxPrefixes,
+        podCidrs: facts.value.podCidrs,
       }),
       routes: own.all,
     });

@@ -44,10 +44,12 @@ export interface PolicyInput {
   readonly advertisePodCidr: boolean;
   /** `--bgp-max-prefixes`: of any peer, in each family; 0: no limit. */
   readonly maxPrefixes: number;
+  /** Pod CIDRs of this node, canonical: nobody else knows a way into them. */
+  readonly podCidrs: readonly string[];
 }
 
 export function peerConfigs(plan: PeeringPlan, input: PolicyInput): readonly PeerConfig[] {
-  const importPolicy = importOf(plan);
+  const importPolicy = importOf(plan, input);
   const internal = exportToNodes(plan);
   const external = exportOutside(plan, input);
   return plan.peers.map((peer) =>
@@ -95,10 +97,14 @@ function peerConfig(
 }
 
 /**
- * Takes everything but what would break this node: its own VIPs, default routes, and what an annotation names. VIPs go by their
- * class and not by a list, so that one that comes or goes is judged alone.
+ * Takes everything but what would break this node: its own VIPs and pods, default routes, and what an annotation names. VIPs go by
+ * their class and not by a list, so that one that comes or goes is judged alone. A part of its own pod CIDR would be more
+ * specific than the bridge's route, and lead to another place what is meant for pods of this node.
  */
-function importOf({ importReject }: PeeringPlan): Policy {
+function importOf(
+  { importReject }: PeeringPlan,
+  { podCidrs }: Pick<PolicyInput, "podCidrs">,
+): Policy {
   const statements: Statement[] = [
     { name: "own VIPs", match: { classes: [VIP_CLASS] }, action: "reject" },
     { name: "own prefixes of plugins", match: { classes: [PLUGIN_CLASS] }, action: "reject" },
@@ -107,16 +113,17 @@ function importOf({ importReject }: PeeringPlan): Policy {
     if (prefixes.length > 0) statements.push({ name, match: { prefixes }, action: "reject" });
   };
   reject("default routes", [{ prefix: "0.0.0.0/0" }, { prefix: "::/0" }]);
-  reject(
-    "kube-router.io/node.bgp.customimportreject",
-    importReject.flatMap((text): readonly PrefixMatch[] => {
-      const cidr = parseCidr(text);
-      return cidr === undefined
-        ? []
-        : [{ prefix: text, min: cidr.prefix, max: cidr.family === 4 ? 32 : 128 }];
-    }),
-  );
+  reject("own pod CIDRs", podCidrs.flatMap(within));
+  reject("kube-router.io/node.bgp.customimportreject", importReject.flatMap(within));
   return { statements, default: "accept" };
+}
+
+/** A network and all that lies in it. */
+function within(text: string): readonly PrefixMatch[] {
+  const cidr = parseCidr(text);
+  return cidr === undefined
+    ? []
+    : [{ prefix: text, min: cidr.prefix, max: cidr.family === 4 ? 32 : 128 }];
 }
 
 /** A reflector passes on what it learned; nobody else does, so that no node draws transit traffic. */

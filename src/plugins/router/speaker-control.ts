@@ -13,6 +13,7 @@ import type {
   SpeakerEvent,
   SpeakerOptions,
 } from "./bgp/mod.ts";
+import { firstRoutes } from "./first-routes.ts";
 
 /** What the speaker should be; absent: none. */
 export interface SpeakerWish {
@@ -153,7 +154,7 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
     try {
       await speaker.start();
       attempts = 0;
-      watchSettled(speaker);
+      watchSettled(speaker, restarting.length > 0);
     } catch (error) {
       current.end();
       current = undefined;
@@ -167,20 +168,29 @@ export function speakerControl(options: SpeakerControlOptions): SpeakerControl {
     }
   }
 
-  /** Settled: the speaker says so, and peers are done, or long enough have had the chance to be. */
-  function watchSettled(speaker: Speaker): void {
+  /** Tells once of each family that its first routes are known. */
+  function watchSettled(speaker: Speaker, isRestart: boolean): void {
     clearInterval(settling);
     const since = performance.now();
+    const graceful = isRestart ? wish?.options.gracefulRestart : undefined;
+    const known = firstRoutes({
+      settleAfter,
+      ...(graceful === undefined ? {} : {
+        restart: {
+          restartMs: 1000 * graceful.restartSeconds,
+          deferralMs: 1000 * graceful.deferralSeconds,
+        },
+      }),
+    });
+    const waiting = new Set(FAMILIES);
     const check = (): void => {
-      const old = performance.now() - since >= settleAfter;
-      const neighbors = speaker.neighbors();
-      for (const family of FAMILIES) {
-        const done = neighbors.every(({ state, families, prefixes }) =>
-          state === "Established" && (!families.includes(family) || prefixes[family].endOfRib)
-        );
-        if (speaker.settled(family) && (old || done)) options.onSettled(family, true);
+      const now = performance.now() - since;
+      for (const family of waiting) {
+        if (!known(speaker, family, now)) continue;
+        waiting.delete(family);
+        options.onSettled(family, true);
       }
-      if (old && FAMILIES.every((family) => speaker.settled(family))) clearInterval(settling);
+      if (waiting.size === 0) clearInterval(settling);
     };
     settling = setInterval(check, CHECK_MS);
     settling.unref();

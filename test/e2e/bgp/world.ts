@@ -289,6 +289,7 @@ export class Bird {
 /** FRR's bgpd, and bfdd on demand, on link `n`; without zebra, so next hops count as reachable. */
 export class Frr {
   readonly folder: string;
+  readonly #child: Child;
 
   constructor(
     readonly world: World,
@@ -335,7 +336,7 @@ export class Frr {
         join(this.folder, "bfdd.pid"),
       ], `bfdd${n}`);
     }
-    world.spawn(namespace, [
+    this.#child = world.spawn(namespace, [
       `${FRR}/bgpd`,
       "-S",
       "-n",
@@ -351,6 +352,12 @@ export class Frr {
       "-i",
       join(this.folder, "bgpd.pid"),
     ], `frr${n}`);
+  }
+
+  /** Ends bgpd without a word to anyone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
   ask(command: string, daemon = "bgpd"): string {
@@ -386,15 +393,29 @@ export class Frr {
 
 /** gobgpd on link `n`. */
 export class Gobgp {
-  readonly pid: number;
+  readonly #child: Child;
 
-  constructor(readonly world: World, readonly namespace: string, n: number, config: string) {
+  /** @param restarts it says in its OPENs that it has restarted */
+  constructor(
+    readonly world: World,
+    readonly namespace: string,
+    n: number,
+    config: string,
+    restarts = false,
+  ) {
     const file = world.file(`gobgp${n}.toml`, config);
-    ({ pid: this.pid } = world.spawn(
-      namespace,
-      ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"],
-      `gobgp${n}`,
-    ));
+    const command = ["gobgpd", "-f", file, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"];
+    this.#child = world.spawn(namespace, [...command, ...(restarts ? ["-r"] : [])], `gobgp${n}`);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Without a word to anyone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.exited;
   }
 
   ask(...command: string[]): string {

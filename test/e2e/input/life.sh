@@ -56,6 +56,34 @@ says "an agent without plugins says so" 'WARN +No plugin is on'
 stop INT
 same_snapshot "an agent without the proxy leaves its work in place" "$routes"
 
+# One with a third party's plugin alone, which tries to write a line of the agent's log.
+mkdir -m 755 "$WORK/plugins"
+cat >"$WORK/plugins/forger.ts" <<'TS'
+export default {
+	name: "forger", api: 1, watches: [], tables: ["routes"],
+	setup({ log, background, reconcile }) {
+		const line = "\n2026-01-01T00:00:00.000Z ERROR  Linux refused a change  plugin=proxy";
+		background(() => {
+			log.info(`said${line}`, { [`name${line}`]: `value${line}`, level: "error", plugin: "proxy" });
+			console.log(`printed${line}`);
+			return () => {};
+		});
+		reconcile({ name: "none", inputs: [], units: () => [], desired() {} });
+	},
+};
+TS
+chmod 755 "$WORK"
+agent --kubeconfig=$KUBECONFIG_OF_ONE --run-service-proxy=false --plugins-dir="$WORK/plugins"
+says "a third party's plugin runs alone" 'INFO +Plugin started +plugin=forger'
+says "what it says is one line" 'INFO +said\\n2026.*plugin=forger.* level_=error plugin_=proxy'
+says "what it prints too" 'INFO +Plugin printed +plugin=forger line=printed$'
+expect "and nobody says that there is no plugin, or what it forged" "$(log | grep -E 'No plugin is on|^2026-01-01T')" ""
+# Who reads only the first line ends the command, without a word.
+first=$(on bash -c '{ "$0" status --watch; echo $? >&2; } 2>"$1/ended" | head -n 1' "$LAB_ROUTELET" "$WORK")
+has "status --watch into head prints" "$first" 'routelet .* on one'
+expect "and ends as SIGPIPE ends others, without a word" "$(cat "$WORK/ended")" 141
+stop
+
 # SIGHUP is nothing that an agent knows: it ends as any program does, and the next one starts over the socket that is left.
 agent --kubeconfig=$KUBECONFIG_OF_ONE
 within 20 "an agent is ready again" is_applied

@@ -140,3 +140,14 @@ stop
 same_snapshot "the agent leaves its work in place" "$with"
 routelet cleanup >/dev/null || fail "clean-up" "$(routelet cleanup 2>&1)"
 same_snapshot "clean-up leaves a clean node" "$before"
+
+# The README's own folder of YAML, as it is printed there, in the network namespace that it makes.
+README=$HERE/../../../README.md
+section() { awk -v fence="$1" '/^## /{ here = /A cluster in a folder of YAML/ } /^```/{ open = !open; code = open && here && $0 == fence; next } code' "$README"; }
+section '```sh' | sed "/^make build$/d; s#dist/routelet-linux-x64#$LAB_ROUTELET#" >"$WORK/readme.sh"
+bash -m "$WORK/readme.sh" >"$LAB_OUT/readme" 2>&1
+expect "the README's commands end well" $? 0
+expect "and print its excerpt of the plan" "$(section '```' | grep -v '^…$' | grep -vxFf "$LAB_OUT/readme")" ""
+has "and the Service answers" "$(cat "$LAB_OUT/readme")" '^metadata: \{ name: web \}$'
+has "and nothing is left" "$(cat "$LAB_OUT/readme")" '^[0-9]+ removed, nothing of ours is left$'
+expect "not even its namespace and folder" "$(ip netns list | grep -w try; ls -d /tmp/try 2>/dev/null)" ""

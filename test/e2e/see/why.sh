@@ -3,6 +3,13 @@
 . "$(dirname "$0")/../agent/lib.sh"
 settle
 run() { $LAB run one -- "$@"; }
+mkdir -p "$LAB_OUT/captures"
+capture() { # capture NAME WORDS…: what is printed, for the page of captures; standard input
+  local name=$1 text
+  shift
+  text=$(cat)
+  printf '# routelet %s\n%s\n' "$*" "$text" >"$LAB_OUT/captures/$name"
+}
 json() { run why "$@" --output=json; }
 met() { # met FROM ADDRESS PORT MS [COUNT]: what four connections come to, in the words of `why`
   local i
@@ -70,12 +77,15 @@ has "who else judges" 'shop/far on two: that node judges it' shop/client pod/sho
 has "where the endpoint is chosen" 'the endpoint is chosen on two, where shop/far is' shop/far vault/safe
 has "the scheduler and the virtual service" 'IPVS tcp 10.96.0.10:80: [1-9][0-9]* connections' shop/client shop/web
 has "egress with the node's address" 'KUBE-ROUTER-RT-EGRESS, "pods leave the cluster' shop/client 8.8.8.8:53/udp
+capture why why shop/client vault/safe <<<"${texts["shop/client vault/safe"]}"
+capture why-service why 10.1.0.99 node/one:30080 <<<"${texts["10.1.0.99 node/one:30080"]}"
 run why shop/client shop/nothing >"$LAB_OUT/none" 2>&1
 expect "an unknown end is no answer" "$? $(cat "$LAB_OUT/none")" '1 routelet: "shop/nothing" is no address, and no service, pod, node is called so'
 run why shop/client shop/empty >/dev/null
 expect "what does not reach exits with 3" $? 3
 
 table=$(run ipvs shop/web)
+capture ipvs ipvs shop/web <<<"$table"
 grep -qE '^tcp 10.96.0.10:80 +shop/web:http clusterIP +rr ' <<<"$table" || fail "ipvs names the Service" "$table"
 grep -qE '^  -> 10.244.2.6:8080 +shop/far on two +masq ' <<<"$table" || fail "ipvs names the pod" "$table"
 expect "ipvs prints what was asked for, with names" "$(grep -c '^tcp' <<<"$table")" 3
@@ -85,6 +95,17 @@ twice() { [ "$(grep -c 'on one: ready' "$LAB_OUT/watched")" -ge 2 ]; }
 within 20 "status --watch prints it again and again" twice
 kill $! 2>/dev/null
 status=$(run status)
+capture status status <<<"$status"
+run policy list | capture policy-list policy list
+run policy why shop/client vault/safe TCP/8080 | capture policy-why policy why shop/client vault/safe TCP/8080
+run bgp neighbors | capture bgp-neighbors bgp neighbors
+doctor=$(run doctor)
+capture doctor doctor <<<"$doctor"
+may=$(run doctor --run-loadbalancer --loadbalancer-ip-range=198.51.100.0/24)
+for write in 'services/status +may get services and patch services/status' 'leases +may get, create, update leases in namespace "kube-system"'; do
+  grep -qE "^ok +rbac/$write" <<<"$may" || fail "doctor asks for what the allocator writes" "$may"
+done
+pass "doctor asks for what the allocator writes"
 for line in 'ipvs +14 services; [0-9]+ connections' 'bgp +1 of 1 sessions established' 'policies +1 for 1 pods of this node'; do
   grep -qE "^$line" <<<"$status" || fail "status says \"$line\"" "$status"
   pass "status says \"$line\""
@@ -110,6 +131,7 @@ run plan --service-external-ip-range=203.0.113.128/25 >"$LAB_OUT/plan" 2>"$LAB_O
 expect "a plan with another flag finds changes" $? 2
 expect "they stand below the Service that had asked for them" "$(sed -n '/^# proxy: service shop.web$/,/^#/p' "$LAB_OUT/plan" | grep -c '203.0.113.10')" \
   "$(grep -c 203.0.113.10 "$LAB_OUT/plan")"
+cat "$LAB_OUT/plan" "$LAB_OUT/warnings" | capture plan plan --service-external-ip-range=203.0.113.128/25
 grep -q '^warning: 203.0.113.10 of service shop/web would vanish from this node: External IP "203.0.113.10" is not served' "$LAB_OUT/warnings" ||
   fail "it warns of the VIP that would vanish" "$(cat "$LAB_OUT/warnings" "$LAB_OUT/plan")"
 pass "it warns of the VIP that would vanish"

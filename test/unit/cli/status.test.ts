@@ -56,6 +56,15 @@ proxy: and 3 more
 `);
 });
 
+test("statusText() keeps a problem one line, whatever an annotation or a plugin says", () => {
+  const plugin = ANSWER.plugins?.[0];
+  if (plugin === undefined) throw new Error("there is no plugin");
+  const reason = 'Annotation a is "x\n  router ready\u001b[2J"';
+  const problems = [{ type: "problem", subject: "service a/b", reason }] as const;
+  const text = statusText({ ...ANSWER, plugins: [{ ...plugin, problems }] }, NOW);
+  expect(text).toContain('service a/b: Annotation a is "x\\n  router ready\\u001b[2J"\n');
+});
+
 test("statusText() says an error of the source once, and nothing of Linux before it was read", () => {
   const [kind] = ANSWER.source?.kinds ?? [];
   const [plugin] = ANSWER.plugins ?? [];

@@ -114,12 +114,13 @@ function write(file: string, before: string, text: string): void {
   // CNI plugins read all files of the folder that end in .conf, .conflist or .json.
   const beside = `${file}.routelet-new`;
   try {
-    writeFileSync(beside, text, { mode });
+    // On the disk before it has the name: after a power cut a file without text would leave the node without pods.
+    writeFileSync(beside, text, { mode, flush: true });
     renameSync(beside, file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EBUSY" && code !== "EXDEV") throw error;
-    writeFileSync(file, text);
+    writeFileSync(file, text, { flush: true });
   }
 }
 
@@ -141,8 +142,8 @@ function wrapped(op: Op<CniConf>, error: unknown): KernelError {
     object: op.item.path,
     ...(typeof code === "string" ? {} : { detail: String(message) }),
     remedy: name === "ENOENT"
-      ? "install a CNI configuration with a bridge plugin there, name it by KUBE_ROUTER_CNI_CONF_FILE, or set " +
-        "--enable-cni=false"
+      ? 'run "routelet install cni", name another configuration with a bridge plugin by KUBE_ROUTER_CNI_CONF_FILE, or ' +
+        "set --enable-cni=false"
       : "repair the file, or set --enable-cni=false",
   });
 }

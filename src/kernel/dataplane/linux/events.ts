@@ -19,6 +19,8 @@ export interface EventHandlers {
   onError?(error: KernelError): void;
   /** A socket was opened, and nothing was read from it yet. */
   onOpen?(fd: number): void;
+  /** Its descriptor is no longer the socket's: it broke, and another one is opened soon. */
+  onClose?(): void;
 }
 
 // The types of Bun.connect leave out what it takes: a descriptor.
@@ -92,6 +94,7 @@ export async function listenEvents(
   }
 
   function reopen(reason: string, attempt = 0): void {
+    handlers.onClose?.();
     timer = setTimeout(() => {
       if (stopped) return;
       open().then(() => {

@@ -286,12 +286,8 @@ export class IpsetDrift {
         if (!whole) break;
       }
       let looked = 0;
-      const only = own.length === 1 ? `${own[0]} ` : undefined;
-      for (const key of whole ? actual.keys() : []) {
-        const concerned = only === undefined || key.startsWith(only);
-        if (concerned && seen.get(key.slice(0, key.indexOf(" ")))?.has(key) === false) {
-          changes.push({ key });
-        }
+      for (const key of whole ? keysOf(actual, own) : []) {
+        if (seen.get(key.slice(0, key.indexOf(" ")))?.has(key) === false) changes.push({ key });
         if (++looked % LOOKED_AT_ONCE === 0 && !(whole = await goOn())) break;
       }
       if (changes.length > 0) reports.push(() => drift(changes));
@@ -301,6 +297,15 @@ export class IpsetDrift {
     for (const report of reports) report();
     return { found: reports.length > 0, whole, ms };
   }
+}
+
+/** The keys of the members of these sets, and perhaps of others. */
+function* keysOf(
+  actual: WatchContext<IpSetMember>["actual"],
+  sets: readonly string[],
+): Iterable<string> {
+  if (actual.keysWithin === undefined) yield* actual.keys();
+  else for (const set of sets) yield* actual.keysWithin(set);
 }
 
 /** Milliseconds until the next look, by the credit that is left for looks: ms of a core. */

@@ -51,17 +51,20 @@ function quoted(text: string): string {
   return /["\\]/.test(text) ? `"${text.replaceAll(/["\\]/g, "\\$&")}"` : `"${text}"`;
 }
 
-/** Declares a chain of ours, which also empties it, and appends its rules. One line each. */
-export function renderChain(chain: Chain, owner: Owner, features: Features): readonly string[] {
-  const lines = [`:${chain.name} - [0:0]`];
-  for (const rule of chain.rules) {
-    lines.push(
-      `-A ${chain.name} ${words(owner, rule, ruleHash(rule))} ${
-        targetWords(rule.target, features)
-      }`,
-    );
-  }
-  return lines;
+/** The line that declares a chain, which also empties it. */
+export function renderDeclaration(name: string): string {
+  return `:${name} - [0:0]`;
+}
+
+/** The lines that append a chain's rules. */
+export function renderRules(
+  { name, rules }: Chain,
+  owner: Owner,
+  features: Features,
+): readonly string[] {
+  return rules.map((rule) =>
+    `-A ${name} ${words(owner, rule, ruleHash(rule))} ${targetWords(rule.target, features)}`
+  );
 }
 
 /**

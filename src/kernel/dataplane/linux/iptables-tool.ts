@@ -21,9 +21,18 @@ export interface ToolResult {
   readonly stderr: string;
 }
 
+/** A long text for `iptables-restore`, made bit by bit while the tool reads. */
+export interface Script {
+  /** The tables that it is about. */
+  readonly tables: readonly string[];
+  /** May be asked for more than once. */
+  pieces(): Iterable<string>;
+}
+
 /** Seconds that a call waits for the xtables lock, which other tools hold for moments. */
 const LOCK_SECONDS = 10;
 const TIMEOUT_MS = 60_000;
+const TIMED_OUT = "it did not end within";
 /** Runs whose events may still be on their way. */
 const REMEMBERED = 64;
 
@@ -90,19 +99,21 @@ export class IptablesTool {
   }
 
   /** One transaction per table: the text of an `iptables-restore --noflush`. */
-  async restore(family: Family, text: string): Promise<ToolResult> {
+  async restore(family: Family, text: string | Script): Promise<ToolResult> {
     const { variant, modern } = await this.found();
     if (this.#variant === "nft") {
       await this.onWrite?.(
         family,
-        [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
+        typeof text !== "string"
+          ? text.tables
+          : [...text.matchAll(/^\*(\w+)$/gm)].map(([, table = ""]) => table),
       );
     }
     const wait = modern ? ["-w", `${LOCK_SECONDS}`] : [];
     const start = performance.now();
     const result = await this.run(
       [command(family, variant, "restore"), "--noflush", ...wait],
-      text,
+      typeof text === "string" ? [text] : text.pieces(),
       family,
     );
     this.#onRun?.("restore", family, performance.now() - start);
@@ -119,17 +130,22 @@ export class IptablesTool {
    *
    * @param family which one it reads or writes, where it is one
    */
-  run(argv: readonly string[], input: string, family?: Family): Promise<ToolResult> {
+  run(
+    argv: readonly string[],
+    input: string | Iterable<string>,
+    family?: Family,
+  ): Promise<ToolResult> {
     const queue = this.#variant === "nft" ? family : undefined;
     const before = queue === undefined
       ? [...this.#queues.values()]
       : [this.#queues.get(queue), this.#queues.get(undefined)];
-    const turn = Promise.all(before).then(() => this.#spawn(argv, input));
+    const turn = Promise.all(before)
+      .then(() => this.#spawn(argv, typeof input === "string" ? [input] : input));
     this.#queues.set(queue, turn.catch(() => {}));
     return turn;
   }
 
-  async #spawn(argv: readonly string[], input: string): Promise<ToolResult> {
+  async #spawn(argv: readonly string[], input: Iterable<string>): Promise<ToolResult> {
     const start = () =>
       Bun.spawn([...argv], {
         stdin: "pipe",
@@ -142,20 +158,32 @@ export class IptablesTool {
     try {
       child = this.#namespace === undefined ? start() : inNetworkNamespace(this.#namespace, start);
     } catch (error) {
-      if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-      throw new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY });
+      const { code } = error as { code?: unknown };
+      if (typeof code !== "string") throw error;
+      // EMFILE, EAGAIN, ENOMEM: the host is short of something, which costs these changes and no others.
+      throw code === "ENOENT"
+        ? new KernelError("run", "ENOSUPPORT", { object: argv[0] ?? "", remedy: REMEDY })
+        : new KernelError("run", code, { object: argv[0] ?? "" });
     }
     if (this.#pids.push(child.pid) > REMEMBERED) this.#pids.shift();
     // It waits for its input before it writes anything.
     this.onStart?.(this.#pids);
-    child.stdin.write(input);
-    await child.stdin.end();
-    const [stdout, stderr, status] = await Promise.all([
+    const said = Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
       child.exited,
     ]);
-    return { status, stdout, stderr };
+    try {
+      await feed(child, input);
+    } catch (error) {
+      // Without its end the transaction is none.
+      child.kill();
+      throw error;
+    }
+    const [stdout, stderr, status] = await said;
+    // Bun ends a child that takes too long by SIGTERM.
+    const late = child.signalCode === "SIGTERM" ? `${TIMED_OUT} ${TIMEOUT_MS / 1000} s` : "";
+    return { status, stdout, stderr: stderr + late };
   }
 
   async #find(): Promise<Iptables> {
@@ -223,6 +251,26 @@ export class IptablesTool {
   }
 }
 
+/** Gives a tool its input piece by piece, each when it has taken the one before: others get their turns meanwhile. */
+async function feed(child: Bun.PipedSubprocess, input: Iterable<string>): Promise<void> {
+  const { stdin } = child;
+  for (const piece of input) {
+    try {
+      await stdin.write(piece);
+      await stdin.flush();
+    } catch {
+      // EPIPE: it has found a fault, and says so at its end.
+      break;
+    }
+    if (child.exitCode !== null || child.signalCode !== null) break;
+  }
+  try {
+    await stdin.end();
+  } catch {
+    // The same.
+  }
+}
+
 const NO_RULES = { count: 0, hint: false };
 
 const VARIANTS = ["nft", "legacy", ""] as const;
@@ -256,6 +304,11 @@ export function atLeast(version: string, wanted: readonly number[]): boolean {
   return true;
 }
 
+/** Whether a tool failed for what would stop any other text as well: another holds the lock, or Linux does not answer. */
+export function isHeldUp({ stderr }: ToolResult): boolean {
+  return /xtables lock/i.test(stderr) || stderr.includes(TIMED_OUT);
+}
+
 /** The error of a tool that failed, with an errno's name for what its text says, or `silent` where it says nothing. */
 export function toolError(
   op: string,
@@ -278,6 +331,7 @@ export function toolError(
 
 function codeOf(detail: string, silent: string): string {
   if (/xtables lock/i.test(detail)) return "EAGAIN";
+  if (detail.includes(TIMED_OUT)) return "ETIMEDOUT";
   if (/Permission denied|you must be root|Operation not permitted/i.test(detail)) return "EPERM";
   if (/busy|Too many links|Directory not empty/i.test(detail)) return "EBUSY";
   if (/exist|No such file|No chain/i.test(detail)) return "ENOENT";

@@ -26,10 +26,17 @@ import {
   type Features,
   refuseChain,
   refuseJump,
-  renderChain,
+  renderDeclaration,
   renderJump,
+  renderRules,
 } from "./iptables-render.ts";
-import { type IptablesTool, toolError, type ToolResult } from "./iptables-tool.ts";
+import {
+  type IptablesTool,
+  isHeldUp,
+  type Script,
+  toolError,
+  type ToolResult,
+} from "./iptables-tool.ts";
 import type { IptablesWatch } from "./iptables-watch.ts";
 import { Turns } from "./turns.ts";
 
@@ -110,6 +117,11 @@ export class IptablesState {
   }
 }
 
+/** Ops of one family from which on its text is made while the tool reads: making that of 2,000 chains takes half as long. */
+const STREAMED = 256;
+/** Characters of one piece of such a text: what a pipe holds. */
+const PIECE = 65_536;
+
 /** The lines of one op within a transaction. */
 interface Lines<T> {
   readonly op: Op<T>;
@@ -148,6 +160,11 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   for (let attempt = 0; left.length > 0; attempt++) {
     const result = await write(left);
     if (result === undefined) return errors;
+    if (isHeldUp(result)) {
+      // No op is to blame, and each by itself would wait as long: with a thousand of them for hours.
+      for (const part of left) errors.set(part.op, failure(resource, part.op, result));
+      return errors;
+    }
     if (left.length > 1 && attempt >= SUSPECTS) break;
     const line = Number(/line:? (\d+)/.exec(result.stderr)?.[1] ?? 0);
     // The nft variant counts one more for a chain that does not exist.
@@ -170,6 +187,9 @@ async function transact<T extends { readonly family: Family; readonly table: Fil
   return errors;
 }
 
+/** Codes of a tool that did not get to work: not even an empty chain was made. */
+const HELD_UP: ReadonlySet<string> = new Set(["EAGAIN", "ETIMEDOUT"]);
+
 /** Whether it makes something, which stands in nobody's way while it is empty. */
 function isNew<T>({ verb }: Op<T>): boolean {
   return verb === "create";
@@ -185,6 +205,15 @@ function failure<T>(
   return toolError(`${op.verb} ${resource.kind}`, resource.key(op.item), result, silent);
 }
 
+/**
+ * Those that declare a chain, last name first: the nft variant keeps the chains that a run names in a list sorted by name, and
+ * goes through it from the front for each new one. With 2,000 chains in any other order that is half of its time.
+ */
+function declared<P extends Pick<Lines<unknown>, "declare">>(parts: readonly P[]): readonly P[] {
+  return parts.filter(({ declare }) => declare.length > 0)
+    .toSorted(({ declare: [a = ""] }, { declare: [b = ""] }) => a > b ? -1 : a < b ? 1 : 0);
+}
+
 function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
   readonly text: string;
   /** Whose a line is, by its number from 1. */
@@ -192,11 +221,9 @@ function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
 } {
   const lines = [`*${table}`];
   const owners = new Map<number, Lines<T>>();
-  // The nft variant keeps the chains that a run names in a list sorted by name, and goes through it from the front for each new
-  // one: with 2,000 chains in any other order that is half of its time.
-  const declaring = parts.filter(({ declare }) => declare.length > 0)
-    .toSorted(({ declare: [a = ""] }, { declare: [b = ""] }) => a > b ? -1 : a < b ? 1 : 0);
-  for (const part of declaring) for (const line of part.declare) owners.set(lines.push(line), part);
+  for (const part of declared(parts)) {
+    for (const line of part.declare) owners.set(lines.push(line), part);
+  }
   for (const section of ["rules", "remove"] as const) {
     for (const part of parts) {
       for (const line of part[section]) owners.set(lines.push(line), part);
@@ -204,6 +231,27 @@ function compose<T>(table: FilterTable, parts: readonly Lines<T>[]): {
   }
   lines.push("COMMIT", "");
   return { text: lines.join("\n"), owners };
+}
+
+/** The text that `compose` would give, bit by bit. */
+function* streamed<T>(
+  table: FilterTable,
+  parts: readonly Omit<Lines<T>, "op">[],
+): Iterable<string> {
+  let piece = `*${table}\n`;
+  const lines = function* (): Iterable<string> {
+    yield* declared(parts).flatMap(({ declare }) => declare);
+    for (const section of ["rules", "remove"] as const) {
+      for (const part of parts) yield* part[section];
+    }
+  };
+  for (const line of lines()) {
+    piece += `${line}\n`;
+    if (piece.length < PIECE) continue;
+    yield piece;
+    piece = "";
+  }
+  yield `${piece}COMMIT\n`;
 }
 
 /** Runs the ops by family and table; `render` gives an op's lines, none where nothing is to be done. */
@@ -226,22 +274,46 @@ async function applyByTable<
     if (group === undefined) places.set(place, [op]);
     else group.push(op);
   }
+  /** Gives the lines of an op of one family. */
+  async function renderer(
+    group: readonly Op<T>[],
+    again: boolean,
+  ): Promise<(op: Op<T>) => Omit<Lines<T>, "op">> {
+    const { modern } = await state.tool.found();
+    const read = again || group.some(needsSave);
+    if (read) state.forget();
+    const saved = read ? await state.read(group[0]?.item.family ?? 4) : undefined;
+    return (op) => render(op, saved, { randomFully: modern });
+  }
   /** What is to be said to the tool for some ops of one family. */
   async function linesOf(
     group: readonly Op<T>[],
     again: boolean,
   ): Promise<readonly Lines<T>[]> {
-    const { modern } = await state.tool.found();
-    const read = again || group.some(needsSave);
-    if (read) state.forget();
-    const saved = read ? await state.read(group[0]?.item.family ?? 4) : undefined;
-    return group.map((op) => ({ op, ...render(op, saved, { randomFully: modern }) }))
+    const lines = await renderer(group, again);
+    return group.map((op) => ({ op, ...lines(op) }))
       .filter((part) => part.declare.length + part.rules.length + part.remove.length > 0);
+  }
+  /** The same where it is long. */
+  async function scriptOf(groups: readonly (readonly Op<T>[])[]): Promise<Script> {
+    const lines = await renderer(groups.flat(), false);
+    return {
+      tables: groups.flatMap(([op]) => op === undefined ? [] : [op.item.table]),
+      *pieces() {
+        for (const group of groups) {
+          const [first] = group;
+          if (first !== undefined) yield* streamed(first.item.table, group.map(lines));
+        }
+      },
+    };
   }
   /** All tables of a family in one run of the tool: a process is what costs most. False where anything fails. */
   async function allAtOnce(groups: readonly (readonly Op<T>[])[]): Promise<boolean> {
     const family = groups[0]?.[0]?.item.family ?? 4;
     try {
+      if (groups.flat().length >= STREAMED) {
+        return (await state.tool.restore(family, await scriptOf(groups))).status === 0;
+      }
       const parts = await linesOf(groups.flat(), false);
       const tables = new Set(parts.map(({ op }) => op.item.table));
       const texts = [...tables].map((table) =>
@@ -313,16 +385,21 @@ export function chainTable(
           applyByTable(state, chainResource, ops, (op, saved, features) => {
             const { name, table } = op.item;
             if (op.verb !== "delete") {
-              const [declaration = "", ...rules] = renderChain(op.item, owner, features);
-              return { declare: [declaration], rules, remove: [] };
+              return {
+                declare: [renderDeclaration(name)],
+                get rules() {
+                  return renderRules(op.item, owner, features);
+                },
+                remove: [],
+              };
             }
             if (saved?.get(table)?.chains.has(name) !== true) return NOTHING;
             // Emptied with the rules of others, removed last: chains of ours may name each other.
-            return { declare: [`:${name} - [0:0]`], rules: [], remove: [`-X ${name}`] };
+            return { declare: [renderDeclaration(name)], rules: [], remove: [`-X ${name}`] };
           }, (op) => op.verb === "delete"),
       );
       return outcomes.map(({ op, error }): Outcome<Chain> =>
-        error === undefined || !isNew(op)
+        error === undefined || !isNew(op) || HELD_UP.has(error.code)
           ? { op, ...(error === undefined ? {} : { error }) }
           : { op, error, made: { ...op.item, rules: [] } }
       );

@@ -38,6 +38,7 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_DROP_MEMBERSHIP = 2;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -99,6 +100,16 @@ function openHere(protocol: number, options: SocketOptions): number {
     closeFile(fd);
     throw error;
   }
+}
+
+/** Joins a multicast group, or leaves it. @returns whether Linux did so */
+export function setMembership(fd: number, group: number, member: boolean): boolean {
+  return set(
+    fd,
+    SOL_NETLINK,
+    member ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP,
+    group,
+  );
 }
 
 function set(fd: number, level: number, option: number, value: number): boolean {

@@ -47,6 +47,7 @@ export const ipset: Resource<IpSet> = {
 export const ipsetMember: Resource<IpSetMember> = {
   kind: "ipset.member",
   key: (m) => `${m.set} ${m.entry}`,
+  group: (key) => key.slice(0, key.indexOf(" ")),
   equal: (want, have) => (want.nomatch ?? false) === (have.nomatch ?? false),
   describe: (m) => `ipset ${m.set} member ${m.entry}${m.nomatch === true ? " nomatch" : ""}`,
   parentKind: "ipset",

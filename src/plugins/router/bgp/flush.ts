@@ -177,7 +177,7 @@ function flushFamily(
   while (left > 0 && state.cursor >= 0) {
     const id = state.cursor++;
     if (id >= rib.prefixes.limit) state.cursor = -1;
-    else if (rib.best(id) >= 0 || state.advertised.has(id)) {
+    else if (rib.best(id) > 0 || state.advertised.has(id)) {
       look(id);
       left--;
     }
@@ -248,7 +248,7 @@ function blockOf(
 ): AttributeBlock | undefined {
   const rib = core.ribs[family];
   const row = rib.best(id);
-  if (row < 0) return undefined;
+  if (row === 0) return undefined;
   const from = rib.peerOf(row);
   if (from === peer.index) return undefined;
   const setId = rib.usedId(row);
@@ -371,7 +371,7 @@ export function told(core: Core, peer: Peer, family: Family, id: number): Told |
   if (!peer.negotiated.families.includes(family)) return `the session does not carry IPv${family}`;
   const rib = core.ribs[family];
   const row = rib.best(id);
-  const set = row < 0 ? undefined : rib.usedOf(row);
+  const set = row === 0 ? undefined : rib.usedOf(row);
   if (set === undefined) return "it has no best path";
   const judged = judge(core, peer, target, family, id, row);
   if (typeof judged === "string") return judged;

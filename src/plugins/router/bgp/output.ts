@@ -1,6 +1,7 @@
 /** What the core asks of whoever drives it. */
 
 import type { Family } from "../../../kernel/ip.ts";
+import type { Numbers } from "./rib/rib.ts";
 import type { PeerConfig, SpeakerEvent } from "./types.ts";
 
 /** What the driver does for the core. Nothing of it may call back into the core at once. */
@@ -9,7 +10,7 @@ export interface CoreOutput {
   send(connection: number, bytes: Uint8Array): void;
   close(connection: number, abort: boolean): void;
   /** Prefixes whose use changed. */
-  best(family: Family, ids: readonly number[]): void;
+  best(family: Family, ids: Numbers): void;
   settled(family: Family): void;
   event(event: SpeakerEvent): void;
   /** The BFD sessions that should run have changed. */

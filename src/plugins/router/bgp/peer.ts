@@ -35,13 +35,13 @@ export class PeerOut {
   }
 
   /** Prefixes changed. What comes from the peer itself does not concern it, unless it was told of another path before. */
-  markAll(ids: readonly number[], rib: Rib, self: number): void {
+  markAll(ids: ArrayLike<number>, rib: Rib, self: number): void {
     // A full feed, to the one who sends it.
     if (rib.decidedFrom === self && this.advertised.count === 0) return;
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] ?? 0;
       const best = rib.best(id);
-      if (best >= 0 && rib.peerOf(best) === self && !this.advertised.has(id)) continue;
+      if (best > 0 && rib.peerOf(best) === self && !this.advertised.has(id)) continue;
       this.mark(id);
     }
   }

@@ -2,10 +2,11 @@
 
 import type { Family } from "../../../kernel/ip.ts";
 import { Bfd, type BfdPeer } from "../bfd/mod.ts";
-import { peerKey } from "./config.ts";
+import { familiesOf, peerKey } from "./config.ts";
 import { Core } from "./core.ts";
 import type { CoreOutput } from "./output.ts";
 import { Driver } from "./driver/driver.ts";
+import { rehearsal } from "./rehearsal.ts";
 import type {
   BestChange,
   LocalRoute,
@@ -55,6 +56,9 @@ export interface Speaker {
   stop(how?: { readonly graceful?: boolean; readonly reason?: string }): Promise<void>;
 }
 
+/** Between the steps of a rehearsal. */
+const REHEARSAL_REST_MS = 1;
+
 export function createSpeaker(options: SpeakerOptions): Speaker {
   const best = new Set<(changes: readonly BestChange[]) => void>();
   const events = new Set<(event: SpeakerEvent) => void>();
@@ -77,7 +81,7 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     ...driver.output,
     best(family, ids) {
       if (best.size === 0) return;
-      const changes = ids.map((id) => bestChange(core, family, id));
+      const changes = Array.from(ids, (id) => bestChange(core, family, id));
       for (const listener of best) listener(changes);
     },
     settled(family) {
@@ -89,6 +93,23 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   const core = new Core(options, output);
   let { listen } = options;
   let started = false;
+  let rehearsing: ReturnType<typeof setTimeout> | undefined;
+  const rehearsed = new Set<Family>();
+  /** A step of a rehearsal, and a rest for what else there is to do. */
+  const rehearse = (steps: Iterator<void>, then: readonly Iterator<void>[]): void => {
+    rehearsing = setTimeout(() => {
+      try {
+        if (steps.next().done !== true) return rehearse(steps, then);
+        const [next, ...rest] = then;
+        if (next !== undefined) rehearse(next, rest);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        const message = "The receive path was not rehearsed: a full table will take longer";
+        emit({ level: "warn", peer: undefined, message, fields: { reason } });
+      }
+    }, REHEARSAL_REST_MS);
+    rehearsing.unref();
+  };
   return {
     // deno-lint-ignore require-await -- a refusal is a rejection, as with every other start
     async start() {
@@ -99,6 +120,12 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     },
     setPeers(peers) {
       core.setPeers(peers, driver.now());
+      // A mesh of nodes sends no full table.
+      const external = peers.filter(({ asn }) => asn !== 0 && asn !== options.asn);
+      const families = new Set(external.flatMap(familiesOf)).difference(rehearsed);
+      for (const family of families) rehearsed.add(family);
+      const [first, ...rest] = [...families].map(rehearsal);
+      if (first !== undefined) rehearse(first, rest);
       driver.setKeys(peers);
       driver.wake();
     },
@@ -146,6 +173,7 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
       return done;
     },
     async stop(how) {
+      clearTimeout(rehearsing);
       core.stop(how?.graceful === true, how?.reason, driver.now());
       await bfd.close();
       await driver.close();

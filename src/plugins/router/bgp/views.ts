@@ -147,7 +147,7 @@ export function* allBest(core: Core): Generator<BestChange, void, undefined> {
   for (const family of FAMILIES) {
     const rib = core.ribs[family];
     for (let id = 0; id < rib.prefixes.limit; id++) {
-      if (rib.best(id) >= 0) yield bestChange(core, family, id);
+      if (rib.best(id) > 0) yield bestChange(core, family, id);
     }
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { ApiWrite } from "../../../../src/kernel/cluster/cluster-api.ts";
 import type { KindName } from "../../../../src/kernel/cluster/kinds.ts";
 import { agentFindings } from "../../../../src/cli/doctor/agent-checks.ts";
 import type { ApiAnswer } from "../../../../src/cli/doctor/api.ts";
@@ -174,24 +175,36 @@ describe("the API server", () => {
     answers: Readonly<Record<string, Partial<ApiAnswer> | Error>>,
     now = NOW,
     kind: KindName = "services",
+    writes: readonly ApiWrite[] = [],
   ) {
     return apiFindings({
       api: {
         server: "https://api",
         ask(path, body) {
-          const verb = (body as { spec?: { resourceAttributes?: { verb?: string } } } | undefined)
-            ?.spec?.resourceAttributes?.verb;
-          const answer = answers[verb === undefined ? path : `${path} ${verb}`] ?? { status: 404 };
+          const asked = (body as { spec?: { resourceAttributes?: Asked } } | undefined)
+            ?.spec?.resourceAttributes;
+          const words = asked === undefined ? [path] : [path, asked.verb];
+          if (asked?.subresource !== undefined) words.push(asked.resource, asked.subresource);
+          if (asked?.namespace !== undefined) words.push("in", asked.namespace);
+          const answer = answers[words.join(" ")] ?? { status: 404 };
           if (answer instanceof Error) return Promise.reject(answer);
           return Promise.resolve({ status: 200, body: undefined, ms: 3, date: NOW, ...answer });
         },
       },
       kinds: [kind],
+      writes,
+      leaseNamespace: "net",
       node: "node1",
       host: host(),
       needsPodCIDRs: true,
       now: () => now,
     });
+  }
+  interface Asked {
+    readonly verb: string;
+    readonly resource: string;
+    readonly subresource?: string;
+    readonly namespace?: string;
   }
   const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
   const may = (allowed: boolean) => ({ status: 201, body: { status: { allowed } } });
@@ -239,6 +252,69 @@ describe("the API server", () => {
       grades(await ask({ ...rest, [list]: { status: 403 } }, NOW, "servicecidrs"), "fail", "warn"),
     )
       .toEqual(["warn rbac/servicecidrs"]);
+  });
+
+  const WRITES: readonly ApiWrite[] = ["services/status", "events", "leases"];
+  const WRITABLE = {
+    ...GOOD,
+    [`${REVIEWS} get`]: may(true),
+    [`${REVIEWS} patch services status`]: may(true),
+    [`${REVIEWS} create`]: may(true),
+    [`${REVIEWS} get in net`]: may(true),
+    [`${REVIEWS} create in net`]: may(true),
+    [`${REVIEWS} update in net`]: may(true),
+  };
+
+  test("that lets us write what plugins write is good, and asked for nothing else", async () => {
+    const findings = await ask(WRITABLE, NOW, "services", WRITES);
+    expect(
+      findings.filter(({ id }) => id.startsWith("rbac/")).map(({ grade, text }) => [
+        grade,
+        text,
+      ]),
+    ).toEqual([
+      ["ok", "may list and watch services"],
+      ["ok", "may get services and patch services/status"],
+      ["ok", "may create events"],
+      ["ok", 'may get, create, update leases in namespace "net"'],
+    ]);
+  });
+
+  test("that forbids a write says which rule is missing, and where", async () => {
+    const answers = {
+      ...WRITABLE,
+      [`${REVIEWS} patch services status`]: may(false),
+      [`${REVIEWS} create`]: may(false),
+      [`${REVIEWS} update in net`]: may(false),
+    };
+    const findings = await ask(answers, NOW, "services", WRITES);
+    expect(findings.filter(({ fix }) => fix !== undefined)).toEqual([
+      {
+        id: "rbac/services/status",
+        grade: "fail",
+        text: "may not patch services/status",
+        fix:
+          'give the ClusterRole a rule: apiGroups: [""], resources: [services/status], verbs: [patch]',
+      },
+      {
+        id: "rbac/events",
+        grade: "warn",
+        text: "may not create events",
+        fix: 'give the ClusterRole a rule: apiGroups: [""], resources: [events], verbs: [create]',
+      },
+      {
+        id: "rbac/leases",
+        grade: "fail",
+        text: 'may not update leases in namespace "net"',
+        fix:
+          'give the Role in namespace "net" a rule: apiGroups: [coordination.k8s.io], resources: [leases], verbs: [update]',
+      },
+    ]);
+  });
+
+  test("without access reviews cannot say what may be written", async () => {
+    const findings = await ask({ ...GOOD }, NOW, "services", ["events"]);
+    expect(findings.find(({ id }) => id === "rbac/events")?.grade).toBe("skip");
   });
 
   test("whose clock is another warns, then fails", async () => {

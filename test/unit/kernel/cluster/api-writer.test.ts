@@ -58,6 +58,19 @@ describe("the API server that plugins write to", () => {
     expect(JSON.stringify(statusOf(lab, "a"))).not.toContain("10.9.0.1");
   });
 
+  test("keeps what is said of single ports where an item of the list stays", async () => {
+    const { lab, api } = await started();
+    const ports = [{ port: 80, protocol: "TCP" }, { port: 53, protocol: "UDP", error: "Taken" }];
+    const ingress = [{ ip: "192.0.2.9", ipMode: "Proxy", ports }, { hostname: "x.example" }];
+    lab.apply({ ...service("a"), status: { loadBalancer: { ingress } } });
+    const read = await api.get("services", "default/a");
+    if (read === undefined) throw new Error("no Service");
+    await api.patchIngress(read, [...read.status.loadBalancer.ingress, { ip: "10.9.0.1" }]);
+    expect(statusOf(lab, "a")).toEqual({
+      loadBalancer: { ingress: [...ingress, { ip: "10.9.0.1", ipMode: "VIP" }] },
+    });
+  });
+
   test("refuses to write over what has changed since it was read, or is another object", async () => {
     const { lab, api } = await started();
     lab.apply(service("a"));

@@ -362,9 +362,16 @@ function interleave(
 }
 
 /** Trackers on a Linux in which a lost service loses its destinations. */
-function world() {
-  const services = new Tracker<IpvsService>(ipvsService);
-  const destinations = new Tracker<IpvsDestination>(ipvsDestination, services as Tracker<unknown>);
+/** @param grouped whether keys are found by groups, as those of many items are */
+function world(grouped = false) {
+  const service = (key: string) => key.slice(0, key.indexOf(" -> "));
+  const services = new Tracker<IpvsService>(
+    grouped ? { ...ipvsService, group: () => "all" } : ipvsService,
+  );
+  const destinations = new Tracker<IpvsDestination>(
+    grouped ? { ...ipvsDestination, group: service } : ipvsDestination,
+    services as Tracker<unknown>,
+  );
   const linux = {
     services: new Map<string, Actual<IpvsService>>(),
     destinations: new Map<string, Actual<IpvsDestination>>(),
@@ -423,15 +430,16 @@ describe("whatever the order of events", () => {
     for (const each of stories) last.wish(each.at(-1) as Wishes);
     last.round();
     const expected = { linux: last.end(), conflicts: [...last.services.conflicts].toSorted(byKey) };
-    for (const variant of ["once", "duplicated", "with rounds", "with drift", "with lists"]) {
-      const tried = world();
+    const variants = ["once", "duplicated", "with rounds", "with drift", "with lists"];
+    for (const variant of [...variants, ...variants.map((each) => `${each}, grouped`)]) {
+      const tried = world(variant.endsWith("grouped"));
       for (const wishes of interleave(stories, dice)) {
         tried.wish(wishes);
-        if (variant === "duplicated") tried.wish(structuredClone(wishes));
-        if (variant !== "once" && dice.below(2) === 0) tried.round();
+        if (variant.startsWith("duplicated")) tried.wish(structuredClone(wishes));
+        if (!variant.startsWith("once") && dice.below(2) === 0) tried.round();
         const known = [...tried.linux.services.keys()];
-        if (variant === "with drift" && known.length > 0) tried.lose(dice.pick(known));
-        if (variant === "with lists") {
+        if (variant.startsWith("with drift") && known.length > 0) tried.lose(dice.pick(known));
+        if (variant.startsWith("with lists")) {
           const copy = <T>(items: Iterable<T>) => [...items].map((item) => structuredClone(item));
           tried.services.replaceActual(copy(tried.linux.services.values()));
           tried.destinations.replaceActual(copy(tried.linux.destinations.values()));

@@ -299,6 +299,24 @@ describe("a third party's plugin", () => {
   });
 });
 
+test("a third party's plugin speaks for itself in the log, and for no other", async () => {
+  const made = await started(() =>
+    blackholes({
+      setup: ({ log, background }) =>
+        background(() => {
+          log.child({ plugin: "proxy" }).info("Repaired Linux", {
+            plugin: "proxy",
+            verb: "create",
+          });
+          return () => {};
+        }),
+    })
+  );
+  const line = () => made.log.lines.find(({ message }) => message === "Repaired Linux");
+  await made.until("said", () => line() !== undefined);
+  expect(line()?.fields).toEqual({ plugin: "guest", plugin_: "proxy", verb: "create" });
+});
+
 describe("what a third party's plugin writes to the API server", () => {
   const emitting = (changes: Partial<Plugin>): Plugin =>
     blackholes({

@@ -31,6 +31,37 @@ describe("createLogger()", () => {
     expect(lines[0]).not.toContain("\u001b");
   });
 
+  test("keeps a line one line whatever its message or the names of its fields hold", () => {
+    for (const format of ["text", "json"] as const) {
+      const { log, lines } = collect(0, format);
+      const forged = "done\r\n2026-01-01T00:00:00.000Z ERROR  Linux refused\u009b2J\u2028\u202e";
+      log.info(forged, { "a\nb=c": forged });
+      log.child({ "x\ny": 1 }).info("child");
+      expect(lines).toHaveLength(2);
+      for (const line of lines) expect(line.slice(0, -1)).not.toMatch(/[\r\n]/);
+      if (format === "text") expect(lines[0]).not.toMatch(/[\u0080-\u009f\u2028\u202e]/);
+      expect(lines[0]).toContain("done");
+    }
+  });
+
+  test("lets no field take the place of a line's time, level or message", () => {
+    for (const format of ["text", "json"] as const) {
+      const { log, lines } = collect(0, format);
+      log.info("true", { level: "error", time: "1970", message: "false" });
+      expect(lines[0]).not.toMatch(/^1970|ERROR/);
+      if (format === "text") {
+        expect(lines[0]).toContain("INFO  true  level_=error time_=1970 message_=false");
+      } else {
+        expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+          level: "info",
+          message: "true",
+          level_: "error",
+          message_: "false",
+        });
+      }
+    }
+  });
+
   test("writes JSON that carries the same", () => {
     const { log, lines } = collect(0, "json");
     log.child({ plugin: "proxy" }).error("Linux refused", {

@@ -1,6 +1,7 @@
 /** Items that nobody wants any more and that drain, over restarts, on a clock turned by hand. */
 
 import { describe, expect, test } from "bun:test";
+import { KernelError } from "../../../../src/kernel/dataplane/errors.ts";
 import type { Dataplane } from "../../../../src/kernel/dataplane/dataplane.ts";
 import { fakeDataplane } from "../../../../src/kernel/dataplane/fake.ts";
 import { record, replay } from "../../../../src/kernel/dataplane/record.ts";
@@ -14,6 +15,7 @@ const VIP = "10.96.0.1";
 const AT = `${VIP}:80`;
 const A = "10.1.0.1:8080";
 const B = "10.1.0.2:8080";
+const C = "10.1.0.3:8080";
 const KIND = "ipvs.destination";
 const KEY = `tcp ${AT} -> ${A}`;
 const GRACE = 30_000;
@@ -258,6 +260,43 @@ describe("a restart", () => {
     expect(weights(again)).toEqual([`${A} 0 (draining)`]);
     await again.clock.advance(GRACE);
     expect(made.linux.dump()).toBe("link kube-dummy-if type dummy up\n");
+  });
+
+  test("holds up nothing where its time cannot be noted, and is noted when it can", async () => {
+    let full = true;
+    const linux = fakeDataplane();
+    const noSpace = () => {
+      if (full) throw new KernelError("write the ownership ledger", "ENOSPC");
+    };
+    const dataplane: Dataplane = {
+      ...linux,
+      open(ref, owner) {
+        const table = linux.open(ref, owner);
+        const { retirements } = table;
+        if (retirements === undefined) return table;
+        return {
+          ...table,
+          retirements: {
+            ...retirements,
+            note: (deadlines) => (noSpace(), retirements.note(deadlines)),
+            forget: (keys) => (noSpace(), retirements.forget(keys)),
+          },
+        };
+      },
+    };
+    const made = await serving({ linux, dataplane });
+    made.toy.set("web", wants.address(VIP), ...served(AT, B, C));
+    await made.clock.advance(1_000);
+    expect(weights(made)).toEqual([...drained, `${C} 1`]);
+    expect(made.takeLog()).toContain("warn Deadlines of what drains are not noted");
+    full = false;
+    made.toy.set("web", wants.address(VIP), ...served(AT, B));
+    await made.clock.advance(GRACE - 5_000);
+    await made.runtime.stop();
+    const again = await restarted(made, wants.address(VIP), ...served(AT, B));
+    expect(weights(again)).toEqual(drained);
+    await again.clock.advance(5_000);
+    expect(weights(again)).toEqual([`${B} 1`]);
   });
 
   test("forgets the time of what was wanted again meanwhile", async () => {

@@ -36,7 +36,7 @@ const PLAN: PeeringPlan = {
   importReject: [],
   peers: [NODE, ROUTER],
 };
-const INPUT: PolicyInput = { advertisePodCidr: true, maxPrefixes: 0 };
+const INPUT: PolicyInput = { advertisePodCidr: true, maxPrefixes: 0, podCidrs: [] };
 
 function configs(changes: Partial<PeeringPlan> = {}, input: Partial<PolicyInput> = {}) {
   const [node, router] = peerConfigs({ ...PLAN, ...changes }, { ...INPUT, ...input });
@@ -95,6 +95,21 @@ test("a peer may announce as many prefixes as the flag says, and any number wher
 });
 
 describe("what is taken in", () => {
+  test("is no way into the pod CIDRs of this node, which would go before its bridge", () => {
+    const { node, router } = configs({}, { podCidrs: ["10.244.1.0/24", "fd01:1::/64"] });
+    expect(words(node.import)).toContain("own pod CIDRs: reject");
+    expect(router.import?.statements).toContainEqual({
+      name: "own pod CIDRs",
+      match: {
+        prefixes: [
+          { prefix: "10.244.1.0/24", min: 24, max: 32 },
+          { prefix: "fd01:1::/64", min: 64, max: 128 },
+        ],
+      },
+      action: "reject",
+    });
+  });
+
   test("is all but own VIPs, default routes and refused networks, from everybody", () => {
     const { node, router } = configs({ importReject: ["10.5.0.0/16", "fd00::/8"] });
     expect(node.import).toBe(router.import as Policy);

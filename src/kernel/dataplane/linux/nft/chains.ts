@@ -1,4 +1,4 @@
-/** Chains of ours in the table `routelet`, and the jumps to them from its base chains. */
+/** Chains of ours in the table `routelet`, and how their rules are written. */
 
 import type { Owner } from "../../dataplane.ts";
 import { KernelError } from "../../errors.ts";
@@ -8,16 +8,17 @@ import {
   chain as chainResource,
   type FilterRule,
   type Jump,
-  jump as jumpResource,
   ruleHash,
 } from "../../resources/filter.ts";
 import type { Refusal } from "../errno.ts";
+import type { MessageWriter } from "../message.ts";
 import { ownsChain } from "../iptables-names.ts";
-import { rank } from "../iptables-parse.ts";
-import { refuseChain, refuseJump } from "../iptables-render.ts";
+import { refuseChain } from "../iptables-render.ts";
 import { dispatched, isDispatch } from "./dispatch.ts";
+import { RuleEncoder } from "./encode.ts";
 import type { RuleRead } from "./listing.ts";
-import { type Maps, mapWrites, readMaps } from "./maps.ts";
+import { pairsFrom } from "./pairs.ts";
+import { type Maps, readMaps, writeDispatch } from "./maps.ts";
 import {
   type RulePlace,
   writeChain,
@@ -26,59 +27,91 @@ import {
   writeRule,
   writeTable,
 } from "./messages.ts";
-import { chainName, hookName, parseChainName, parseHookName } from "./names.ts";
-import { renderRule } from "./rules.ts";
+import { chainName, parseChainName } from "./names.ts";
 import type { Write } from "./socket.ts";
 import { FAMILIES, type NftState } from "./state.ts";
 import { transact } from "./transaction.ts";
 import type { NftWatch } from "./watch.ts";
 
 /**
- * The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many; of one for several,
- * that it is a map.
+ * The mark of a rule: whose it is, and the hash of what it says; of several rules for one, which of how many; of one for two, both
+ * hashes; of one for several, that it is a map.
  */
-const MARK = /^([a-z][a-z0-9-]*):(first:|map:)?([0-9a-f]{14})(?:\.(\d+)\/(\d+))?$/;
+const MARK = /^([a-z][a-z0-9-]*):(first:|map:)?([0-9a-f]{14})(?:\+([0-9a-f]{14})|\.(\d+)\/(\d+))?$/;
 
-interface Mark {
+export interface Mark {
   readonly owner: string;
   readonly first: boolean;
   readonly map: boolean;
   readonly hash: string;
+  /** Of the rule behind it, which it does as well. */
+  readonly next: string | undefined;
   readonly part: number;
   readonly parts: number;
 }
 
-function parseMark(text: string | undefined): Mark | undefined {
+export function parseMark(text: string | undefined): Mark | undefined {
   const found = MARK.exec(text ?? "");
   return found === null ? undefined : {
     owner: found[1] ?? "",
     first: found[2] === "first:",
     map: found[2] === "map:",
     hash: found[3] ?? "",
-    part: Number(found[4] ?? 0),
-    parts: Number(found[5] ?? 1),
+    next: found[4],
+    part: Number(found[5] ?? 0),
+    parts: Number(found[6] ?? 1),
   };
 }
 
-/** The rules of nf_tables that one of ours becomes, with its mark. */
-function writes(
-  family: Family,
-  chain: string,
-  owner: Owner,
+/** Writes the rules of nf_tables that one of ours becomes, with its mark. @throws {Unsayable} */
+export function writeRules(
+  w: MessageWriter,
+  { family, name, names, owner, encoder }: Writing,
   rule: FilterRule & { readonly first?: boolean },
-  place: RulePlace,
-): readonly Write[] {
-  const { table } = parseChainName(chain);
-  const lists = renderRule(family, rule, (name) => chainName({ table, name }));
+  place: RulePlace = "end",
+): void {
+  const lists = encoder.encode(rule, names);
   const text = `${owner.name}:${rule.first === true ? "first:" : ""}${ruleHash(rule)}`;
-  // At the head each would come before the one before it.
-  const ordered = place === "end" ? [...lists.entries()] : [...lists.entries()].toReversed();
-  return ordered.map(([i, expressions]) => {
+  const { comment } = rule;
+  for (let n = 0; n < lists.length; n++) {
+    // At the head each would come before the one before it.
+    const i = place === "end" ? n : lists.length - 1 - n;
     const mark = lists.length === 1 ? text : `${text}.${i}/${lists.length}`;
-    const { comment } = rule;
-    const data = { mark, ...(comment === undefined ? {} : { comment }) };
-    return (w) => writeRule(w, { family, chain, expressions, data }, place);
-  });
+    const data = comment === undefined ? { mark } : { mark, comment };
+    writeRule(w, { family, chain: name, expressions: lists[i] ?? [], data }, place);
+  }
+}
+
+/** Writes a rule that marks and the one behind it, that sends back what is marked, as one. @throws {Unsayable} */
+function writePair(
+  w: MessageWriter,
+  { family, name, names, owner, encoder }: Writing,
+  rule: FilterRule,
+  next: FilterRule,
+): void {
+  const [first = []] = encoder.encode(rule, names);
+  const { comment } = rule;
+  const mark = `${owner.name}:${ruleHash(rule)}+${ruleHash(next)}`;
+  const data = comment === undefined ? { mark } : { mark, comment };
+  const expressions = [...first, encoder.verdict("return")];
+  writeRule(w, { family, chain: name, expressions, data });
+}
+
+/** What chains of the compiled form are called, for rules in a chain of nf_tables. */
+export function namesIn(chain: string): (name: string) => string {
+  const { table } = parseChainName(chain);
+  return (name) => chainName({ table, name });
+}
+
+/** Where rules are written, and by whom. */
+export interface Writing {
+  readonly family: Family;
+  /** The chain's, in nf_tables. */
+  readonly name: string;
+  /** As {@linkcode namesIn} gives it. */
+  readonly names: (name: string) => string;
+  readonly owner: Owner;
+  readonly encoder: RuleEncoder;
 }
 
 /** Rules of a chain as their hashes say them. */
@@ -102,6 +135,8 @@ function opaque(rules: readonly RuleRead[], maps: Maps): readonly FilterRule[] {
       const known = mark?.part === 0 && !mark.map && expected === 0;
       const hash = known ? mark.hash : `foreign ${rule.handle}`;
       found.push({ matches: [], target: { kind: "return" }, hash });
+      const next = known ? mark.next : undefined;
+      if (next !== undefined) found.push({ matches: [], target: { kind: "return" }, hash: next });
     }
     last = mark?.hash ?? "";
     expected = mark === undefined || mark.part + 1 === mark.parts ? 0 : mark.part + 1;
@@ -110,12 +145,48 @@ function opaque(rules: readonly RuleRead[], maps: Maps): readonly FilterRule[] {
   return found;
 }
 
-function remedyOf({ item }: Op<Chain | Jump>, { errno }: Refusal): string | undefined {
+export function remedyOf({ item }: Op<Chain | Jump>, { errno }: Refusal): string | undefined {
   const rules = "rules" in item ? item.rules : [item];
   const asksIpvs = rules.some(({ matches }) => matches.some(({ kind }) => kind === "ipvs"));
   return errno === 2 && asksIpvs
     ? 'its rules ask IPVS, which nf_tables does by modules of iptables: "modprobe -a nft_compat xt_ipvs"'
     : undefined;
+}
+
+export type Encoders = Readonly<Record<Family, RuleEncoder>>;
+
+export function newEncoders(): Encoders {
+  return { 4: new RuleEncoder(4), 6: new RuleEncoder(6) };
+}
+
+/** Makes the tables of what is created, before all else. */
+export function tablesOf(ops: readonly Op<{ readonly family: Family }>[]): readonly Write[] {
+  return FAMILIES
+    .filter((family) => ops.some(({ verb, item }) => verb !== "delete" && item.family === family))
+    .map((family) => (w) => writeTable(w, family));
+}
+
+/** Pauses before a chain that is still in use is deleted again, in ms. */
+const IN_USE_MS = [10, 20, 40, 80, 160] as const;
+
+/**
+ * Deletes again what was still in use. Linux before 6.4, but for its later patch releases, holds the chains that a map names until
+ * it has freed the map, which it does some time after the transaction in which the map went.
+ */
+async function settled(
+  outcomes: readonly Outcome<Chain>[],
+  write: (ops: readonly Op<Chain>[]) => readonly Outcome<Chain>[],
+): Promise<readonly Outcome<Chain>[]> {
+  let now = outcomes;
+  for (const pause of IN_USE_MS) {
+    const inUse = now.filter(({ op, error }) => op.verb === "delete" && error?.code === "EBUSY");
+    if (inUse.length === 0) break;
+    await Bun.sleep(pause);
+    const again = write(inUse.map(({ op }) => op));
+    const by = new Map(again.map((outcome) => [outcome.op, outcome]));
+    now = now.map((outcome) => by.get(outcome.op) ?? outcome);
+  }
+  return now;
 }
 
 export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): Table<Chain> {
@@ -136,22 +207,28 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
     }
     return items;
   }
-  function steps(op: Op<Chain>, there: ReadonlySet<string>): readonly (readonly Write[])[] {
+  function steps(
+    op: Op<Chain>,
+    there: ReadonlySet<string>,
+    encoders: Encoders,
+  ): readonly (readonly Write[])[] {
     const { family, rules } = op.item;
     const name = chainName(op.item);
     const flush: Write = (w) => writeDeleteRule(w, family, name);
     if (op.verb !== "delete") {
-      return [
-        [(w) => writeTable(w, family), (w) => writeChain(w, family, name)],
-        [
-          flush,
-          ...dispatched(family, rules).flatMap((rule) =>
-            isDispatch(rule)
-              ? mapWrites(family, name, owner, rule)
-              : writes(family, name, owner, rule, "end")
-          ),
-        ],
-      ];
+      const writing = { family, name, names: namesIn(name), owner, encoder: encoders[family] };
+      return [[(w) => writeChain(w, family, name)], [(w) => {
+        flush(w);
+        const pairs = pairsFrom(rules);
+        const others = pairs === rules.length ? dispatched(family, rules) : rules.slice(0, pairs);
+        for (const rule of others) {
+          if (isDispatch(rule)) writeDispatch(w, family, name, owner, rule);
+          else writeRules(w, writing, rule);
+        }
+        for (let i = pairs; i < rules.length; i += 2) {
+          writePair(w, writing, rules[i] as FilterRule, rules[i + 1] as FilterRule);
+        }
+      }]];
     }
     if (!there.has(`${family} ${name}`)) return [];
     // Emptied with the others, removed last: chains of ours may name each other.
@@ -167,21 +244,22 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
         for (const family of ops.some(({ verb }) => verb === "delete") ? FAMILIES : []) {
           for (const { name } of await state.chains(family)) there.add(`${family} ${name}`);
         }
-        const outcomes = transact(
-          state,
-          chainResource,
-          ops,
-          (op) => steps(op, there),
-          remedyOf,
-          // Others jump to it, and would fail in its place, and those that jump to them.
-          ({ verb, item: { family, table, name } }) =>
-            verb === "create"
-              ? [[
-                (w) => writeTable(w, family),
-                (w) => writeChain(w, family, chainName({ table, name })),
-              ]]
-              : undefined,
-        );
+        const encoders = newEncoders();
+        const write = (some: readonly Op<Chain>[]) =>
+          transact(
+            state,
+            chainResource,
+            some,
+            (op) => steps(op, there, encoders),
+            remedyOf,
+            // Others jump to it, and would fail in its place, and those that jump to them.
+            ({ verb, item: { family, table, name } }) =>
+              verb === "create"
+                ? [[(w) => writeChain(w, family, chainName({ table, name }))]]
+                : undefined,
+            tablesOf(some),
+          );
+        const outcomes = await settled(write(ops), write);
         return outcomes.map(({ op, error }): Outcome<Chain> =>
           error === undefined
             ? { op }
@@ -189,137 +267,6 @@ export function nftChainTable(state: NftState, watch: NftWatch, owner: Owner): T
         );
       }),
     refuse: (item) => refuseChain(owner, item),
-  };
-}
-
-/** A jump as it stands: more than one rule where somebody added another. */
-interface Standing {
-  readonly jump: Jump;
-  readonly rules: readonly RuleRead[];
-}
-
-function standing(
-  family: Family,
-  rules: readonly RuleRead[],
-  owner: Owner,
-): ReadonlyMap<string, Standing> {
-  const found = new Map<string, Standing>();
-  const foreignBefore = new Set<string>();
-  for (const rule of rules) {
-    const hook = parseHookName(rule.chain);
-    if (hook === undefined) continue;
-    const mark = parseMark(rule.mark);
-    const to = parseChainName(rule.target ?? "");
-    if (rule.target !== undefined && to.table === hook.table && ownsChain(owner, to.name)) {
-      const first = hook.first && mark?.first === true && !foreignBefore.has(rule.chain);
-      const { table, from } = hook;
-      const hash = mark?.hash ?? `foreign ${rule.handle}`;
-      const jump = {
-        family,
-        table,
-        from,
-        to: to.name,
-        matches: [],
-        hash,
-        ...(first ? { first } : {}),
-      };
-      const before = found.get(jumpResource.key(jump));
-      const parts = (mark?.parts ?? 1) > 1 && before?.jump.hash === hash;
-      found.set(
-        jumpResource.key(jump),
-        before === undefined ? { jump, rules: [rule] } : {
-          jump: parts ? before.jump : { ...jump, hash: "twice" },
-          rules: [...before.rules, rule],
-        },
-      );
-    }
-    // Others of ours may come first as well, but not before the firewall.
-    if (mark === undefined || rank(mark.owner) > rank(owner.name)) foreignBefore.add(rule.chain);
-  }
-  return found;
-}
-
-/** The rules of the hooks that ops are about, whichever place a jump has or had there. */
-async function hookRules(
-  state: NftState,
-  family: Family,
-  ops: readonly Op<Jump>[],
-): Promise<readonly RuleRead[]> {
-  const hooks = new Set(
-    ops.filter(({ item }) => item.family === family).flatMap(({ item: { table, from } }) =>
-      [true, false].map((first) => hookName({ table, from, first }))
-    ),
-  );
-  const rules: RuleRead[] = [];
-  // Not all rules of the table, of which there may be 20,000.
-  for (const hook of hooks) rules.push(...await state.rulesOf(family, hook));
-  return rules;
-}
-
-const isHook = (chain: string): boolean => parseHookName(chain) !== undefined;
-
-export function nftJumpTable(state: NftState, watch: NftWatch, owner: Owner): Table<Jump> {
-  const key = (jump: Jump) => jumpResource.key(jump);
-  async function list(): Promise<readonly Actual<Jump>[]> {
-    await state.found();
-    const items: Actual<Jump>[] = [];
-    for (const family of FAMILIES) {
-      for (const { jump } of standing(family, await state.rules(family, isHook), owner).values()) {
-        items.push({ item: jump, owned: true });
-      }
-    }
-    return items;
-  }
-  /** Behind what must stand before the owner's, else at the head. */
-  function place(rules: readonly RuleRead[], hook: string): RulePlace {
-    let behind: bigint | undefined;
-    for (const rule of rules) {
-      if (rule.chain !== hook) continue;
-      const mark = parseMark(rule.mark);
-      if (mark === undefined || rank(mark.owner) >= rank(owner.name)) break;
-      behind = rule.handle;
-    }
-    return behind === undefined ? "head" : { behind };
-  }
-  function steps(
-    op: Op<Jump>,
-    rules: ReadonlyMap<Family, readonly RuleRead[]>,
-  ): readonly (readonly Write[])[] {
-    const { item } = op;
-    const { family, to, matches } = item;
-    const all = rules.get(family) ?? [];
-    const gone = (standing(family, all, owner).get(key(item))?.rules ?? []).map((
-      { chain, handle },
-    ): Write =>
-    (w) => writeDeleteRule(w, family, chain, handle));
-    if (op.verb === "delete") return [[], [], gone];
-    const { table, from } = item;
-    const hook = hookName({ table, from, first: item.first === true });
-    const at = item.first === true ? place(all, hook) : "end";
-    const rule: FilterRule & { readonly first?: boolean } = {
-      matches,
-      target: { kind: "jump", chain: to },
-      hash: ruleHash(item),
-      ...(item.comment === undefined ? {} : { comment: item.comment }),
-      ...(item.first === true ? { first: true } : {}),
-    };
-    return [
-      [(w) => writeTable(w, family), (w) => writeChain(w, family, hook)],
-      writes(family, hook, owner, rule, at),
-      gone,
-    ];
-  }
-  return {
-    resource: jumpResource,
-    list,
-    watch: (context) => watch.add(jumpResource, owner, context, list),
-    apply: (ops) =>
-      changing(state, ops.some(({ verb }) => verb !== "create"), ops, async () => {
-        const rules = new Map<Family, readonly RuleRead[]>();
-        for (const family of FAMILIES) rules.set(family, await hookRules(state, family, ops));
-        return transact(state, jumpResource, ops, (op) => steps(op, rules), remedyOf);
-      }),
-    refuse: (item) => refuseJump(owner, item),
   };
 }
 

@@ -70,37 +70,62 @@ export function hasNetworks(type: IpSet["type"]): boolean {
 
 /** A member as a key; `prefix` is that of the last address. Undefined for a text that is none of the set's kind. */
 export function parseEntry(
-  { type, family }: Pick<IpSet, "type" | "family">,
+  set: Pick<IpSet, "type" | "family">,
   entry: string,
 ): { readonly key: Uint8Array; readonly prefix: number } | undefined {
+  const key = new Uint8Array(keyLength(set));
+  const prefix = writeKey(set, entry, key, 0);
+  return prefix < 0 ? undefined : { key, prefix };
+}
+
+/** Bytes of a key. */
+export function keyLength({ type, family }: Pick<IpSet, "type" | "family">): number {
   const size = addressLength(family);
-  const parts = entry.split(",");
-  const wanted = type.split(",").length;
-  if (parts.length !== wanted) return undefined;
-  const key = new Uint8Array(wanted === 1 ? size : wanted === 2 ? size + 8 : 2 * size + 8);
-  const [first = "", service = "", second = ""] = parts;
-  if (wanted > 1) {
-    if (writeAddress(key, 0, first) !== size) return undefined;
-    const colon = service.indexOf(":");
-    const name = service.slice(0, Math.max(0, colon));
-    const protocol = PROTOCOLS[name] ?? Number(name || NaN);
-    const port = Number(service.slice(colon + 1) || NaN);
-    if (!(protocol >= 0 && protocol <= 255 && port >= 0 && port <= 0xffff)) return undefined;
-    key[size] = protocol;
-    key[size + 4] = port >> 8;
-    key[size + 5] = port & 0xff;
-    if (wanted === 2) return { key, prefix: size * 8 };
-  }
-  const last = wanted === 1 ? first : second;
-  const at = key.length - size;
-  const slash = hasNetworks(type) ? last.indexOf("/") : -1;
-  const prefix = slash < 0 ? size * 8 : Number(last.slice(slash + 1) || NaN);
-  const address = slash < 0 ? last : last.slice(0, slash);
-  if (!(Number.isInteger(prefix) && prefix >= 0 && prefix <= size * 8)) return undefined;
-  if (writeAddress(key, at, address) !== size) return undefined;
+  const dimensions = type.split(",").length;
+  return dimensions === 1 ? size : dimensions === 2 ? size + 8 : 2 * size + 8;
+}
+
+/**
+ * Writes a member as a key into bytes that are zero.
+ *
+ * @returns the prefix of the last address, or -1 where the text is none of the set's kind
+ */
+export function writeKey(
+  { type, family }: Pick<IpSet, "type" | "family">,
+  entry: string,
+  bytes: Uint8Array,
+  at: number,
+): number {
+  const size = addressLength(family);
+  if (type === "hash:ip") return writeAddress(bytes, at, entry) === size ? size * 8 : -1;
+  if (type === "hash:net") return writeNetwork(entry, size, bytes, at);
+  const comma = entry.indexOf(",");
+  const second = entry.indexOf(",", comma + 1);
+  if (comma < 0 || (second < 0) !== (type === "hash:ip,port")) return -1;
+  if (writeAddress(bytes, at, entry.slice(0, comma)) !== size) return -1;
+  const service = entry.slice(comma + 1, second < 0 ? undefined : second);
+  const colon = service.indexOf(":");
+  const name = service.slice(0, Math.max(0, colon));
+  const protocol = PROTOCOLS[name] ?? Number(name || NaN);
+  const port = Number(service.slice(colon + 1) || NaN);
+  if (!(protocol >= 0 && protocol <= 255 && port >= 0 && port <= 0xffff)) return -1;
+  bytes[at + size] = protocol;
+  bytes[at + size + 4] = port >> 8;
+  bytes[at + size + 5] = port & 0xff;
+  if (second < 0) return size * 8;
+  const last = entry.slice(second + 1);
+  if (type === "hash:ip,port,net") return writeNetwork(last, size, bytes, at + size + 8);
+  return writeAddress(bytes, at + size + 8, last) === size ? size * 8 : -1;
+}
+
+function writeNetwork(text: string, size: 4 | 16, bytes: Uint8Array, at: number): number {
+  const slash = text.indexOf("/");
+  const prefix = slash < 0 ? size * 8 : Number(text.slice(slash + 1) || NaN);
+  if (!(Number.isInteger(prefix) && prefix >= 0 && prefix <= size * 8)) return -1;
+  if (writeAddress(bytes, at, slash < 0 ? text : text.slice(0, slash)) !== size) return -1;
   const mask = maskOf(prefix, size);
-  for (let i = 0; i < size; i++) key[at + i] = (key[at + i] ?? 0) & (mask[i] ?? 0);
-  return { key, prefix };
+  for (let i = 0; i < size; i++) bytes[at + i] = (bytes[at + i] ?? 0) & (mask[i] ?? 0);
+  return prefix;
 }
 
 /** A key as a member's text; the opposite of {@linkcode parseEntry}. */

@@ -4,7 +4,7 @@
  */
 
 import { writeAddress } from "../inet.ts";
-import type { MessageWriter } from "../message.ts";
+import { MessageWriter } from "../message.ts";
 
 const NFTA_LIST_ELEM = 1;
 const NFTA_EXPR_NAME = 1;
@@ -44,21 +44,40 @@ export interface Expression {
   readonly write: (w: MessageWriter) => void;
 }
 
+/** Bytes of expressions, as {@linkcode encoded} gives them, stand for themselves. */
 export function writeExpressions(
   w: MessageWriter,
   type: number,
-  expressions: readonly Expression[],
+  expressions: readonly (Expression | Uint8Array)[],
 ): void {
   const all = w.open(type);
-  for (const { name, write } of expressions) {
-    const one = w.open(NFTA_LIST_ELEM);
-    w.string(NFTA_EXPR_NAME, name);
-    const data = w.open(NFTA_EXPR_DATA);
-    write(w);
-    w.close(data);
-    w.close(one);
+  for (const one of expressions) {
+    if (one instanceof Uint8Array) w.rawBytes(one);
+    else writeExpression(w, one);
   }
   w.close(all);
+}
+
+function writeExpression(w: MessageWriter, { name, write }: Expression): void {
+  const one = w.open(NFTA_LIST_ELEM);
+  w.string(NFTA_EXPR_NAME, name);
+  const data = w.open(NFTA_EXPR_DATA);
+  write(w);
+  w.close(data);
+  w.close(one);
+}
+
+/** Larger than what any match or target becomes. */
+const scratch = new MessageWriter(4096);
+
+/** The bytes of expressions in a row. @throws {RangeError} where one holds what cannot be encoded */
+export function encoded(expressions: readonly Expression[]): Uint8Array {
+  scratch.reset();
+  for (const one of expressions) writeExpression(scratch, one);
+  if (scratch.overflow || scratch.error !== undefined) {
+    throw new RangeError(scratch.error ?? "an expression is too long");
+  }
+  return scratch.bytes.slice(0, scratch.position);
 }
 
 /** The register of 4 bytes that lies so many bytes behind the start of {@linkcode REGISTER}. */

@@ -2,25 +2,26 @@
 
 import type { Owner } from "../../dataplane.ts";
 import type { Family } from "../../resource.ts";
+import type { MessageWriter } from "../message.ts";
 import { type Dispatch, entryMark, hashesOf, mapComment, mapHash } from "./dispatch.ts";
 import { keyType } from "./elements.ts";
 import { nextId } from "./ids.ts";
 import { type MapToWrite, writeMap, writeMapEntries, writeRule } from "./messages.ts";
 import { chainName, parseChainName } from "./names.ts";
 import { renderDispatch } from "./rules.ts";
-import type { Write } from "./socket.ts";
 import type { NftState } from "./state.ts";
 
 /** Elements of one message: at most 350 bytes each, and a list is shorter than 64 KiB. */
 const MAP_ENTRIES = 150;
 
 /** Jumps by address: their map, its elements, and the rule that asks it. */
-export function mapWrites(
+export function writeDispatch(
+  w: MessageWriter,
   family: Family,
   chain: string,
   owner: Owner,
   dispatch: Dispatch,
-): readonly Write[] {
+): void {
   const { table } = parseChainName(chain);
   const id = nextId();
   const map: MapToWrite = {
@@ -34,17 +35,13 @@ export function mapWrites(
       mark: entryMark(place, entry),
     })),
   };
-  const parts: Write[] = [];
+  writeMap(w, map, id);
   for (let at = 0; at < map.entries.length; at += MAP_ENTRIES) {
-    parts.push((w) => writeMapEntries(w, map, id, at, at + MAP_ENTRIES));
+    writeMapEntries(w, map, id, at, at + MAP_ENTRIES);
   }
   const data = { mark: `${owner.name}:map:${dispatch.hash}` };
   const expressions = renderDispatch(family, dispatch.side, id);
-  return [
-    (w) => writeMap(w, map, id),
-    ...parts,
-    (w) => writeRule(w, { family, chain, expressions, data }),
-  ];
+  writeRule(w, { family, chain, expressions, data });
 }
 
 /** What one of our maps stands for: the hashes of its rules. */

@@ -19,12 +19,14 @@ import {
   bookKey,
   entryText,
   hasNetworks,
+  keyLength,
   parseEntry,
   readBookKey,
+  writeKey,
 } from "./elements.ts";
 import { preceding, type Range, rangesOf, rangeText } from "./intervals.ts";
 import type { ElementRead } from "./listing.ts";
-import { writeElements, writeFlushSet } from "./messages.ts";
+import { writeElements, writeFlushSet, writeKeys } from "./messages.ts";
 import { bookName, setName } from "./names.ts";
 import { listSets, readSets } from "./sets.ts";
 import type { Write } from "./socket.ts";
@@ -210,12 +212,26 @@ function difference<T>(
 
 /** Removals go first: a range that takes another's place must not meet it. */
 function keyWrites(set: IpSet, ops: readonly MemberOp[]): readonly Write[] {
-  const of = (gone: boolean) =>
-    keysOf(set, ops.filter(({ verb }) => (verb === "delete") === gone).map(({ item }) => item));
-  return [
-    ...elementWrites("remove", named(set), of(true)),
-    ...elementWrites("add", named(set), of(false)),
-  ];
+  const length = keyLength(set);
+  const of = (verb: "add" | "remove"): readonly Write[] => {
+    const all = ops.filter((op) => (op.verb === "delete") === (verb === "remove"));
+    const writes: Write[] = [];
+    for (let from = 0; from < all.length; from += ELEMENTS) {
+      const count = Math.min(ELEMENTS, all.length - from);
+      const make = (i: number, bytes: Uint8Array, at: number): boolean =>
+        writeKey(set, all[from + i]?.item.entry ?? "", bytes, at) >= 0;
+      writes.push((w) => writeKeys(w, verb, named(set), length, count, make));
+    }
+    return writes;
+  };
+  return [...of("remove"), ...of("add")];
+}
+
+/** Where members are tried: no key is longer. */
+const scratch = new Uint8Array(40);
+
+function fits(set: IpSet, { entry }: IpSetMember): boolean {
+  return writeKey(set, entry, scratch, 0) >= 0;
 }
 
 /**
@@ -278,7 +294,7 @@ async function applyMembers(
     if (set === undefined) {
       // A set that is gone has no members.
       if (op.verb !== "delete") refuse(op, NO_SET);
-    } else if (op.verb !== "delete" && parseEntry(set, op.item.entry) === undefined) {
+    } else if (op.verb !== "delete" && !fits(set, op.item)) {
       refuse(op, NO_MEMBER);
     } else {
       const group = groups.get(set);

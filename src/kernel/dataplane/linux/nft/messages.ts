@@ -128,11 +128,11 @@ export function writeDeleteChain(w: MessageWriter, family: Family, name: string)
 /** Where a rule goes in its chain: to its end, to its head, or behind the rule of a handle. */
 export type RulePlace = "end" | "head" | { readonly behind: bigint };
 
-/** A rule to write: its expressions, or those of a rule that was read, as they are. */
+/** A rule to write: its expressions, each as such or as its bytes, or all those of a rule that was read, as they are. */
 export interface RuleToWrite {
   readonly family: Family;
   readonly chain: string;
-  readonly expressions: readonly Expression[] | Uint8Array;
+  readonly expressions: readonly (Expression | Uint8Array)[] | Uint8Array;
   readonly data: { readonly comment?: string; readonly mark: string } | Uint8Array;
 }
 
@@ -301,6 +301,39 @@ export function writeElements(
       const end = following(element.to);
       if (end !== undefined) writeElement(w, end, undefined, ELEM_INTERVAL_END);
     }
+  }
+  w.close(all);
+  w.end();
+}
+
+/**
+ * Adds or removes single keys that are made where they are sent: of 100,000 none is kept.
+ *
+ * @param length bytes of each
+ * @param make writes one into bytes that are zero; false where there is none
+ */
+export function writeKeys(
+  w: MessageWriter,
+  verb: "add" | "remove",
+  { family, name }: { readonly family: Family; readonly name: string },
+  length: number,
+  count: number,
+  make: (i: number, bytes: Uint8Array, at: number) => boolean,
+): void {
+  const adds = verb === "add";
+  begin(w, adds ? MSG.newElement : MSG.delElement, family, adds ? NLM_F_CREATE : 0);
+  w.string(1, TABLE);
+  w.string(2, name);
+  const all = w.open(3);
+  for (let i = 0; i < count; i++) {
+    const one = w.open(NFTA_LIST_ELEM);
+    const data = w.open(1);
+    const at = w.zeroes(NFTA_DATA_VALUE, length);
+    if (at < 0) return;
+    if (make(i, w.bytes, at)) {
+      w.close(data);
+      w.close(one);
+    } else w.position = one;
   }
   w.close(all);
   w.end();

@@ -107,9 +107,9 @@ export function renderRule(
   rule: Pick<FilterRule, "matches"> & { readonly target: Target },
   chainName: (name: string) => string,
 ): readonly (readonly Expression[])[] {
-  const order = (match: Match) => match.kind === "protocol" ? 0 : match.kind === "limit" ? 2 : 1;
-  const matches = rule.matches.toSorted((a, b) => order(a) - order(b));
-  const lists = matches.reduce<readonly (readonly Expression[])[]>(
+  const lists = rule.matches.toSorted((a, b) => order(a) - order(b)).reduce<
+    readonly (readonly Expression[])[]
+  >(
     (so, match) =>
       alternatives(match).flatMap((one) =>
         so.map((list) => [...list, ...matchExpressions(family, one)])
@@ -119,6 +119,13 @@ export function renderRule(
   const end = [counter, ...targetExpressions(family, rule.target, chainName)];
   return lists.map((list) => [...list, ...end]);
 }
+
+/** The protocol goes before what lies in its header, and a limit counts what all else has matched. At most {@linkcode LAST}. */
+export function order({ kind }: Match): number {
+  return kind === "protocol" ? 0 : kind === "limit" ? LAST : 1;
+}
+
+export const LAST = 2;
 
 /**
  * Jumps by address as one lookup. The counter stands before it: what the map says is final for the rule.
@@ -144,7 +151,7 @@ function alternatives(match: Match): readonly Match[] {
   return match.ports.split(",").map((ports) => ({ ...match, ports }));
 }
 
-function matchExpressions(family: Family, match: Match): readonly Expression[] {
+export function matchExpressions(family: Family, match: Match): readonly Expression[] {
   switch (match.kind) {
     case "source":
     case "destination": {
@@ -320,7 +327,7 @@ function keyExpressions(
   return loads;
 }
 
-function targetExpressions(
+export function targetExpressions(
   family: Family,
   target: Target,
   chainName: (name: string) => string,

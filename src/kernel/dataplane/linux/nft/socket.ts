@@ -10,6 +10,7 @@ import { MessageReader, MessageWriter, NLM_F_ACK, NLMSG_ERROR } from "../message
 import { NETLINK_NETFILTER, openSocket, portId, receiveNow } from "../socket.ts";
 import { traceDatagram } from "../trace.ts";
 import { writeBatchBegin, writeBatchEnd } from "./messages.ts";
+import { Unsayable } from "./rules.ts";
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -17,13 +18,22 @@ const SO_SNDBUFFORCE = 32;
 const SMALLEST = 64 * 1024;
 /** The largest transaction: more is a mistake. */
 const LARGEST = 64 * 1024 * 1024;
+/** From so many bytes on it costs Linux more to tell of all that is made than to be asked whether others changed something. */
+const LOUD = 64 * 1024;
 /** A buffer of more than this is let go after its use. */
 const KEPT = 1024 * 1024;
 
-/** Writes exactly one message. Called again where the buffer was too small: must be pure. */
+/** Does something before and behind a transaction. */
+export type Around = (send: () => Refusals) => Refusals;
+
+/**
+ * Writes one message, or several that stand or fall together. Called again where the buffer was too small: must be pure.
+ *
+ * @throws {Unsayable} what cannot be written
+ */
 export type Write = (w: MessageWriter) => void;
 
-/** What Linux refused of a batch: by the index of the message; -1 is the batch as a whole. Empty: all was made. */
+/** What Linux refused of a batch: by the index of the write; -1 is the batch as a whole. Empty: all was made. */
 export type Refusals = ReadonlyMap<number, Refusal>;
 
 export class BatchSocket {
@@ -51,16 +61,26 @@ export class BatchSocket {
    * Carries out one transaction.
    *
    * @param generation that the rule set must still have; another one is ERESTART of the whole batch
+   * @param around what a large one is sent within
    * @throws {KernelError} where it cannot be sent, or nobody knows what came of it (ENOBUFS, ETIMEDOUT)
    */
-  batch(op: string, messages: readonly Write[], generation?: number): Refusals {
+  batch(
+    op: string,
+    messages: readonly Write[],
+    generation?: number,
+    around?: Around,
+  ): Refusals {
     if (messages.length === 0) return new Map();
     const base = this.#sequence;
     this.#sequence = (base + messages.length + 2) >>> 0;
     const early = this.#compose(messages, base, generation);
     if (early !== undefined) return early;
-    this.#send(op);
-    return this.#collect(op, base, messages.length);
+    const large = this.#writer.position >= LOUD;
+    const send = (): Refusals => {
+      this.#send(op);
+      return this.#collect(op, base, messages.length);
+    };
+    return large && around !== undefined ? around(send) : send();
   }
 
   /** Writes all into the buffer, which grows where it must; what cannot be encoded is refused before Linux sees it. */
@@ -79,25 +99,29 @@ export class BatchSocket {
     w.reset();
     w.sequence = base;
     writeBatchBegin(w, generation);
+    const refusals = new Map<number, Refusal>();
     let last = 0;
     // The last one ends the batch.
     for (let i = 0; i <= messages.length; i++) {
       const start = w.position;
+      // All messages of one write have its number, so that a refusal says whose it is.
       w.sequence = (base + 1 + i) >>> 0;
-      if (i < messages.length) messages[i]?.(w);
-      else writeBatchEnd(w);
-      if (w.error !== undefined) return new Map([[i, { errno: errno.EINVAL, text: w.error }]]);
-      if (w.overflow) {
+      const text = i === messages.length ? ended(w) : failure(w, messages[i] as Write);
+      if (text !== undefined) {
+        refusals.set(i, { errno: errno.EINVAL, text });
+        w.reset();
+        w.position = start;
+      } else if (w.overflow) {
         if (w.bytes.length * 4 > LARGEST) {
           return new Map([[-1, { errno: errno.EMSGSIZE, text: `more than ${LARGEST} bytes` }]]);
         }
         // What is written already stays: a first round writes megabytes.
         w = this.#writer = grown(w, start);
         i--;
-      } else if (i < messages.length) last = start;
+      } else if (i < messages.length) last = w.messageStart;
     }
     w.addFlags(last, NLM_F_ACK);
-    return undefined;
+    return refusals.size === 0 ? undefined : refusals;
   }
 
   #send(op: string): void {
@@ -155,4 +179,20 @@ export class BatchSocket {
     }
     return refusals;
   }
+}
+
+function ended(w: MessageWriter): string | undefined {
+  writeBatchEnd(w);
+  return w.error;
+}
+
+/** Why something cannot be written. */
+function failure(w: MessageWriter, write: Write): string | undefined {
+  try {
+    write(w);
+  } catch (error) {
+    if (!(error instanceof Unsayable)) throw error;
+    return error.message;
+  }
+  return w.error;
 }

@@ -25,7 +25,7 @@ import {
   writeGetGeneration,
 } from "./messages.ts";
 import { parseHookName, TABLE } from "./names.ts";
-import { BatchSocket, type Refusals, type Write } from "./socket.ts";
+import { type Around, BatchSocket, type Refusals, type Write } from "./socket.ts";
 
 export const FAMILIES: readonly Family[] = [4, 6];
 const RESTARTS = 10;
@@ -46,6 +46,8 @@ export class NftState {
   generation = 0;
   /** By set: how many members it has at most, as it was read and written here. */
   readonly mostMembers = new Map<string, number>();
+  /** Sends a large transaction while nobody of us listens, whoever does. */
+  unheard: Around | undefined;
   /** Told when a set was made anew, which may lose its members. */
   readonly emptied = new Set<() => void>();
 
@@ -119,7 +121,7 @@ export class NftState {
 
   /** One transaction. @throws {KernelError} as {@linkcode BatchSocket.batch} */
   batch(op: string, messages: readonly Write[], generation?: number): Refusals {
-    return this.#writer.batch(op, messages, generation);
+    return this.#writer.batch(op, messages, generation, this.unheard);
   }
 
   /**

@@ -3,7 +3,6 @@
 import { KernelError } from "../../errors.ts";
 import type { Op, Outcome, Resource } from "../../resource.ts";
 import { kernelError, type Refusal } from "../errno.ts";
-import { Unsayable } from "./rules.ts";
 import type { Write } from "./socket.ts";
 import type { NftState } from "./state.ts";
 
@@ -37,6 +36,7 @@ const ROUNDS = 8;
  * Carries out the parts; outcomes in the order of `ops`, of which those without a part have nothing to do.
  *
  * @param standIn what is written in the stead of an op that was refused, if anything: others may need that something is there
+ * @param prelude what all of them need, whichever are refused; where Linux refuses that, it refuses all
  */
 export function transact<T>(
   state: NftState,
@@ -45,6 +45,7 @@ export function transact<T>(
   render: (op: Op<T>) => Part<T>["steps"],
   remedy: Remedy<T>,
   standIn: (op: Op<T>) => Part<T>["steps"] | undefined = () => undefined,
+  prelude: readonly Write[] = [],
 ): readonly Outcome<T>[] {
   const errors = new Map<Op<T>, KernelError>();
   const refuse = (op: Op<T>, refusal: Refusal): void => {
@@ -63,18 +64,8 @@ export function transact<T>(
       return [instead];
     });
   for (const op of ops) {
-    try {
-      const steps = render(op);
-      if (steps.some((step) => step.length > 0)) left.push({ op, steps });
-    } catch (error) {
-      if (!(error instanceof Unsayable)) throw error;
-      refuse(op, { errno: 22, text: error.message });
-      const steps = standIn(op);
-      if (steps === undefined) continue;
-      const instead = { op, steps };
-      standsIn.add(instead);
-      left.push(instead);
-    }
+    const steps = render(op);
+    if (steps.some((step) => step.length > 0)) left.push({ op, steps });
   }
   for (let round = 0; left.length > 0; round++) {
     const alone = left.length > 1 && round >= ROUNDS;
@@ -83,9 +74,9 @@ export function transact<T>(
         const steps = standIn(op);
         return steps === undefined ? [] : [{ op, steps }];
       });
-      if (bare.length > 0) together(state, bare);
+      if (bare.length > 0) together(state, bare, prelude);
     }
-    const [taken, lost] = alone ? oneByOne(state, left) : together(state, left);
+    const [taken, lost] = alone ? oneByOne(state, left, prelude) : together(state, left, prelude);
     for (const [part, refusal] of taken) refuse(part.op, refusal);
     if (lost !== undefined) {
       for (const { op } of left) if (!errors.has(op)) errors.set(op, lost);
@@ -102,8 +93,12 @@ export function transact<T>(
 
 type Refused<T> = readonly [ReadonlyMap<Part<T>, Refusal>, lost?: KernelError];
 
-function together<T>(state: NftState, parts: readonly Part<T>[]): Refused<T> {
-  const messages: Write[] = [];
+function together<T>(
+  state: NftState,
+  parts: readonly Part<T>[],
+  prelude: readonly Write[],
+): Refused<T> {
+  const messages: Write[] = [...prelude];
   const owners: Part<T>[] = [];
   const steps = Math.max(...parts.map((part) => part.steps.length));
   for (let step = 0; step < steps; step++) {
@@ -119,14 +114,16 @@ function together<T>(state: NftState, parts: readonly Part<T>[]): Refused<T> {
     const refusals = state.batch("write nftables", messages);
     const whole = refusals.get(-1);
     for (const [i, refusal] of refusals) {
-      const part = owners[i];
+      const part = owners[i - prelude.length];
       if (part !== undefined && !refused.has(part)) refused.set(part, refusal);
     }
+    const common = prelude.map((_, i) => refusals.get(i)).find((refusal) => refusal !== undefined);
     // Nobody is named: each alone, to see whose it is.
-    if (refused.size === 0 && whole !== undefined) {
-      if (parts.length > 1) return oneByOne(state, parts);
-      for (const part of parts) refused.set(part, whole);
+    if (refused.size === 0 && common === undefined && whole !== undefined && parts.length > 1) {
+      return oneByOne(state, parts, prelude);
     }
+    const all = common ?? (refused.size === 0 ? whole : undefined);
+    if (all !== undefined) { for (const part of parts) refused.set(part, all); }
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     return [refused, error];
@@ -134,10 +131,14 @@ function together<T>(state: NftState, parts: readonly Part<T>[]): Refused<T> {
   return [refused];
 }
 
-function oneByOne<T>(state: NftState, parts: readonly Part<T>[]): Refused<T> {
+function oneByOne<T>(
+  state: NftState,
+  parts: readonly Part<T>[],
+  prelude: readonly Write[],
+): Refused<T> {
   const refused = new Map<Part<T>, Refusal>();
   for (const part of parts) {
-    const [one, lost] = together(state, [part]);
+    const [one, lost] = together(state, [part], prelude);
     for (const [which, refusal] of one) refused.set(which, refusal);
     if (lost !== undefined) return [refused, lost];
   }

@@ -11,6 +11,7 @@ const MARK = 0x72;
 /** nft refuses to read a longer comment back: 128 bytes with the NUL. */
 const COMMENT_BYTES = 127;
 
+const PLAIN = /^[ -~]*$/;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -34,6 +35,15 @@ export function writeRuleData(
   { comment, mark }: { readonly comment?: string; readonly mark: string },
 ): void {
   const text = clamp(comment ?? "", COMMENT_BYTES);
+  if (PLAIN.test(text) && PLAIN.test(mark)) {
+    // As nearly all are: 20,000 rules have one each.
+    const first = text === "" ? 0 : text.length + 3;
+    const at = w.zeroes(attribute, first + mark.length + 3);
+    if (at < 0) return;
+    if (first > 0) plainPiece(w.bytes, at, COMMENT, text);
+    plainPiece(w.bytes, at + first, MARK, mark);
+    return;
+  }
   const parts = [...(text === "" ? [] : [piece(COMMENT, text)]), piece(MARK, mark)];
   const bytes = new Uint8Array(parts.reduce((so, part) => so + part.length, 0));
   let at = 0;
@@ -42,6 +52,13 @@ export function writeRuleData(
     at += part.length;
   }
   w.data(attribute, bytes);
+}
+
+/** A text of ASCII, into bytes that are zero. */
+function plainPiece(bytes: Uint8Array, at: number, type: number, text: string): void {
+  bytes[at] = type;
+  bytes[at + 1] = text.length + 1;
+  for (let i = 0; i < text.length; i++) bytes[at + 2 + i] = text.charCodeAt(i);
 }
 
 /** The text of a type, if there is one. Never reads outside of the data. */

@@ -12,9 +12,10 @@ import { muteSenders } from "../mute.ts";
 import { ownsSet } from "../ipset-names.ts";
 import { compared } from "../compared.ts";
 import { rank } from "../iptables-parse.ts";
-import { NETLINK_NETFILTER } from "../socket.ts";
+import { NETLINK_NETFILTER, setMembership } from "../socket.ts";
 import { concernsUs, eventSet } from "./listing.ts";
 import { isBook } from "./names.ts";
+import type { Refusals } from "./socket.ts";
 import type { NftState } from "./state.ts";
 
 const NFNLGRP_NFTABLES = 7;
@@ -96,6 +97,7 @@ export class NftWatch {
 
   close(): void {
     this.#closed = true;
+    this.#state.unheard = undefined;
     clearTimeout(this.#check);
     clearTimeout(this.#retry);
     this.#stopEvents?.();
@@ -124,7 +126,11 @@ export class NftWatch {
           this.#schedule();
         },
         // 20,000 rules of our own are as many events: to read and drop them takes longer than to write them.
-        onOpen: (fd) => muteSenders(fd, [this.#state.portId]),
+        onOpen: (fd) => {
+          muteSenders(fd, [this.#state.portId]);
+          this.#state.unheard = (send) => this.#unheard(fd, send);
+        },
+        onClose: () => this.#state.unheard = undefined,
         onLost: () => {
           this.#moved = "all";
           this.#schedule();
@@ -139,6 +145,26 @@ export class NftWatch {
     } catch (error) {
       onError?.(error);
       if (!this.#closed) this.#retry = setTimeout(() => void this.#listen(true), RETRY_MS).unref();
+    }
+  }
+
+  /**
+   * Linux makes an event of each of 20,000 rules as long as anybody listens, which is a third of what it takes to write them. So
+   * nobody does meanwhile, and by the number of the rule set's state it is seen whether that was the only change.
+   */
+  #unheard(fd: number, send: () => Refusals): Refusals {
+    const before = this.#state.currentGeneration();
+    let own = before;
+    setMembership(fd, NFNLGRP_NFTABLES, false);
+    try {
+      const refusals = send();
+      if (refusals.size === 0) own = following(before);
+      return refusals;
+    } finally {
+      if (!setMembership(fd, NFNLGRP_NFTABLES, true) || this.#state.currentGeneration() !== own) {
+        this.#moved = "all";
+        this.#schedule();
+      }
     }
   }
 
@@ -178,4 +204,9 @@ export class NftWatch {
       again();
     }
   }
+}
+
+/** The number of the state behind that of a number: 32 bits, of which none are 0. */
+function following(generation: number): number {
+  return generation === 0xffffffff ? 1 : generation + 1;
 }

@@ -27,8 +27,9 @@ const CLOSE_MS = 2500;
 const MOST_TIMEOUT_MS = 60_000;
 /** The grid of timers: a second of hold time has no use for less. */
 const TICK_MS = 100;
-/** So many bytes make a burst: some 50,000 routes. */
+/** So many bytes within so long make a burst: some 50,000 routes. Keepalives of 500 peers are as many in half an hour. */
 const BURST = 1_000_000;
+const BURST_MS = 10_000;
 /** Without a byte after which it is over. */
 const CALM_MS = 500;
 /**
@@ -67,6 +68,7 @@ export class Driver {
   /** Since the last flush began. */
   #writes = 0;
   #burst = 0;
+  #burstFrom = 0;
   #calm: ReturnType<typeof setTimeout> | undefined;
   #stopped = true;
   #emptied: (() => void) | undefined;
@@ -325,6 +327,11 @@ export class Driver {
 
   /** A burst of bytes, either way, leaves as many behind, and tables that were outgrown: collected once it is over. */
   #passes(bytes: number): void {
+    const now = this.now();
+    if (now > this.#burstFrom + BURST_MS && this.#calm === undefined) {
+      this.#burst = 0;
+      this.#burstFrom = now;
+    }
     this.#burst += bytes;
     if (this.#burst < BURST) return;
     if (this.#calm !== undefined) this.#calm.refresh();

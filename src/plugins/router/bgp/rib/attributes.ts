@@ -16,6 +16,7 @@ import { copy, u16, u8 } from "../wire/bytes.ts";
 import { AttributeFlag } from "../wire/constants.ts";
 import type { AttributeCache } from "../wire/update.ts";
 import { type BlockKind, BlockStore } from "./blocks.ts";
+import { grown, moreRoom } from "./room.ts";
 
 export interface AttributeSet extends Attributes {
   /** Dense, from 1; used again when the set is gone. */
@@ -170,12 +171,9 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
     // Without holes, which would make a table of it.
     if (id === this.#objects.length) this.#objects.push(undefined);
     if (id >= this.#refs.length) {
-      const refs = new Uint32Array(this.#refs.length * 2);
-      refs.set(this.#refs);
-      this.#refs = refs;
-      const verdicts = new Int32Array(this.#verdicts.length * 2);
-      verdicts.set(this.#verdicts);
-      this.#verdicts = verdicts;
+      const room = moreRoom(this.#refs.length, id + 1);
+      this.#refs = grown(this.#refs, new Uint32Array(room));
+      this.#verdicts = grown(this.#verdicts, new Int32Array(room));
     }
     this.#refs[id] = 0;
     return id;

@@ -3,6 +3,8 @@
  * as objects they would be most of what a route costs.
  */
 
+import { grown, moreRoom } from "./room.ts";
+
 /** What is kept of a block besides its bytes: blocks of another kind are other blocks. Below 256. */
 export type BlockKind = number;
 
@@ -114,28 +116,19 @@ export class BlockStore {
   }
 
   #grow(id: number): void {
-    const room = Math.max(this.#at.length * 2, id + 1);
-    const at = new Uint32Array(room);
-    at.set(this.#at);
-    this.#at = at;
-    const length = new Uint16Array(room);
-    length.set(this.#length);
-    this.#length = length;
-    const kind = new Uint8Array(room);
-    kind.set(this.#kind);
-    this.#kind = kind;
-    const hash = new Int32Array(room);
-    hash.set(this.#hash);
-    this.#hash = hash;
+    const room = moreRoom(this.#at.length, id + 1);
+    this.#at = grown(this.#at, new Uint32Array(room));
+    this.#length = grown(this.#length, new Uint16Array(room));
+    this.#kind = grown(this.#kind, new Uint8Array(room));
+    this.#hash = grown(this.#hash, new Int32Array(room));
   }
 
   /** Room for so many bytes more: without what is dead where that is much, else in a larger array. */
   #room(length: number): void {
     const live = this.#end - this.#dead;
     if (this.#dead < SLACK || this.#dead < live) {
-      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#end + length));
-      larger.set(this.#bytes);
-      this.#bytes = larger;
+      const room = moreRoom(this.#bytes.length, this.#end + length);
+      this.#bytes = grown(this.#bytes, new Uint8Array(room));
       return;
     }
     const bytes = new Uint8Array(Math.max(this.#bytes.length, live + length));

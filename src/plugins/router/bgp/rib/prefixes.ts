@@ -5,10 +5,13 @@ import type { PrefixSource } from "../wire/encode.ts";
 import { CeaseCode, ErrorCode } from "../wire/constants.ts";
 import { BgpError } from "../wire/error.ts";
 import { covers, type Prefix, prefixText, wordsOf } from "../wire/prefix.ts";
+import { grown, moreRoom } from "./room.ts";
 
 /** The bits of a slot that hold a number: 16 million prefixes, many times the internet. */
 const NUMBER = 0xff_ffff;
 const MOST = NUMBER;
+/** Fewer slots are made eight times as many. */
+const SMALL = 65_536;
 /** A length that no prefix has: the number is free. */
 const FREE = 255;
 
@@ -63,12 +66,30 @@ export class PrefixTable implements PrefixSource {
     const id = this.#take(slot, hash, length);
     if (this.size === 1) this.words[id] = words[at] ?? 0;
     else for (let i = 0; i < 4; i++) this.words[id * 4 + i] = words[at + i] ?? 0;
-    if (this.#crowded) this.#rehash();
+    if (this.count * 2 > this.#slots.length) this.#rehash(this.count);
     return id;
   }
 
-  /** As `add`, of an IPv4 prefix: for each one of a full feed. */
-  add4(address: number, length: number): number {
+  /**
+   * Makes room for so many more, so that `addWritten4` and `addWritten6` need not look.
+   *
+   * @throws {BgpError} 6/8 when there are too many
+   */
+  reserve(more: number): void {
+    const count = this.count + more;
+    if (count > MOST) throw tooMany();
+    if (this.limit + more > this.lengths.length) this.#grow(this.limit + more);
+    if (count * 2 > this.#slots.length) this.#rehash(count);
+  }
+
+  /**
+   * As `add`, of the IPv4 prefix that is written at `at`, for which room is reserved; -1: nobody can route to it, and it is left
+   * out. Bits past the length are cleared. For each one of a full feed.
+   */
+  addWritten4(bytes: Uint8Array, at: number): number {
+    const length = bytes[at] ?? 0;
+    const address = address4(bytes, at, length);
+    if (length >= 4 && address >>> 28 === 14) return -1;
     const slots = this.#slots;
     const { lengths, words } = this;
     const mask = slots.length - 1;
@@ -81,39 +102,70 @@ export class PrefixTable implements PrefixSource {
       const id = (entry & NUMBER) - 1;
       if (words[id] === address && lengths[id] === length) return id;
     }
-    if (this.#free.length > 0 || this.limit >= lengths.length) {
-      const id = this.#take(slot, hash, length);
-      this.words[id] = address;
-      if (this.#crowded) this.#rehash();
-      return id;
-    }
-    // As `#take`, without a call.
-    const id = this.limit++;
+    const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.limit++;
     slots[slot] = (hash & ~NUMBER) | (id + 1);
     lengths[id] = length;
     words[id] = address;
-    if (this.limit * 2 > slots.length) this.#rehash();
     return id;
+  }
+
+  /** As `addWritten4`, of IPv6. */
+  addWritten6(bytes: Uint8Array, at: number): number {
+    const length = bytes[at] ?? 0;
+    const w0 = word6(bytes, at + 1, length);
+    if (length >= 8 && w0 >>> 24 === 0xff) return -1;
+    if (length >= 10 && w0 >>> 22 === 0xfe80 >>> 6) return -1;
+    const w1 = word6(bytes, at + 5, length - 32);
+    const w2 = word6(bytes, at + 9, length - 64);
+    const w3 = word6(bytes, at + 13, length - 96);
+    const hash = hash6(w0, w1, w2, w3, length);
+    const slots = this.#slots;
+    const { lengths, words } = this;
+    const mask = slots.length - 1;
+    let slot = hash & mask;
+    for (;; slot = (slot + 1) & mask) {
+      const entry = slots[slot] ?? 0;
+      if (entry === 0) break;
+      if (((entry ^ hash) & ~NUMBER) !== 0) continue;
+      const id = (entry & NUMBER) - 1;
+      const mine = 4 * id;
+      const other = ((words[mine] ?? 0) ^ w0) | ((words[mine + 1] ?? 0) ^ w1) |
+        ((words[mine + 2] ?? 0) ^ w2) | ((words[mine + 3] ?? 0) ^ w3);
+      if (other === 0 && lengths[id] === length) return id;
+    }
+    const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.limit++;
+    slots[slot] = (hash & ~NUMBER) | (id + 1);
+    lengths[id] = length;
+    const mine = 4 * id;
+    words[mine] = w0;
+    words[mine + 1] = w1;
+    words[mine + 2] = w2;
+    words[mine + 3] = w3;
+    return id;
+  }
+
+  /** The number of the IPv4 prefix that is written at `at`, or -1. */
+  findWritten4(bytes: Uint8Array, at: number): number {
+    const length = bytes[at] ?? 0;
+    WORDS[0] = address4(bytes, at, length);
+    return this.find(WORDS, 0, length);
+  }
+
+  /** As `findWritten4`, of IPv6. */
+  findWritten6(bytes: Uint8Array, at: number): number {
+    const length = bytes[at] ?? 0;
+    for (let i = 0; i < 4; i++) WORDS[i] = word6(bytes, at + 1 + 4 * i, length - 32 * i);
+    return this.find(WORDS, 0, length);
   }
 
   /** A number for a prefix that belongs into this slot; its words are to be written. */
   #take(slot: number, hash: number, length: number): number {
-    if (this.count >= MOST) {
-      throw new BgpError(
-        `There are ${MOST} prefixes, and no room for more`,
-        ErrorCode.Cease,
-        CeaseCode.OutOfResources,
-      );
-    }
+    if (this.count >= MOST) throw tooMany();
     const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.limit++;
     this.#slots[slot] = (hash & ~NUMBER) | (id + 1);
-    if (id >= this.lengths.length) this.#grow();
+    if (id >= this.lengths.length) this.#grow(id + 1);
     this.lengths[id] = length;
     return id;
-  }
-
-  get #crowded(): boolean {
-    return this.count * 2 > this.#slots.length;
   }
 
   /** Frees a number. Nothing may refer to it any more. */
@@ -178,31 +230,27 @@ export class PrefixTable implements PrefixSource {
   }
 
   #hash(words: ArrayLike<number>, at: number, length: number): number {
-    if (this.size === 1) return hash4(words[at] ?? 0, length);
-    let h = length;
-    for (let i = 0; i < 4; i++) h = mix(h ^ (words[at + i] ?? 0));
-    return h;
+    return this.size === 1 ? hash4(words[at] ?? 0, length) : hashAt(words, at, length);
   }
 
-  #grow(): void {
-    const room = 2 * this.lengths.length;
-    const words = new Uint32Array(room * this.size);
-    words.set(this.words);
-    this.words = words;
-    const lengths = new Uint8Array(room);
-    lengths.set(this.lengths);
-    this.lengths = lengths;
+  #grow(least: number): void {
+    const room = moreRoom(this.lengths.length, least);
+    this.words = grown(this.words, new Uint32Array(room * this.size));
+    this.lengths = grown(this.lengths, new Uint8Array(room));
   }
 
-  #rehash(): void {
-    const slots = new Int32Array(2 * this.#slots.length);
+  /** For so many prefixes. Slots lie scattered, so all of their pages are touched: not much more of them than are needed. */
+  #rehash(count: number): void {
+    let room = this.#slots.length;
+    while (room < 2 * count) room *= room < SMALL ? 8 : 2;
+    const slots = new Int32Array(room);
     const mask = slots.length - 1;
     const { limit, lengths, words, size } = this;
     // By number and not by slot: what is read lies side by side.
     for (let id = 0; id < limit; id++) {
       const length = lengths[id] ?? 0;
       if (length === FREE) continue;
-      const hash = size === 1 ? hash4(words[id] ?? 0, length) : this.#hash(words, id * 4, length);
+      const hash = size === 1 ? hash4(words[id] ?? 0, length) : hashAt(words, id * 4, length);
       let slot = hash & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = (hash & ~NUMBER) | (id + 1);
@@ -211,10 +259,45 @@ export class PrefixTable implements PrefixSource {
   }
 }
 
+function tooMany(): BgpError {
+  return new BgpError(
+    `There are ${MOST} prefixes, and no room for more`,
+    ErrorCode.Cease,
+    CeaseCode.OutOfResources,
+  );
+}
+
 /** Neighbours of one length lie side by side, sixteen to a cache line: so a feed, which comes in order, finds them near. */
 function hash4(address: number, length: number): number {
   const number = length === 0 ? 0 : address >>> (32 - length);
   return (mix((number >>> 4) ^ (length << 26)) & ~15) | (number & 15);
+}
+
+function hash6(w0: number, w1: number, w2: number, w3: number, length: number): number {
+  return mix(mix(mix(mix(length ^ w0) ^ w1) ^ w2) ^ w3);
+}
+
+function hashAt(words: ArrayLike<number>, at: number, length: number): number {
+  const w1 = words[at + 1] ?? 0;
+  return hash6(words[at] ?? 0, w1, words[at + 2] ?? 0, words[at + 3] ?? 0, length);
+}
+
+/** The address of a prefix that is written at `at`. What is read beyond it is masked away. */
+function address4(bytes: Uint8Array, at: number, length: number): number {
+  const address = ((bytes[at + 1] ?? 0) << 24) | ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0);
+  return length === 0 ? 0 : (address & (-1 << (32 - length))) >>> 0;
+}
+
+/** The words of the prefix that is looked for. */
+const WORDS = new Uint32Array(4);
+
+/** The 32 bits at `from` of which the first `bits` belong to the prefix. */
+function word6(bytes: Uint8Array, from: number, bits: number): number {
+  if (bits <= 0) return 0;
+  const word = ((bytes[from] ?? 0) << 24) | ((bytes[from + 1] ?? 0) << 16) |
+    ((bytes[from + 2] ?? 0) << 8) | (bytes[from + 3] ?? 0);
+  return bits >= 32 ? word : word & (-1 << (32 - bits));
 }
 
 /** MurmurHash3's mixing, by Austin Appleby: prefixes differ in high bits, slots in low ones. */

@@ -8,10 +8,19 @@ import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
 import { BitSet, PrefixTable } from "./prefixes.ts";
+import { grown, moreRoom } from "./room.ts";
+
+/** Numbers of prefixes. */
+export type Numbers = ArrayLike<number> & Iterable<number>;
 
 /** Number of the speaker itself among the peers. */
 export const LOCAL = 0;
-const NONE = -1;
+/** No row: rows are counted from 1, so that arrays of them begin as they are made. */
+const NONE = 0;
+/** In place of a prefix: the row is free. */
+const FREE = -1;
+/** In place of a peer. */
+const SEVERAL = -1;
 const NO_CANDIDATES: readonly Candidate[] = [];
 const STALE = 1;
 
@@ -38,15 +47,16 @@ export class Rib {
   #used = new Uint32Array(64);
   #flags = new Uint8Array(64);
   #since = new Uint32Array(64);
-  #rows = 0;
+  #rows = 1;
   readonly #freeRows: number[] = [];
   readonly #dirty: number[] = [];
   readonly #isDirty = new BitSet();
   /** Decided when they came, and not told yet. */
-  #fresh: number[] = [];
-  #freshFrom = NONE;
+  #fresh = new Int32Array(64);
+  #freshCount = 0;
+  #freshFrom = SEVERAL;
   /** The peer that all came from that `decide` said last, or -1 where there were several or it cannot tell. */
-  decidedFrom = NONE;
+  decidedFrom = SEVERAL;
   readonly #forced = new Set<number>();
   #empty: number[] = [];
 
@@ -60,19 +70,19 @@ export class Rib {
     this.#attributes = attributes;
     this.#origin = origin;
     this.#most = most;
-    this.#first = new Int32Array(this.prefixes.room).fill(NONE);
-    this.#best = new Int32Array(this.prefixes.room).fill(NONE);
+    this.#first = new Int32Array(this.prefixes.room);
+    this.#best = new Int32Array(this.prefixes.room);
     this.#bestSet = new Uint32Array(this.prefixes.room);
     this.#bestPeer = new Uint32Array(this.prefixes.room);
   }
 
   get pathCount(): number {
-    return this.#rows - this.#freeRows.length;
+    return this.#rows - 1 - this.#freeRows.length;
   }
 
   /** Whether `decide` has something to do. */
   get dirty(): boolean {
-    return this.#dirty.length > 0 || this.#fresh.length > 0;
+    return this.#dirty.length > 0 || this.#freshCount > 0;
   }
 
   /** The number of a prefix, a new one if need be. */
@@ -102,10 +112,11 @@ export class Rib {
   }
 
   /**
-   * A peer's path to each IPv4 prefix that is written from `start` to `end`, by the numbers of what it says and of what import
-   * made of it (0: rejected). One loop without an object or a list between: a full feed is a million times through it.
+   * A peer's path to each prefix that is written from `start` to `end`, by the numbers of what it says and of what import made
+   * of it (0: rejected). One loop without an object or a list between: a full feed is a million times through it.
    *
-   * @returns false when a prefix cannot be read; those before it are there
+   * @returns false when a prefix cannot be read; then nothing has changed
+   * @throws {BgpError} 6/8 when there are too many prefixes; then nothing has changed
    */
   putWritten(
     bytes: Uint8Array,
@@ -117,24 +128,20 @@ export class Rib {
     seconds: number,
   ): boolean {
     const { prefixes } = this;
-    if (this.#freshFrom !== peer) this.#freshFrom = this.#fresh.length === 0 ? peer : NONE;
+    const v4 = prefixes.size === 1;
+    const count = countWritten(bytes, start, end, v4 ? 32 : 128);
+    if (count < 0) return false;
+    this.#reserve(count);
+    if (this.#freshFrom !== peer) this.#freshFrom = this.#freshCount === 0 ? peer : SEVERAL;
+    const first = this.#first;
     const before = this.pathCount;
     let best = 0;
-    let next = start;
-    while (next < end) {
-      const length = bytes[next] ?? 0;
-      const at = next + 1;
-      const after = at + ((length + 7) >> 3);
-      if (length > 32 || after > end) break;
-      // What is read beyond the prefix is masked away.
-      const address = (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) |
-        ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) &
-        (length === 0 ? 0 : -1 << (32 - length));
-      next = after;
-      if (length >= 4 && address >>> 28 === 14) continue;
-      const id = prefixes.add4(address >>> 0, length);
-      if (id >= this.#first.length) this.#growPrefixes();
-      if (this.#first[id] !== NONE) this.#put(id, peer, received, used, seconds);
+    for (let at = start; at < end;) {
+      const length = bytes[at] ?? 0;
+      const id = v4 ? prefixes.addWritten4(bytes, at) : prefixes.addWritten6(bytes, at);
+      at += 1 + ((length + 7) >> 3);
+      if (id < 0) continue;
+      if (first[id] !== NONE) this.#put(id, peer, received, used, seconds);
       else if (used === 0 || this.#best[id] !== NONE || this.#isDirty.has(id)) {
         this.#insert(id, peer, received, used, seconds);
         this.touch(id);
@@ -143,14 +150,42 @@ export class Rib {
         this.#best[id] = this.#insert(id, peer, received, used, seconds);
         this.#bestSet[id] = used;
         this.#bestPeer[id] = peer;
-        this.#fresh.push(id);
+        this.#fresh[this.#freshCount++] = id;
         best++;
       }
     }
     const fresh = this.pathCount - before;
     this.#attributes.hold(received, fresh);
     this.#attributes.hold(used, fresh + best);
-    return next === end;
+    return true;
+  }
+
+  /**
+   * Takes a peer's path to each prefix away that is written from `start` to `end`.
+   *
+   * @returns how many there were, or -1 when a prefix cannot be read; then nothing has changed
+   */
+  deleteWritten(bytes: Uint8Array, start: number, end: number, peer: number): number {
+    const { prefixes } = this;
+    const v4 = prefixes.size === 1;
+    if (countWritten(bytes, start, end, v4 ? 32 : 128) < 0) return -1;
+    let deleted = 0;
+    for (let at = start; at < end; at += 1 + (((bytes[at] ?? 0) + 7) >> 3)) {
+      const id = v4 ? prefixes.findWritten4(bytes, at) : prefixes.findWritten6(bytes, at);
+      if (id >= 0 && this.delete(id, peer)) deleted++;
+    }
+    return deleted;
+  }
+
+  /** Room for so many prefixes and paths more, and the news of them. */
+  #reserve(count: number): void {
+    this.prefixes.reserve(count);
+    if (this.prefixes.room > this.#first.length) this.#growPrefixes();
+    if (this.#rows + count > this.#next.length) this.#growRows(this.#rows + count);
+    if (this.#freshCount + count > this.#fresh.length) {
+      const room = moreRoom(this.#fresh.length, this.#freshCount + count);
+      this.#fresh = grown(this.#fresh, new Int32Array(room));
+    }
   }
 
   /** Without holding the sets of a new path; true: it is one. */
@@ -171,7 +206,7 @@ export class Rib {
 
   #insert(id: number, peer: number, received: number, used: number, seconds: number): number {
     const row = this.#freeRows.length > 0 ? this.#freeRows.pop() ?? 0 : this.#rows++;
-    if (row >= this.#next.length) this.#growRows();
+    if (row >= this.#next.length) this.#growRows(row + 1);
     this.#next[row] = this.#first[id] ?? NONE;
     this.#first[id] = row;
     this.#prefix[row] = id;
@@ -202,7 +237,7 @@ export class Rib {
     else this.#next[before] = next;
     this.#attributes.release(this.#received[row] ?? 0);
     this.#attributes.release(this.#used[row] ?? 0);
-    this.#prefix[row] = NONE;
+    this.#prefix[row] = FREE;
     this.#freeRows.push(row);
     this.touch(id);
   }
@@ -210,9 +245,9 @@ export class Rib {
   /** Takes away the paths of a peer: all, or those that are stale. One pass over all rows. */
   clear(peer: number, staleOnly = false): number {
     let removed = 0;
-    for (let row = 0; row < this.#rows; row++) {
-      const id = this.#prefix[row] ?? NONE;
-      if (id === NONE || this.#peer[row] !== peer) continue;
+    for (let row = 1; row < this.#rows; row++) {
+      const id = this.#prefix[row] ?? FREE;
+      if (id === FREE || this.#peer[row] !== peer) continue;
       if (staleOnly && ((this.#flags[row] ?? 0) & STALE) === 0) continue;
       if (this.delete(id, peer)) removed++;
     }
@@ -222,8 +257,8 @@ export class Rib {
   /** Marks the paths of a peer as stale (RFC 4724, RFC 7313); the next `put` or `clear` decides about them. */
   markStale(peer: number): number {
     let marked = 0;
-    for (let row = 0; row < this.#rows; row++) {
-      if (this.#prefix[row] === NONE || this.#peer[row] !== peer) continue;
+    for (let row = 1; row < this.#rows; row++) {
+      if (this.#prefix[row] === FREE || this.#peer[row] !== peer) continue;
       this.#flags[row] = STALE;
       marked++;
     }
@@ -235,8 +270,8 @@ export class Rib {
     peer: number,
     judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
   ): void {
-    for (let row = 0; row < this.#rows; row++) {
-      if (this.#prefix[row] !== NONE && this.#peer[row] === peer) this.rejudge(row, judge);
+    for (let row = 1; row < this.#rows; row++) {
+      if (this.#prefix[row] !== FREE && this.#peer[row] === peer) this.rejudge(row, judge);
     }
   }
 
@@ -245,7 +280,7 @@ export class Rib {
     row: number,
     judge: (id: number, received: AttributeSet) => AttributeSet | undefined,
   ): void {
-    const id = this.#prefix[row] ?? NONE;
+    const id = this.#prefix[row] ?? FREE;
     const received = this.#attributes.at(this.#received[row] ?? 0);
     if (received === undefined) return;
     const used = judge(id, received);
@@ -257,8 +292,8 @@ export class Rib {
   /** What import accepted, what is stale, all: of each peer, in one pass. */
   counts(): Map<number, { received: number; accepted: number; stale: number }> {
     const counts = new Map<number, { received: number; accepted: number; stale: number }>();
-    for (let row = 0; row < this.#rows; row++) {
-      if (this.#prefix[row] === NONE) continue;
+    for (let row = 1; row < this.#rows; row++) {
+      if (this.#prefix[row] === FREE) continue;
       const peer = this.#peer[row] ?? 0;
       let count = counts.get(peer);
       if (count === undefined) counts.set(peer, count = { received: 0, accepted: 0, stale: 0 });
@@ -275,12 +310,12 @@ export class Rib {
     if (forced) this.#forced.add(id);
   }
 
-  /** Decides about all that changed and returns the prefixes whose use changed. */
-  decide(): number[] {
-    const fresh = this.#fresh;
-    this.#fresh = [];
+  /** Decides about all that changed and returns the prefixes whose use changed: until the next path comes. */
+  decide(): Numbers {
+    const fresh = this.#fresh.subarray(0, this.#freshCount);
+    this.#freshCount = 0;
     const dirty = this.#dirty;
-    this.decidedFrom = dirty.length === 0 ? this.#freshFrom : NONE;
+    this.decidedFrom = dirty.length === 0 ? this.#freshFrom : SEVERAL;
     if (dirty.length === 0) return fresh;
     const changed: number[] = [];
     const unsaid = new Set<number>();
@@ -361,7 +396,7 @@ export class Rib {
     return this.#empty.length > 0;
   }
 
-  /** Row of a peer's path, or -1. */
+  /** Row of a peer's path, or 0. */
   row(id: number, peer: number): number {
     let row = this.#first[id] ?? NONE;
     while (row !== NONE && this.#peer[row] !== peer) row = this.#next[row] ?? NONE;
@@ -378,10 +413,10 @@ export class Rib {
 
   /** Every row in use. */
   *allRows(): Generator<number, void, undefined> {
-    for (let row = 0; row < this.#rows; row++) if (this.#prefix[row] !== NONE) yield row;
+    for (let row = 1; row < this.#rows; row++) if (this.#prefix[row] !== FREE) yield row;
   }
 
-  /** Row of the best path, or -1. */
+  /** Row of the best path, or 0. */
   best(id: number): number {
     return this.#best[id] ?? NONE;
   }
@@ -393,7 +428,7 @@ export class Rib {
   }
 
   prefixOf(row: number): number {
-    return this.#prefix[row] ?? NONE;
+    return this.#prefix[row] ?? FREE;
   }
 
   peerOf(row: number): number {
@@ -435,14 +470,14 @@ export class Rib {
 
   #growPrefixes(): void {
     const room = this.prefixes.room;
-    this.#first = grown(this.#first, new Int32Array(room).fill(NONE));
-    this.#best = grown(this.#best, new Int32Array(room).fill(NONE));
+    this.#first = grown(this.#first, new Int32Array(room));
+    this.#best = grown(this.#best, new Int32Array(room));
     this.#bestSet = grown(this.#bestSet, new Uint32Array(room));
     this.#bestPeer = grown(this.#bestPeer, new Uint32Array(room));
   }
 
-  #growRows(): void {
-    const room = 2 * this.#next.length;
+  #growRows(least: number): void {
+    const room = moreRoom(this.#next.length, least);
     this.#next = grown(this.#next, new Int32Array(room));
     this.#prefix = grown(this.#prefix, new Int32Array(room));
     this.#peer = grown(this.#peer, new Uint32Array(room));
@@ -453,7 +488,15 @@ export class Rib {
   }
 }
 
-function grown<T extends Int32Array | Uint32Array | Uint8Array>(old: T, larger: T): T {
-  larger.set(old);
-  return larger;
+/** How many prefixes are written there, or -1 when one cannot be read. */
+function countWritten(bytes: Uint8Array, start: number, end: number, longest: number): number {
+  let count = 0;
+  let at = start;
+  while (at < end) {
+    const length = bytes[at] ?? 0;
+    if (length > longest) return -1;
+    at += 1 + ((length + 7) >> 3);
+    count++;
+  }
+  return at === end ? count : -1;
 }

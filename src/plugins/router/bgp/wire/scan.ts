@@ -16,6 +16,8 @@ export interface Glance {
   readonly clusterId: number;
   /** Our end of the session as a number, or -1 where it is no IPv4 address. */
   readonly ownHop: number;
+  /** Our end where it is an IPv6 address. */
+  readonly ownHop6: Uint8Array | undefined;
 }
 
 export const Seen = {
@@ -29,12 +31,47 @@ export const Seen = {
 const OPTIONAL = AttributeFlag.Optional;
 const TRANSITIVE = AttributeFlag.Transitive;
 const BOTH = OPTIONAL | TRANSITIVE;
-/** ORIGIN, AS_PATH and NEXT_HOP. */
-const NEEDED = (1 << AttributeType.Origin) | (1 << AttributeType.AsPath) |
-  (1 << AttributeType.NextHop);
+/** What a block needs of IPv6 prefixes, whose next hop stands in MP_REACH_NLRI. */
+const NEEDED6 = (1 << AttributeType.Origin) | (1 << AttributeType.AsPath);
+const NEEDED4 = NEEDED6 | (1 << AttributeType.NextHop);
 
 /** Attributes of IPv4 prefixes with NEXT_HOP, from `from` up to `last`. One of `Seen`. */
 export function glance(bytes: Uint8Array, from: number, last: number, by: Glance): number {
+  return walk(bytes, from, last, by, NEEDED4);
+}
+
+/**
+ * Attributes of IPv6 prefixes but MP_REACH_NLRI, from `from` up to `last`, and behind them its next hop of `hop` octets: a
+ * host's address, and maybe its link-local one (RFC 2545 section 3). One of `Seen`.
+ */
+export function glance6(
+  bytes: Uint8Array,
+  from: number,
+  last: number,
+  hop: number,
+  by: Glance,
+): number {
+  const seen = walk(bytes, from, last, by, NEEDED6);
+  if (seen === Seen.Odd || (bytes[last] ?? 0) === 0xff) return Seen.Odd;
+  let low = 0;
+  let own = by.ownHop6 !== undefined;
+  for (let i = 0; i < 16; i++) {
+    const byte = bytes[last + i] ?? 0;
+    if (i < 15) low |= byte;
+    own &&= byte === by.ownHop6?.[i];
+  }
+  // BIRD writes :: before a link-local address.
+  if (hop === 16 && low === 0 && (bytes[last + 15] ?? 0) < 2) return Seen.Odd;
+  return own ? Seen.Refused : seen;
+}
+
+function walk(
+  bytes: Uint8Array,
+  from: number,
+  last: number,
+  by: Glance,
+  needed: number,
+): number {
   let there = 0;
   let refused = false;
   for (let at = from; at < last;) {
@@ -62,7 +99,8 @@ export function glance(bytes: Uint8Array, from: number, last: number, by: Glance
         break;
       }
       case AttributeType.NextHop: {
-        if (kind !== TRANSITIVE || length !== 4) return Seen.Odd;
+        // Beside MP_REACH_NLRI it says nothing, and is rare.
+        if (kind !== TRANSITIVE || length !== 4 || needed === NEEDED6) return Seen.Odd;
         const first = bytes[at] ?? 0;
         if (first === 0 || first === 127 || first >= 224) return Seen.Odd;
         if (u32(bytes, at) === by.ownHop) refused = true;
@@ -92,7 +130,7 @@ export function glance(bytes: Uint8Array, from: number, last: number, by: Glance
     }
     at += length;
   }
-  if ((there & NEEDED) !== NEEDED) return Seen.Odd;
+  if ((there & needed) !== needed) return Seen.Odd;
   return refused ? Seen.Refused : Seen.Fine;
 }
 

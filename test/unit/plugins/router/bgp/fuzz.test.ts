@@ -10,11 +10,13 @@ import { decodeOpen } from "../../../../../src/plugins/router/bgp/wire/open.ts";
 import { UpdateDecoder } from "../../../../../src/plugins/router/bgp/wire/update.ts";
 import { mesh, Network, type Node, peer, prefixes, state } from "../../../../support/bgp.ts";
 import { ribView } from "../../../../../src/plugins/router/bgp/views.ts";
+import { bytes as bytesOf } from "../../../../support/bgp-wire.ts";
 import { type Random, random } from "../../../../support/random.ts";
+import captured from "../../../../wire/bgp.json" with { type: "json" };
 
 const ROUNDS = Number(process.env["FUZZ"] ?? 30_000);
 
-/** Messages that two speakers sent each other, with all that they know to say. */
+/** Messages that two speakers of ours sent each other, with all that they know to say; and what others said. */
 const corpus: readonly Uint8Array[] = (() => {
   const network = new Network();
   const [a, b] = mesh(network, [65001, 4_200_000_002], {
@@ -37,9 +39,10 @@ const corpus: readonly Uint8Array[] = (() => {
   network.run(1000);
   a.core.stop(false, "bye", network.now);
   network.run(1000);
-  return network.wire.flatMap(({ bytes }) =>
+  const ours = network.wire.flatMap(({ bytes }) =>
     [...new Framer().feed(bytes)].map(({ bytes, start, end }) => bytes.slice(start - 19, end))
   );
+  return [...ours, ...captured.flatMap(({ messages }) => messages.map(bytesOf))];
 })();
 
 /** A few octets changed, cut, doubled or moved; the length in the header made right, most times. */
@@ -179,6 +182,96 @@ describe("mutated messages", () => {
     }
   });
 });
+
+/** Flags, type and value of attributes that are as they should be; what MP_REACH_NLRI carries is another matter. */
+const ATTRIBUTES: readonly (readonly [flags: number, type: number, value: string])[] = [
+  [0x40, 1, "00"],
+  [0x40, 2, "0201fa56ea02"],
+  [0x40, 3, "0a000002"],
+  [0x80, 4, "00000007"],
+  [0x40, 5, "00000064"],
+  [0x40, 6, ""],
+  [0xc0, 7, "0000fde90a000002"],
+  [0xc0, 8, "fde90005fde90006"],
+  [0x80, 9, "0a000009"],
+  [0x80, 10, "0a0000090a00000a"],
+  [0xc0, 16, "0002fde900000008"],
+  [0xc0, 17, "02010000fde9"],
+  [0xc0, 18, "0000fde90a000002"],
+  [0xc0, 32, "0000fde90000000600000007"],
+  [0xc0, 250, "beef"],
+];
+/** RFC 4271 section 5: of all attributes these have to be there. */
+const MANDATORY = 3;
+
+/** An UPDATE for one prefix with mistakes of which RFC 7606 sections 3, 4 and 7 say that they cost no session. */
+function mistaken(dice: Random): Uint8Array {
+  const out: number[] = [];
+  const list = ATTRIBUTES.filter((_, i) => i < MANDATORY || dice.below(3) === 0);
+  const victim = dice.below(list.length);
+  for (const [i, [flags, type, text]] of list.entries()) {
+    let value = [...bytesOf(text)];
+    let bits = flags;
+    let times = 1;
+    if (i === victim || dice.below(6) === 0) {
+      switch (dice.below(5)) {
+        case 0:
+          value = value.map(() => dice.below(256));
+          break;
+        case 1:
+          value = Array.from({ length: dice.below(40) }, () => dice.below(256));
+          break;
+        case 2:
+          // Of one that nobody knows the Optional bit stays: without it it is a well-known one that we ought to know.
+          bits = (dice.below(256) & ~0x10) | (type === 250 ? 0x80 : 0);
+          break;
+        case 3:
+          times = 0;
+          break;
+        default:
+          times = 2;
+      }
+    }
+    for (; times > 0; times--) out.push(bits, type, value.length, ...value);
+  }
+  // The last one says that it is longer than the block (section 4).
+  if (dice.below(10) === 0) out.push(0xc0, 8, 4 + dice.below(200), 0);
+  const size = 23 + out.length + 4;
+  return Uint8Array.from([
+    ...new Uint8Array(16).fill(255),
+    ...[size >> 8, size & 255, 2, 0, 0, out.length >> 8, out.length & 255],
+    ...out,
+    ...[24, 10, 9, 0],
+  ]);
+}
+
+test.each([["an external", 4_200_000_002], ["an internal", 65001]])(
+  "mistakes in attributes of %s peer cost no session, nor any route but the one they come with (RFC 7606)",
+  (_what, asn) => {
+    const network = new Network();
+    const [a, b] = mesh(network, [65001, asn], {}, { families: [4, 6] }) as [Node, Node];
+    network.run(10_000);
+    const connection = [...a.ends].find(([, end]) => end.to?.node === b)?.[0] ?? 0;
+    const dice = random(5);
+    let withdrawn = 0;
+    for (let round = 0; round < ROUNDS / 10; round++) {
+      const message = mistaken(dice);
+      a.core.data(connection, message, network.now);
+      while (a.core.flushable) a.core.flush(network.now);
+      if (state(a, "10.0.0.2") !== "Established") {
+        const why = a.core.peers.get("10.0.0.2")?.session.lastError;
+        throw new Error(`Round ${round}: ${why}: ${Buffer.from(message).toString("hex")}`);
+      }
+      const held = a.core.peers.get("10.0.0.2")?.held[4];
+      if (held === 1) withdrawn++;
+    }
+    expect(prefixes(a, "in", "10.0.0.2")).toContain("10.1.2.0/24");
+    // Mistakes of both costs came: those that cost the route, and those that cost the attribute alone.
+    expect(withdrawn).toBeGreaterThan(ROUNDS / 100);
+    expect(withdrawn).toBeLessThan(ROUNDS / 10);
+    expect(a.core.peers.get("10.0.0.2")?.flaps).toBe(0);
+  },
+);
 
 test("messages are the same however the stream is cut", () => {
   const dice = random(4);

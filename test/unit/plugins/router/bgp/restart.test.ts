@@ -9,6 +9,7 @@ import {
   rib,
   state,
 } from "../../../../support/bgp.ts";
+import { random } from "../../../../support/random.ts";
 
 const A = "10.0.0.1";
 const B = "10.0.0.2";
@@ -154,3 +155,65 @@ describe("graceful restart (RFC 4724)", () => {
     expect(b.core.settled(6)).toBe(true);
   });
 });
+
+test(
+  "nodes that are killed and started together, on hosts that stall, end with all routes of all",
+  () => {
+    const addresses = [A, B, C, D];
+    /** The last one is a router outside, which is never restarted. */
+    const asnOf = (i: number): number => i === 3 ? 65009 : 65000;
+    const make = (network: Network, i: number, isRestart: boolean): Node => {
+      const node = network.node(addresses[i] ?? "", {
+        asn: asnOf(i),
+        gracefulRestart: GRACEFUL,
+        ...(isRestart ? { restarting: [4 as const] } : {}),
+      });
+      node.core.setLocalRoutes([{ prefix: `10.1.${i}.0/24` }], network.now);
+      const others = addresses.flatMap((address, j) => j === i ? [] : [peer(address, asnOf(j))]);
+      node.core.setPeers(others, network.now);
+      return node;
+    };
+    for (let seed = 1; seed <= 40; seed++) {
+      const dice = random(seed);
+      const network = new Network();
+      const nodes = addresses.map((_, i) => make(network, i, false));
+      network.run(20_000);
+      for (let round = 0; round < 3; round++) {
+        const killed = [0, 1, 2].filter(() => dice.below(4) > 0);
+        for (const i of killed) network.kill(nodes[i] as Node);
+        network.run(1000 + dice.below(3000));
+        for (const i of killed) {
+          const node = nodes[i] = make(network, i, true);
+          network.run(dice.below(3) === 0 ? dice.below(8000) : dice.below(50));
+          if (dice.below(2) === 0) network.stall(node, dice.below(6000));
+        }
+        for (let stalls = 0; stalls < 12; stalls++) {
+          network.stall(dice.pick(nodes), dice.below(2500));
+          network.run(dice.below(1500));
+        }
+      }
+      network.run(30_000);
+      const seen = nodes.map((node, i) => ({
+        settled: node.core.settled(4),
+        // The router's come from other nodes too.
+        paths: [
+          ...new Set(
+            rib(node, "in").map(({ prefix, stale }) => `${prefix}${stale ? " stale" : ""}`),
+          ),
+        ].sort(),
+        ended: addresses.filter((address, j) =>
+          j !== i && node.core.peers.get(address)?.endOfRib[4] !== true
+        ),
+      }));
+      expect({ seed, seen }).toEqual({
+        seed,
+        seen: nodes.map((_, i) => ({
+          settled: true,
+          paths: [0, 1, 2, 3].filter((j) => j !== i).map((j) => `10.1.${j}.0/24`),
+          ended: [],
+        })),
+      });
+    }
+  },
+  30_000,
+);

@@ -154,7 +154,8 @@ describe("the RIB", () => {
       routerId: peer,
       rank: String(peer),
     });
-    const rib = new Rib(4, attributes, origin, 1);
+    const family = seed % 2 === 0 ? 4 : 6;
+    const rib = new Rib(family, attributes, origin, 1);
     /** Lower MED of one AS wins, then the lower peer: by prefix and peer. */
     const model = new Map<string, Map<number, number>>();
     const told = new Map<string, string>();
@@ -163,9 +164,13 @@ describe("the RIB", () => {
       return paths[0]?.join() ?? "";
     };
     for (let step = 0; step < 3000; step++) {
-      const text = `10.0.${dice.below(20)}.0/24`;
+      const one = 1 + dice.below(20);
+      const text = family === 4 ? `10.0.${one}.0/24` : `fd00:0:${one.toString(16)}::/48`;
       const prefix = parsePrefix(text);
       if (prefix === undefined) throw new Error(text);
+      const written = family === 4
+        ? Uint8Array.of(24, 10, 0, one)
+        : Uint8Array.of(48, 0xfd, 0, 0, 0, 0, one);
       const peer = 1 + dice.below(5);
       const paths = model.get(text) ?? new Map<number, number>();
       model.set(text, paths);
@@ -174,23 +179,28 @@ describe("the RIB", () => {
         const key = `m${med}`;
         const set = attributes.get(key) ??
           attributes.add(key, { ...EMPTY, asPath: [{ type: 2, asns: [1] }], med });
-        if (dice.below(2) === 0) rib.put(rib.prefixId(prefix.words, 0, 24), peer, set, set, 0);
-        else {
-          const word = prefix.words[0] ?? 0;
-          const written = Uint8Array.of(24, word >>> 24, word >>> 16, word >>> 8);
-          expect(rib.putWritten(written, 0, 4, peer, set.id, set.id, 0)).toBe(true);
+        if (dice.below(2) === 0) {
+          rib.put(rib.prefixId(prefix.words, 0, prefix.length), peer, set, set, 0);
+        } else {
+          const done = rib.putWritten(written, 0, written.length, peer, set.id, set.id, 0);
+          expect(done).toBe(true);
         }
         paths.set(peer, med);
       } else {
-        const id = rib.prefixes.find(prefix.words, 0, 24);
-        expect(id >= 0 && rib.delete(id, peer)).toBe(paths.delete(peer));
+        const had = paths.delete(peer);
+        if (dice.below(2) === 0) {
+          expect(rib.deleteWritten(written, 0, written.length, peer)).toBe(had ? 1 : 0);
+        } else {
+          const id = rib.prefixes.find(prefix.words, 0, prefix.length);
+          expect(id >= 0 && rib.delete(id, peer)).toBe(had);
+        }
       }
       if (dice.below(100) === 0) {
         rib.clear(peer);
         for (const paths of model.values()) paths.delete(peer);
       }
       if (dice.below(4) > 0) continue;
-      const changed = new Set(rib.decide().map((id) => rib.prefixes.text(id)));
+      const changed = new Set(Array.from(rib.decide(), (id) => rib.prefixes.text(id)));
       for (const known of model.keys()) {
         const now = best(known);
         if (now !== (told.get(known) ?? "")) expect(changed).toContain(known);
@@ -203,5 +213,48 @@ describe("the RIB", () => {
     rib.decide();
     rib.sweep();
     expect([rib.prefixes.count, rib.pathCount, attributes.size]).toEqual([0, 0, 0]);
+  });
+
+  test.each(
+    [
+      ["longer than an address", 4, [24, 10, 0, 1, 33, 10, 0, 2, 0, 0]],
+      ["cut off", 4, [24, 10, 0, 1, 24, 10, 0]],
+      ["longer than an address", 6, [8, 0xfd, 129, ...Array<number>(17).fill(1)]],
+      ["cut off", 6, [8, 0xfd, 64, 0xfd]],
+    ] as const,
+  )("takes nothing of a list with a prefix that is %s (IPv%i)", (_what, family, list) => {
+    const attributes = new AttributeTable();
+    const rib = new Rib(family, attributes, () => EBGP, 1);
+    const { id } = attributes.add("a", EMPTY);
+    const written = Uint8Array.from(list);
+    expect(rib.putWritten(written, 0, written.length, 1, id, id, 0)).toBe(false);
+    expect(rib.deleteWritten(written, 0, written.length, 1)).toBe(-1);
+    expect([rib.prefixes.count, rib.pathCount, rib.dirty]).toEqual([0, 0, false]);
+  });
+
+  test.each([4, 6] as const)("has room for more than it began with (IPv%i)", (family) => {
+    const attributes = new AttributeTable();
+    const rib = new Rib(family, attributes, () => EBGP, 1);
+    const { id } = attributes.add("a", EMPTY);
+    const count = 40_000;
+    const size = family === 4 ? 4 : 5;
+    const written = new Uint8Array(count * size);
+    for (let i = 0; i < count; i++) {
+      const first = family === 4 ? [24, 10] : [32, 0xfd, 0];
+      written.set([...first, i >> 8, i & 255], i * size);
+    }
+    for (let at = 0; at < written.length; at += 500 * size) {
+      expect(rib.putWritten(written, at, at + 500 * size, 1, id, id, 7)).toBe(true);
+    }
+    const texts = Array.from(rib.decide(), (each) => rib.prefixes.text(each));
+    expect(new Set(texts).size).toBe(count);
+    expect(rib.pathCount).toBe(count);
+    const last = parsePrefix(texts[count - 1] ?? "");
+    const row = rib.best(rib.prefixes.find(last?.words ?? [], 0, last?.length ?? 0));
+    expect([rib.peerOf(row), rib.sinceOf(row), rib.usedId(row)]).toEqual([1, 7, id]);
+    expect(rib.deleteWritten(written, 0, written.length, 1)).toBe(count);
+    rib.decide();
+    rib.sweep();
+    expect([rib.prefixes.count, attributes.size]).toEqual([0, 0]);
   });
 });
