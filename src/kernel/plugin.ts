@@ -229,6 +229,8 @@ export type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
+export { derive, type Derived, syncedBy } from "./derived.ts";
+export { takeOptions } from "./plugin-options.ts";
 export { HashTable } from "./hash-table.ts";
 export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";

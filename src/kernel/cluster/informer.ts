@@ -188,6 +188,7 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
 
   /** The kind is none that must be there: as if the server held none. What was known before it went stays. */
   async function absent(error: ApiError): Promise<void> {
+    const listed = !mustList;
     mustList = true;
     if (error.status === 404 && at + 1 < paths.length) {
       at++;
@@ -199,7 +200,10 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
     // Not served is what many servers are; not allowed is what somebody forgot.
     const forbidden = error.status === 403 ? error.message : undefined;
     if (forbidden !== undefined && forbidden !== lastError) {
-      log.warn("Objects are not read: the agent goes on without them", { error: forbidden });
+      const lacking = listed
+        ? "Objects may be listed and not watched: changes are seen late"
+        : "Objects are not read: the agent goes on without them";
+      log.warn(lacking, { error: forbidden });
     }
     lastError = forbidden;
     const absentMs = tuning.absentMs * (1 - Math.random() / 10);

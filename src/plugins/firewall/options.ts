@@ -1,5 +1,7 @@
 /** The firewall's configuration, out of the agent's flags. */
 
+import { takeOptions } from "../../kernel/plugin.ts";
+
 export interface FirewallOptions {
   readonly enableIpv4: boolean;
   readonly enableIpv6: boolean;
@@ -27,9 +29,5 @@ const FIELDS = [
 
 /** Takes the firewall's part of the parsed flags, whose values are validated already. */
 export function parseOptions(raw: unknown): FirewallOptions {
-  const flags = raw as FirewallOptions;
-  for (const field of FIELDS) {
-    if (flags[field] === undefined) throw new Error(`Firewall option "${field}" is missing`);
-  }
-  return flags;
+  return takeOptions<FirewallOptions>("Firewall", raw, FIELDS);
 }

@@ -14,13 +14,13 @@ import type { MarkedService } from "./dsr.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { hairpinPart } from "./hairpin.ts";
 import type { InsideMarks } from "./inside.ts";
+import { addressesOf, ingressIps, serviceKey } from "./service-names.ts";
 import {
   type Frontend,
   type FrontendKind,
   planService,
   type ServiceContext,
   type ServicePlan,
-  type Verdict,
 } from "./service-plan.ts";
 import { rangesOf } from "./source-ranges.ts";
 
@@ -158,15 +158,16 @@ export function ipvsRows(
 }
 
 function roleOf(
-  { spec, status }: Service,
+  service: Service,
   { address, protocol, port }: Reached,
 ): { readonly kind: FrontendKind; readonly portName: string } {
-  const is = (texts: readonly string[]) => texts.some((text) => canonicalIp(text) === address);
-  const kind = is(spec.clusterIPs)
+  const { spec } = service;
+  const is = (text: string) => canonicalIp(text) === address;
+  const kind = spec.clusterIPs.some(is)
     ? "clusterIP"
-    : is(spec.externalIPs)
+    : spec.externalIPs.some(is)
     ? "externalIP"
-    : is(status.loadBalancer.ingress.map(({ ip }) => ip ?? ""))
+    : ingressIps(service).includes(address)
     ? "loadBalancer"
     : "nodePort";
   const own = spec.ports.find((each) =>
@@ -188,17 +189,12 @@ export function concernsRow(
 }
 
 /** How one frontend of a Service takes a connection. */
-export interface FrontendAnswer {
+export interface FrontendAnswer
+  extends
+    Pick<Frontend, "kind" | "family" | "protocol" | "address" | "port" | "portName" | "verdict"> {
   readonly service: string;
-  readonly kind: FrontendKind;
-  readonly family: Family;
-  readonly protocol: IpvsProtocol;
-  readonly address: string;
-  readonly port: number;
-  readonly portName: string;
   /** Whose endpoints serve: all of the cluster, or those of this node (a Local policy). */
   readonly scope: "cluster" | "local";
-  readonly verdict: Verdict;
   readonly scheduler: string;
   readonly persistence: number;
   /** The virtual service in IPVS. */
@@ -279,7 +275,7 @@ export function proxyWhyAnswer(asked: Asked, target: Target): ProxyWhyAnswer {
   const isNodes = nodeAddresses(context).includes(target.address);
   for (const service of asked.services) {
     if (!mayReach(service, target, isNodes)) continue;
-    const unit = unitOf(service);
+    const unit = serviceKey(service);
     const plan = planService(service, asked.slicesOf(unit), context);
     const front = plan.frontends.find(({ address, protocol, port }) =>
       address === target.address && protocol === target.protocol && port === target.port
@@ -317,19 +313,9 @@ function nodeAddresses({ families, extraNodeAddresses }: ServiceContext): readon
 }
 
 /** Without planning: there may be 10,000 of them. */
-function mayReach(
-  { spec, status }: Service,
-  { address, port }: Target,
-  isNodes: boolean,
-): boolean {
-  const is = (text: string | undefined) => text !== undefined && canonicalIp(text) === address;
-  return spec.clusterIPs.some(is) || spec.externalIPs.some(is) ||
-    status.loadBalancer.ingress.some(({ ip }) => is(ip)) ||
-    (isNodes && spec.ports.some(({ nodePort }) => nodePort === port));
-}
-
-function unitOf({ metadata: { namespace, name } }: Service): string {
-  return `${namespace}/${name}`;
+function mayReach(service: Service, { address, port }: Target, isNodes: boolean): boolean {
+  return addressesOf(service).includes(address) ||
+    (isNodes && service.spec.ports.some(({ nodePort }) => nodePort === port));
 }
 
 function frontendAnswer(

@@ -2,6 +2,7 @@
 
 import { canonicalIp, type Family, ipFamily } from "../../kernel/ip.ts";
 import type {
+  Derived,
   HostAddresses,
   Input,
   Node,
@@ -10,9 +11,9 @@ import type {
   Store,
 } from "../../kernel/plugin.ts";
 import { type DsrContext, type MarkedFrontend, type MarkedService, wantsDsr } from "./dsr.ts";
-import type { Derived } from "./inputs.ts";
 import { markKey, Marks } from "./marks.ts";
 import { addressesOf } from "./node.ts";
+import { externalAddresses, serviceKey } from "./service-names.ts";
 import { type Frontend, planService, type ServiceContext } from "./service-plan.ts";
 
 const BY_WISH = "direct server return";
@@ -46,13 +47,6 @@ export function indexDsr(services: Store<Service>): void {
 /** The external and load balancer IPs of Services with direct server return, allowed or not. */
 export function dsrAddresses(services: Store<Service>): readonly string[] {
   return [...new Set(services.by(BY_WISH, "").flatMap(externalAddresses))].toSorted();
-}
-
-function externalAddresses({ spec, status }: Service): readonly string[] {
-  const ingress = status.loadBalancer.ingress;
-  if (spec.externalIPs.length === 0 && ingress.length === 0) return [];
-  const texts = [...spec.externalIPs, ...ingress.map(({ ip }) => ip ?? "")];
-  return [...new Set(texts.flatMap((text) => canonicalIp(text) ?? []))];
 }
 
 /** A Service that takes part: its frontends that are reached by marks. */
@@ -92,7 +86,7 @@ export function markedServices(
     .map((service) => ({ service, rank: rank(service) }))
     .toSorted((a, b) => a.rank < b.rank ? -1 : 1)
     .map(({ service }): Participant => ({
-      key: keyOf(service),
+      key: serviceKey(service),
       tunnel: wantsDsr(service),
       frontends: planService(service, [], context).frontends
         .filter(({ kind, address }) => kind !== "nodePort" && vips.has(address)),
@@ -131,10 +125,6 @@ class GivenMarks {
   }
 }
 
-function keyOf({ metadata }: Service): string {
-  return `${metadata.namespace}/${metadata.name}`;
-}
-
 /** Computes it anew when a Service with an external address, a node or the host changes; free where nobody asks for it. */
 export function dsrInput(sources: DsrSources): DsrInput {
   const { services, nodes, host, shared, rank } = sources;
@@ -166,7 +156,7 @@ export function dsrInput(sources: DsrSources): DsrInput {
 
   const external = sources.input(
     services,
-    (service) => externalAddresses(service).length > 0 ? [keyOf(service)] : [],
+    (service) => externalAddresses(service).length > 0 ? [serviceKey(service)] : [],
   );
   external.subscribe((units) => {
     if (units === "all" || [...units].length > 0) update();

@@ -30,7 +30,7 @@ import { canonicalEndpoint, type Endpoint } from "./endpoints.ts";
 import { fnv1a32 } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
-import { drainingOf, maySeeDraining } from "./services.ts";
+import { drainingOf, markedDestinations, maySeeDraining } from "./services.ts";
 
 export const DSR_ANNOTATION = "kube-router.io/service.dsr";
 
@@ -141,19 +141,15 @@ export function dsrItems(
     const id = ipvsFwmarkId(front.family, marked.mark);
     // The one that does not hold them wants them too, so that the conflict is told by the kernel's own words.
     services.push({ id, scheduler, schedulerFlags, persistence });
-    let byNat = false;
-    const add = (endpoint: Endpoint, weight: number): void => {
+    const ending = draining ? drainingOf(plan, front, slices) : [];
+    const its = markedDestinations(id, front.endpoints, ending, (endpoint) => {
       const obstacle = tunnel ? obstacleOf(endpoint, front, context) : undefined;
       if (obstacle !== undefined) problems.add(obstacle);
-      const method = tunnel && obstacle === undefined ? "tunnel" : "masq";
-      if (method === "masq") byNat = true;
-      const { address, port } = endpoint;
-      destinations.push({ service: id, address, port, weight, method });
-    };
-    for (const endpoint of front.endpoints) add(endpoint, 1);
-    const ending = draining ? drainingOf(plan, front, slices) : [];
-    for (const endpoint of ending) add(endpoint, 0);
+      return tunnel && obstacle === undefined ? "tunnel" : "masq";
+    });
+    destinations.push(...its);
     if (!marked.held) continue;
+    const byNat = its.some(({ method }) => method === "masq");
     const goOn = context.graceful || ending.length > 0;
     held.push({ front, mark: marked.mark, tunnel, byNat, goOn });
     rules.push({

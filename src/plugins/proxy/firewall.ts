@@ -1,8 +1,8 @@
 /** When the service firewall and the hairpin rules are judged again. Pure functions beside this file say what they are. */
 
-import type { Input, PluginContext, TableRef } from "../../kernel/plugin.ts";
+import { derive, type Input, type PluginContext, type TableRef } from "../../kernel/plugin.ts";
 import { hairpinItems, hairpinPart, mayHairpin, podBridges } from "./hairpin.ts";
-import { collect, derive } from "./inputs.ts";
+import { collect } from "./inputs.ts";
 import type { InsideInput } from "./inside-input.ts";
 import type { ProxyOptions } from "./options.ts";
 import {

@@ -1,6 +1,6 @@
-/** Inputs that wake only when what the proxy reads of something has changed. */
+/** What is gathered of many objects at the cost of those that change. */
 
-import type { Input, Store } from "../../kernel/plugin.ts";
+import { type Input, type Store, syncedBy } from "../../kernel/plugin.ts";
 
 /** A sum over a store that costs what has changed, and not the store. */
 export function tally<T>(store: Store<T>, weigh: (object: T) => number): () => number {
@@ -13,75 +13,6 @@ export function tally<T>(store: Store<T>, weigh: (object: T) => number): () => n
     }
   });
   return () => sum;
-}
-
-type Synced = Pick<Input, "synced" | "waitsFor">;
-
-/** Synced when all inputs are, and waiting for what the first of the others waits for. */
-function syncedBy(inputs: readonly Input[], missing?: () => string | undefined): Synced {
-  return {
-    get synced() {
-      return inputs.every((input) => input.synced) && missing?.() === undefined;
-    },
-    get waitsFor() {
-      const waiting = inputs.find((input) => !input.synced);
-      return waiting === undefined ? missing?.() : waiting.waitsFor;
-    },
-  };
-}
-
-/** A value computed from an input, that wakes all units when the value changes. */
-export interface Derived<T> extends Input {
-  readonly value: T;
-}
-
-/**
- * Computes `compute()` after each wake of `input`. Heartbeats of a Node object, or one Service more, must not make
- * the proxy look at 10,000 Services again.
- *
- * @param missing why a value is of no use yet, with the remedy: the input counts as not synced until there is nothing
- */
-export function derive<T>(
-  name: string,
-  inputs: readonly Input[],
-  compute: () => T,
-  missing: (value: T) => string | undefined = () => undefined,
-): Derived<T> {
-  const listeners = new Set<() => void>();
-  let value = compute();
-  let text = JSON.stringify(value);
-  const update = (): void => {
-    const next = compute();
-    const nextText = JSON.stringify(next);
-    const changed = nextText !== text;
-    value = next;
-    text = nextText;
-    if (changed) { for (const listener of listeners) listener(); }
-  };
-  for (const input of inputs) input.subscribe(update);
-  const state = syncedBy(inputs, () => missing(value));
-  return {
-    name,
-    get synced() {
-      return state.synced;
-    },
-    get waitsFor() {
-      return state.waitsFor;
-    },
-    get value() {
-      return value;
-    },
-    subscribe(wake) {
-      const listener = (): void => wake("all");
-      listeners.add(listener);
-      // Being synced is news as well.
-      const unsubscribe = inputs.map((input) => input.subscribe(() => wake([])));
-      return () => {
-        listeners.delete(listener);
-        for (const end of unsubscribe) end();
-      };
-    },
-  };
 }
 
 /** What was computed of each object that matters, and wakes all units when such an object may have changed. */

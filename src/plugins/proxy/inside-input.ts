@@ -1,10 +1,10 @@
 /** Which frontends clients inside the cluster reach by marks, kept up to date: marks depend on all Services that need them. */
 
 import type { Family } from "../../kernel/ip.ts";
-import type { Input, PluginContext, Service, Store } from "../../kernel/plugin.ts";
-import type { Derived } from "./inputs.ts";
+import type { Derived, Input, PluginContext, Service, Store } from "../../kernel/plugin.ts";
 import { type InsideFrontend, type InsideMarks, insideMarks, splitFrontends } from "./inside.ts";
 import { markKey, Marks } from "./marks.ts";
+import { serviceKey } from "./service-names.ts";
 import {
   type Frontend,
   LOCAL_ANNOTATION,
@@ -36,10 +36,6 @@ export interface InsideSources {
 function mayDiffer({ metadata, spec }: Service): boolean {
   return spec.externalTrafficPolicy === "Local" ||
     metadata.annotations[LOCAL_ANNOTATION] !== undefined;
-}
-
-function keyOf({ metadata }: Service): string {
-  return `${metadata.namespace}/${metadata.name}`;
 }
 
 const NONE: InsideMarks = new Map();
@@ -109,7 +105,7 @@ export function insideInput({ services, shared, input, rank }: InsideSources): I
   }
 
   function updateAll(): void {
-    update([...services.by(BY_POLICY, "").map(keyOf), ...holders.keys()]);
+    update([...services.by(BY_POLICY, "").map(serviceKey), ...holders.keys()]);
   }
 
   /** By mark, so that the order does not tell who came first. */
@@ -121,10 +117,12 @@ export function insideInput({ services, shared, input, rank }: InsideSources): I
     return [...each.values()].toSorted((a, b) => a.family - b.family || a.mark - b.mark);
   }
 
-  input(services, (service) => mayDiffer(service) ? [keyOf(service)] : []).subscribe((units) => {
-    if (units === "all") updateAll();
-    else update(units);
-  });
+  input(services, (service) => mayDiffer(service) ? [serviceKey(service)] : []).subscribe(
+    (units) => {
+      if (units === "all") updateAll();
+      else update(units);
+    },
+  );
   shared.subscribe((units) => {
     if (units === "all") updateAll();
   });

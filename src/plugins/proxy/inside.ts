@@ -25,7 +25,7 @@ import { markKey, type Marks } from "./marks.ts";
 import type { NodeFamily } from "./node.ts";
 import type { Scheduling } from "./scheduler.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
-import { drainingOf, maySeeDraining } from "./services.ts";
+import { drainingOf, markedDestinations, maySeeDraining } from "./services.ts";
 
 export const INSIDE_CHAIN = "KUBE-ROUTER-SVC-INSIDE";
 
@@ -128,12 +128,10 @@ function itemsByMark(
     if (marked === undefined || inside.length === 0) continue;
     const id = ipvsFwmarkId(front.family, marked.mark);
     services.push({ id, ...schedulingInside(plan, front.port, inside) });
-    const add = (weight: number) => ({ address, port }: Endpoint): void => {
-      destinations.push({ service: id, address, port, weight, method: "masq" });
-    };
-    inside.forEach(add(1));
-    if (!draining) continue;
-    drainingOf(plan, { ...front, scope: "cluster", endpoints: inside }, slices).forEach(add(0));
+    const ending = draining
+      ? drainingOf(plan, { ...front, scope: "cluster", endpoints: inside }, slices)
+      : [];
+    destinations.push(...markedDestinations(id, inside, ending));
   }
   return { services, destinations };
 }

@@ -3,13 +3,13 @@
 import { release } from "node:os";
 import { contains, type Family, parseCidr } from "../../kernel/ip.ts";
 import {
+  derive,
   type EndpointSlice,
   type HostAddress,
   type IpvsService,
   type IpvsServiceId,
   type Plugin,
   type PluginContext,
-  type Service,
   serviceRangeProblems,
   serviceRanges,
   type TableRef,
@@ -23,12 +23,13 @@ import { insideItems, isInside, lackOfMarks, withoutDsr } from "./inside.ts";
 import { insideInput } from "./inside-input.ts";
 import { masquerade, rangeRoutes, sysctls, timeouts, vipLink } from "./foundation.ts";
 import { healthCheckOf } from "./health-check.ts";
-import { derive, tally } from "./inputs.ts";
+import { tally } from "./inputs.ts";
 import { serviceMetrics } from "./metrics.ts";
 import { nodeFacts, ownNode } from "./node.ts";
 import { answerQuestions } from "./questions.ts";
 import { parseOptions, type ProxyOptions } from "./options.ts";
 import { drainingMembers, firewallMembers, othersMembers } from "./service-firewall.ts";
+import { serviceKey } from "./service-names.ts";
 import { isProxied, planService, type ServiceContext, type ServicePlan } from "./service-plan.ts";
 import { itemsOf, vipItems } from "./services.ts";
 import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-binding.ts";
@@ -106,7 +107,9 @@ function setup(context: PluginContext<ProxyOptions>): void {
       };
     },
     // Without an address of the node nothing can be served: before the first one Linux stays as it is.
-    ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+    {
+      missing: ({ known, problems }) => known.families.length === 0 ? problems[0] : undefined,
+    },
   );
   const nodeProblems = derive("the node's problems", [facts], () => facts.value.problems);
 
@@ -293,10 +296,6 @@ function setup(context: PluginContext<ProxyOptions>): void {
       for (const item of direct.destinations) want(tables.ipvsDestinations, item);
     },
   });
-}
-
-function serviceKey({ metadata }: Service): string {
-  return `${metadata.namespace}/${metadata.name}`;
 }
 
 function serviceKeys({ metadata, service }: EndpointSlice): readonly string[] {

@@ -1,5 +1,7 @@
 /** The proxy's configuration, out of the agent's flags. */
 
+import { takeOptions } from "../../kernel/plugin.ts";
+
 /** How VIPs become local addresses. */
 export type VipBinding = "auto" | "address" | "route";
 
@@ -57,9 +59,5 @@ const FIELDS = [
 
 /** Takes the proxy's part of the parsed flags, whose values are validated already. */
 export function parseOptions(raw: unknown): ProxyOptions {
-  const flags = raw as ProxyOptions;
-  for (const field of FIELDS) {
-    if (flags[field] === undefined) throw new Error(`Proxy option "${field}" is missing`);
-  }
-  return flags;
+  return takeOptions<ProxyOptions>("Proxy", raw, FIELDS);
 }

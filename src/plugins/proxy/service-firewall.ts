@@ -7,7 +7,7 @@
  * the order of the accepting rules are kube-router's.
  */
 
-import { canonicalIp, type Cidr, contains, type Family, isWithin } from "../../kernel/ip.ts";
+import { type Cidr, contains, type Family, isWithin } from "../../kernel/ip.ts";
 import {
   type Chain,
   type FilterRule,
@@ -22,6 +22,7 @@ import {
 import type { MarkedService } from "./dsr.ts";
 import { insideChains, type InsideFrontend, type InsideMarks, insideVerdicts } from "./inside.ts";
 import type { NodeFamily } from "./node.ts";
+import { addressesOf } from "./service-names.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 import { rangesOf } from "./source-ranges.ts";
 
@@ -162,18 +163,9 @@ export function rangeMembers(
 
 /** A Service of another proxy has addresses in our range: what goes there is not ours to judge. */
 export function othersMembers(service: Service, routed: readonly Cidr[]): readonly IpSetMember[] {
-  const { spec, status } = service;
-  const texts = [
-    ...spec.clusterIPs,
-    ...spec.externalIPs,
-    ...status.loadBalancer.ingress.map(({ ip }) => ip ?? ""),
-  ];
-  return texts.flatMap((text) => {
-    const address = canonicalIp(text);
-    const range = address === undefined
-      ? undefined
-      : routed.find((each) => contains(each, address));
-    if (address === undefined || range === undefined) return [];
+  return addressesOf(service).flatMap((address) => {
+    const range = routed.find((each) => contains(each, address));
+    if (range === undefined) return [];
     return [{ set: setName("ranges", range.family), entry: address, nomatch: true }];
   });
 }

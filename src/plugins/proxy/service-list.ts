@@ -1,7 +1,7 @@
 /** The Services as a list to look through: pages of it, found by name or address, the busiest first or by name. Pure. */
 
-import { canonicalIp } from "../../kernel/ip.ts";
 import type { EndpointSlice, IpvsCounters, Service } from "../../kernel/plugin.ts";
+import { addressesOf, serviceKey } from "./service-names.ts";
 
 export interface ListedService {
   /** "namespace/name". */
@@ -43,7 +43,7 @@ export function listServices(
   const wanted = find.trim().toLowerCase();
   const found: { readonly name: string; readonly service: Service }[] = [];
   for (const service of services) {
-    const name = `${service.metadata.namespace}/${service.metadata.name}`;
+    const name = serviceKey(service);
     if (
       wanted === "" || name.includes(wanted) || addressesOf(service).some((a) => a.includes(wanted))
     ) {
@@ -72,13 +72,4 @@ export function listServices(
       outByteRate: rates.get(name)?.outByteRate ?? 0,
     })),
   };
-}
-
-function addressesOf({ spec, status }: Service): readonly string[] {
-  const texts = [
-    ...spec.clusterIPs,
-    ...spec.externalIPs,
-    ...status.loadBalancer.ingress.map(({ ip }) => ip ?? ""),
-  ];
-  return [...new Set(texts.flatMap((text) => canonicalIp(text) ?? []))];
 }

@@ -6,6 +6,7 @@ import type {
   EndpointSlice,
   IpvsDestination,
   IpvsService,
+  IpvsServiceId,
   Route,
   Service,
 } from "../../kernel/plugin.ts";
@@ -99,6 +100,28 @@ export function drainingOf(
   const publishNotReady = service.spec.publishNotReadyAddresses;
   const query = { family, portName, protocol, scope, publishNotReady };
   return drainingEndpoints(slices, query, endpoints);
+}
+
+/**
+ * Whom the virtual service of a mark sends to.
+ *
+ * @param endpoints those with weight 1
+ * @param ending those with weight 0, that get no new connections
+ */
+export function markedDestinations(
+  service: IpvsServiceId,
+  endpoints: readonly Endpoint[],
+  ending: readonly Endpoint[],
+  methodOf: (endpoint: Endpoint) => IpvsDestination["method"] = () => "masq",
+): readonly IpvsDestination[] {
+  const to = (weight: number) => (endpoint: Endpoint): IpvsDestination => ({
+    service,
+    address: endpoint.address,
+    port: endpoint.port,
+    weight,
+    method: methodOf(endpoint),
+  });
+  return [...endpoints.map(to(1)), ...ending.map(to(0))];
 }
 
 /** What makes a VIP an address of this node. `node` is the node's own address. */

@@ -1,7 +1,8 @@
 /** loadBalancerSourceRanges: which clients may use a Service's load balancer IPs. */
 
-import { canonicalCidr, canonicalIp, type Family, parseCidr } from "../../kernel/ip.ts";
+import { canonicalCidr, type Family, parseCidr } from "../../kernel/ip.ts";
 import type { Service } from "../../kernel/plugin.ts";
+import { ingressIps } from "./service-names.ts";
 import type { Frontend, ServicePlan } from "./service-plan.ts";
 
 /** The ranges of one Service. */
@@ -37,18 +38,16 @@ function readRanges(service: Service, problems: string[]): SourceRanges {
     return [];
   });
   const all: Record<Family, readonly string[]> = { 4: inFamily(ranges, 4), 6: inFamily(ranges, 6) };
+  // An external IP may be the balancer's too: the stricter rule holds.
   const balancers = ingressIps(service);
   return {
     of({ kind, family, address }) {
-      if (kind === "nodePort" || kind === "clusterIP" || !balancers.has(address)) return undefined;
+      if (kind === "nodePort" || kind === "clusterIP" || !balancers.includes(address)) {
+        return undefined;
+      }
       return all[family].some((range) => range.endsWith("/0")) ? undefined : all[family];
     },
   };
-}
-
-/** An external IP may be the balancer's too: the stricter rule holds. */
-function ingressIps({ status }: Service): ReadonlySet<string> {
-  return new Set(status.loadBalancer.ingress.flatMap(({ ip }) => canonicalIp(ip ?? "") ?? []));
 }
 
 /** As ipset prints nets: a single address without its length. */

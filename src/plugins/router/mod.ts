@@ -3,6 +3,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { contains, type Family } from "../../kernel/ip.ts";
 import {
+  derive,
   type EndpointSlice,
   type Input,
   type Plugin,
@@ -19,7 +20,7 @@ import {
 import { type Answering, globalAnswer, neighborsAnswer, ribAnswer, whyAnswer } from "./answers.ts";
 import { createSpeaker, type Speaker, type SpeakerOptions } from "./bgp/mod.ts";
 import { globalPeers } from "./external-peers.ts";
-import { derive, settable } from "./inputs.ts";
+import { settable } from "./inputs.ts";
 import { learnedGuard } from "./learned-guard.ts";
 import { routerMetrics } from "./metrics.ts";
 import {
@@ -108,9 +109,8 @@ function setup(
     "node network",
     [nodesChanged, host],
     () => networkingFacts(cluster(), self, host.values(), options),
-    undefined,
     // Before it is known who this node is, Linux stays as it is.
-    ({ families, problems }) => families.length === 0 ? problems[0] : undefined,
+    { missing: ({ families, problems }) => families.length === 0 ? problems[0] : undefined },
   );
   const cniPath = process.env["KUBE_ROUTER_CNI_CONF_FILE"] || CNI_CONF;
   const needsSets = options.enablePodEgress || options.enableOverlay;
@@ -158,7 +158,7 @@ function setup(
     "ways to nodes",
     [nodesChanged, host],
     () => routingContext(self, cluster().nodes, host.values(), options),
-    (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }),
+    { textOf: (value) => JSON.stringify({ ...value, nodes: [...value.nodes] }) },
   );
   reconcile({
     name: "route",
@@ -208,7 +208,7 @@ function setup(
       planMs += performance.now() - begin;
       return planned;
     },
-    textOfPeering,
+    { textOf: textOfPeering },
   );
   const speakerProblems = settable<readonly string[]>("problems of BGP", []);
   reconcile({

@@ -1,5 +1,7 @@
 /** The router's configuration, out of the agent's flags. */
 
+import { takeOptions } from "../../kernel/plugin.ts";
+
 export type OverlayType = "subnet" | "full";
 export type OverlayEncap = "ipip" | "fou";
 
@@ -114,9 +116,5 @@ const FIELDS = [
 
 /** Takes the router's part of the parsed flags, whose values are validated already. */
 export function parseOptions(raw: unknown): RouterOptions {
-  const flags = raw as RouterOptions;
-  for (const field of FIELDS) {
-    if (flags[field] === undefined) throw new Error(`Router option "${field}" is missing`);
-  }
-  return flags;
+  return takeOptions<RouterOptions>("Router", raw, FIELDS);
 }

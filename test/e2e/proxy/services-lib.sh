@@ -50,6 +50,19 @@ endpoints: $3
 YAML
 }
 
+add_service() { # the Service "added", whose cluster IPs lie in ranges of no flag
+  $LAB apply - <<'YAML'
+apiVersion: v1
+kind: Service
+metadata: { name: added, namespace: default }
+spec:
+  clusterIPs: [10.200.0.1, "fd00:200::1"]
+  selector: { app: web }
+  ports: [{ name: http, port: 80, targetPort: http }]
+YAML
+  settle
+}
+
 all_addresses() { # all_addresses HOW: every address answers, to whoever may ask
   local vip from
   for vip in 10.96.1.1 fd00:96::1 203.0.113.10 fd00:203::10 198.51.100.10 fd00:198::10; do

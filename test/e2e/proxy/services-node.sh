@@ -61,16 +61,7 @@ apply_node 192.168.50.11 fd00:50::11
 for address in $NODE; do reached "S22: and back at $address" client-outside TCP "$address" 30080 "$BOTH"; done
 
 # S21: a range that was added to the cluster's (a ServiceCIDR) is served as the first.
-$LAB apply - <<'YAML'
-apiVersion: v1
-kind: Service
-metadata: { name: added, namespace: default }
-spec:
-  clusterIPs: [10.200.0.1, "fd00:200::1"]
-  selector: { app: web }
-  ports: [{ name: http, port: 80, targetPort: http }]
-YAML
-settle
+add_service
 for vip in 10.200.0.1 fd00:200::1; do
   reached "S21: a cluster IP of an added range, $vip" pod-default-client TCP $vip 80 "$BOTH"
   expect "S21: an unknown port of it is refused" "$(probe_all pod-default-client TCP 1 $vip 81)" "1 refused"

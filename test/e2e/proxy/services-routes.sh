@@ -71,16 +71,7 @@ YAML
   settle
 }
 bound() { $LAB exec node-one sh -c 'ip route show table local proto 201; ip -6 route show table local proto 201' | grep -cE '10\.200\.0\.0/24|fd00:200::/112'; }
-$LAB apply - <<'YAML'
-apiVersion: v1
-kind: Service
-metadata: { name: added, namespace: default }
-spec:
-  clusterIPs: [10.200.0.1, "fd00:200::1"]
-  selector: { app: web }
-  ports: [{ name: http, port: 80, targetPort: http }]
-YAML
-settle
+add_service
 ADDED="10.200.0.1/32
 fd00:200::1/128"
 expect "S21: a cluster IP of no known range is an address" "$(vips one)" "$ADDED"

@@ -127,7 +127,7 @@ describe("the manifests", () => {
       for (const { name } of volumeMounts) expect(volumes).toContain(name);
       const { positionals: [command = "run", ...words] } = parseFlags(args ?? []);
       expect(Object.keys(COMMANDS)).toContain(command);
-      if (words.length > 0) expect(COMMANDS[command]?.words).toBeDefined();
+      if (words.length > 0) expect(COMMANDS[command]).toHaveProperty("words");
     }
   });
 

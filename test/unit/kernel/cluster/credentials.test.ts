@@ -50,7 +50,7 @@ async function errorOf(source: ClusterSource): Promise<string> {
 
 async function synced(source: ClusterSource): Promise<void> {
   await until("synced", () => source.stores.services.synced);
-  expect(source.stores.services.get("default/web")).toBeDefined();
+  expect([...source.stores.services.keys()]).toEqual(["default/web"]);
 }
 
 test("a client certificate and the cluster's CA are sent and checked over TLS", async () => {

@@ -18,7 +18,7 @@ function quietWatch(): Response {
   );
 }
 
-type Answer = "serves" | 403 | 404;
+type Answer = "serves" | "lists" | 403 | 404;
 
 /** An API server that serves one ServiceCIDR in some versions of the API, as `answers` says at each request. */
 async function server(answers: Record<string, Answer>, absentMs = 20) {
@@ -32,8 +32,10 @@ async function server(answers: Record<string, Answer>, absentMs = 20) {
       const version = /networking\.k8s\.io\/(\w+)\/servicecidrs$/.exec(pathname)?.[1] ?? "";
       asked.push(version);
       const answer = answers[version] ?? 404;
-      if (answer !== "serves") return new Response(`no ${version}`, { status: answer });
-      if (searchParams.get("watch") === "true") return quietWatch();
+      if (typeof answer === "number") return new Response(`no ${version}`, { status: answer });
+      if (searchParams.get("watch") === "true") {
+        return answer === "lists" ? new Response("no watch", { status: 403 }) : quietWatch();
+      }
       return Response.json({
         metadata: { resourceVersion: "5" },
         items: [{ metadata: { name: "more" }, spec: { cidrs: ["10.200.0.0/24"] } }],
@@ -93,6 +95,18 @@ test("a role that lacks it is told of once, with what to add, and holds nothing 
   answers["v1"] = "serves";
   await until("read", () => ranges().length > 0);
   await until("well", () => source.state.kinds[0]?.lastError === undefined);
+});
+
+test("a role that may list it and not watch it is told of that once, and has it listed again", async () => {
+  const { asked, ranges, source, log } = await server({ v1: "lists" });
+  await until("asked again", () => asked.length > 6);
+  expect(ranges()).toEqual(["10.200.0.0/24"]);
+  expect(source.state.kinds[0]?.lastError).toContain(
+    'allow "watch" of "servicecidrs.networking.k8s.io"',
+  );
+  expect(log.lines.map(({ level, message }) => `${level} ${message}`)).toEqual([
+    "warn Objects may be listed and not watched: changes are seen late",
+  ]);
 });
 
 test("a role that a server starting up does not know yet is not taken for one that lacks it for long", async () => {

@@ -157,8 +157,7 @@ test("the process that runs the server sees the healthy store in every mode", ()
     for (const mode of ["drop", "410", "429", "500", "stall", "half-open", "down"] as const) {
       api.fail(mode, LONG);
       api.apply(configMap(`c-${mode}`));
-      const name = api.list("ConfigMap").find(({ metadata }) => metadata?.name === `c-${mode}`);
-      expect(name).toBeDefined();
+      expect(api.list("ConfigMap").map(({ metadata }) => metadata?.name)).toContain(`c-${mode}`);
       expect(api.bookmark()).toBe(api.resourceVersion);
     }
     return Promise.resolve();

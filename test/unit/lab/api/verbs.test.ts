@@ -181,7 +181,7 @@ test("a finalizer holds an object until it is taken away", () =>
     const metadata = { name: "a", namespace: "default", finalizers: ["lab/hold"] };
     api.apply({ ...configMap("a"), metadata });
     const marked = await call(api, "DELETE", `${MAPS}/a`);
-    expect(marked.body.metadata?.deletionTimestamp).toBeDefined();
+    expect(marked.body.metadata?.deletionTimestamp).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     const type = "application/merge-patch+json";
     await call(api, "PATCH", `${MAPS}/a`, { metadata: { finalizers: null } }, type);
     expect(api.list("ConfigMap")).toEqual([]);
