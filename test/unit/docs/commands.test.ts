@@ -106,9 +106,11 @@ describe("what the pages say", () => {
   test("every flag is ours, or another program's that is known", () => {
     const strange = pages.flatMap(({ name, spans }) =>
       spans.flatMap((span) =>
-        [...span.matchAll(/(?:^| )--([a-z][\w-]*)/g)].flatMap(([, flag = ""]) =>
+        [...span.matchAll(/(?:^| )--([a-z][\w-]*)(…?)/g)].flatMap(([, flag = "", open = ""]) =>
           (FLAG_NAMES as readonly string[]).includes(flag) || OTHERS.has(flag) ||
-            FLAG_NAMES.some((known) => flag.endsWith("-") && known.startsWith(flag))
+            FLAG_NAMES.some((known) =>
+              (flag.endsWith("-") || open !== "") && known.startsWith(flag)
+            )
             ? []
             : [`${name}: ${span}`]
         )
