@@ -280,8 +280,28 @@ function hash4(address: number, length: number): number {
   return (mix((number >>> 4) ^ (length << 26)) & ~15) | (number & 15);
 }
 
+/** As `hash4`: sixteen neighbours of one length lie side by side. */
 function hash6(w0: number, w1: number, w2: number, w3: number, length: number): number {
-  return mix(mix(mix(mix(length ^ w0) ^ w1) ^ w2) ^ w3);
+  const shift = (32 - (length & 31)) & 31;
+  const rest = ~(15 << shift);
+  let mixed = length;
+  let low = 0;
+  if (length <= 32) {
+    low = w0 >>> shift;
+    mixed = mix(mixed ^ (w0 & rest));
+  } else {
+    mixed = mix(mixed ^ w0);
+    if (length <= 64) {
+      low = w1 >>> shift;
+      mixed = mix(mixed ^ (w1 & rest));
+    } else {
+      mixed = mix(mixed ^ w1);
+      low = (length <= 96 ? w2 : w3) >>> shift;
+      mixed = mix(mixed ^ (length <= 96 ? w2 & rest : w2));
+      mixed = mix(mixed ^ (length <= 96 ? w3 : w3 & rest));
+    }
+  }
+  return (mixed & ~15) | (low & 15);
 }
 
 function hashAt(words: ArrayLike<number>, at: number, length: number): number {
