@@ -170,6 +170,11 @@ export const LOG: MessageSection = {
       remedy: "give the ClusterRole the rule, or nothing, if it is not needed",
     },
     {
+      says: "Objects may be listed and not watched: changes are seen late",
+      means: "RBAC allows no more of an optional kind, which is listed again, up to a minute apart",
+      remedy: "give the ClusterRole the verb `watch`",
+    },
+    {
       says: "Object has a field of the wrong type, which is ignored",
       means: "`object`, `field` and `reason` name it",
     },
