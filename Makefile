@@ -8,7 +8,7 @@ BUN := node_modules/.bin/bun
 DENO := node_modules/.bin/deno
 ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 BINARY := dist/routelet-linux-$(ARCH)
-SOURCES := $(shell find src plugins.d package.json package-lock.json scripts/build.ts scripts/types.ts -type f 2>/dev/null)
+SOURCES := $(shell find src plugins.d package.json package-lock.json scripts/build.ts scripts/run.ts scripts/source.ts scripts/types.ts -type f 2>/dev/null)
 
 # Where relative paths of `make lab` start: the folder that make was called from, also with `make -C`.
 CALLER := $(if $(filter -C% --directory%,$(shell tr '\0' ' ' 2>/dev/null </proc/$$PPID/cmdline)),$(or $(PWD),$(CURDIR)),$(CURDIR))
@@ -82,6 +82,12 @@ docs: setup ## Write the reference pages that come from the code
 .PHONY: captures
 captures: $(BINARY) setup-lab ## Write docs/captures.md from what commands print in the lab
 	@CAPTURES=1 $(BUN) test --timeout 300000 test/e2e/see.test.ts -t "see why"
+
+.PHONY: pictures
+pictures: ## Take the pages' pictures of the live page anew, in a headless Chromium
+	@scripts/setup browser
+	@UI_SHOTS=.cache/pictures $(BUN) test --timeout 120000 test/e2e/ui.test.ts
+	@cp .cache/pictures/services.png .cache/pictures/policies.png docs/images/
 
 ##@ Machine
 .PHONY: setup

@@ -139,7 +139,7 @@ test.skipIf(browser === undefined)(
           const folder = process.env["UI_SHOTS"];
           if (folder === undefined) return;
           mkdirSync(folder, { recursive: true });
-          writeFileSync(join(folder, `${title}.png`), await tab.screenshot());
+          writeFileSync(join(folder, `${title}.png`), await tab.screenshot(540));
         };
 
         await tab.until("document.querySelector('#plugins tbody tr') !== null");

@@ -19,8 +19,8 @@ export interface Tab {
   /** Presses a key as a person does: "Tab", "Enter", "ArrowRight", "/" … */
   press(key: string): Promise<void>;
   dark(on: boolean): Promise<void>;
-  /** PNG. */
-  screenshot(): Promise<Uint8Array>;
+  /** PNG of the page's upper part, so many pixels high; the whole window if not said. */
+  screenshot(height?: number): Promise<Uint8Array>;
   /** Everything that the console, or an exception that nobody caught, has said. */
   readonly complaints: readonly string[];
   /** URLs of all requests. */
@@ -34,6 +34,8 @@ interface Message {
   readonly result?: Readonly<Record<string, unknown>>;
   readonly error?: { readonly message: string };
 }
+
+const WIDTH = 1280;
 
 /** Opens a page in a browser of its own, and ends that afterwards. */
 export async function inBrowser(
@@ -49,7 +51,7 @@ export async function inBrowser(
     "--no-sandbox",
     "--disable-gpu",
     "--remote-debugging-port=0",
-    "--window-size=1280,900",
+    `--window-size=${WIDTH},900`,
     `--user-data-dir=${profile}`,
     "about:blank",
   ], { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
@@ -191,8 +193,12 @@ async function open(socket: WebSocket, url: string): Promise<Tab> {
       const features = [{ name: "prefers-color-scheme", value: on ? "dark" : "light" }];
       await call("Emulation.setEmulatedMedia", { features });
     },
-    async screenshot() {
-      const { data } = await call("Page.captureScreenshot", { format: "png" });
+    async screenshot(height) {
+      const clip = { x: 0, y: 0, width: WIDTH, height: height ?? 0, scale: 0.75 };
+      const { data } = await call("Page.captureScreenshot", {
+        format: "png",
+        ...(height === undefined ? {} : { clip }),
+      });
       return Buffer.from(String(data), "base64");
     },
   };

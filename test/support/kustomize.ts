@@ -42,15 +42,17 @@ export function merged(base: Value | undefined, patch: Value, key = ""): Value |
     const by = MERGE_KEYS[key];
     if (by === undefined) return patch;
     const items = [...list(base)];
+    const added: Value[] = [];
     for (const item of patch) {
       if (!isFields(item)) return patch;
       const at = items.findIndex((each) => isFields(each) && each[by] === item[by]);
       if (item["$patch"] === "delete") {
         if (at >= 0) items.splice(at, 1);
       } else if (at >= 0) items[at] = merged(items[at], item) ?? null;
-      else items.push(item);
+      else added.push(item);
     }
-    return items;
+    // kustomize puts what a patch adds first.
+    return [...added, ...items];
   }
   if (!isFields(patch)) return patch;
   const { $patch, ...fields } = patch;
