@@ -151,6 +151,13 @@ export const LOG: MessageSection = {
       remedy: "mend `reason`, then restart the agent",
     },
     {
+      says: "Deadlines of what drains are not noted",
+      means:
+        "the ledger cannot be written, as `reason` says; it drains all the same, and after a " +
+        "restart its time begins anew",
+      remedy: "make room in `--runtime-dir`",
+    },
+    {
       says: "Established connections go on, though they may be denied",
       means: "conntrack cannot be read or changed; new connections are judged right",
       remedy: "`modprobe nf_conntrack_netlink`",
