@@ -157,6 +157,13 @@ export const LOG: MessageSection = {
       remedy: "mend `reason`, then restart the agent",
     },
     {
+      says: "Deadlines of what drains are not noted",
+      means:
+        "the ledger cannot be written, as `reason` says; it drains all the same, and after a " +
+        "restart its time begins anew",
+      remedy: "make room in `--runtime-dir`",
+    },
+    {
       says: "Established connections go on, though they may be denied",
       means: "conntrack cannot be read or changed; new connections are judged right",
       remedy: "`modprobe nf_conntrack_netlink`",
@@ -174,6 +181,11 @@ export const LOG: MessageSection = {
       says: "Objects are not read: the agent goes on without them",
       means: "RBAC forbids an optional kind",
       remedy: "give the ClusterRole the rule, or nothing, if it is not needed",
+    },
+    {
+      says: "Objects may be listed and not watched: changes are seen late",
+      means: "RBAC allows no more of an optional kind, which is listed again, up to a minute apart",
+      remedy: "give the ClusterRole the verb `watch`",
     },
     {
       says: "Object has a field of the wrong type, which is ignored",

@@ -200,10 +200,9 @@ export function startInformer<K extends KindName>(options: InformerOptions<K>): 
     // Not served is what many servers are; not allowed is what somebody forgot.
     const forbidden = error.status === 403 ? error.message : undefined;
     if (forbidden !== undefined && forbidden !== lastError) {
-      const lacking = listed
-        ? "Objects may be listed and not watched: changes are seen late"
-        : "Objects are not read: the agent goes on without them";
-      log.warn(lacking, { error: forbidden });
+      const fields = { error: forbidden };
+      if (listed) log.warn("Objects may be listed and not watched: changes are seen late", fields);
+      else log.warn("Objects are not read: the agent goes on without them", fields);
     }
     lastError = forbidden;
     const absentMs = tuning.absentMs * (1 - Math.random() / 10);
