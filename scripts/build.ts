@@ -16,12 +16,13 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { license, name, version } from "../package.json";
+import { run } from "./run.ts";
 import { type LockedPackage, sbom } from "./sbom.ts";
+import { ROOT, sourceCommit, SOURCES, sourceTime } from "./source.ts";
 import { pluginTypes } from "./types.ts";
 
-const ROOT = resolve(import.meta.dir, "..");
 const DIST = join(ROOT, "dist");
 const CACHE = join(ROOT, ".cache");
 
@@ -31,35 +32,12 @@ const ARCHITECTURES = {
 } as const;
 type Architecture = keyof typeof ARCHITECTURES;
 
-const SOURCES = ["src", "plugins.d/lb-pool", "package.json", "package-lock.json"];
 /** A thread is an entry point of its own; left out here, it is missed at run time only. */
 const ENTRIES = ["src/main.ts", "src/plugins/router/bfd/worker.ts"];
 
-/** When the sources changed last, in seconds; SOURCE_DATE_EPOCH, as reproducible-builds.org has it, goes before. */
-async function time(): Promise<number> {
-  const given = Number(process.env["SOURCE_DATE_EPOCH"]);
-  if (Number.isInteger(given) && given > 0) return given;
-  try {
-    return Number(await output(["git", "log", "-1", "--format=%ct", "--", ...SOURCES]));
-  } catch {
-    return 0;
-  }
-}
-
-/** The commit that the sources are at, with `-dirty` when they differ from it. */
-async function commit(): Promise<string> {
-  const sources = SOURCES;
-  try {
-    const hash = await output(["git", "log", "-1", "--format=%h", "--", ...sources]);
-    const changed = await output(["git", "status", "--porcelain", "--", ...sources]);
-    return hash === "" ? "unknown" : changed === "" ? hash : `${hash}-dirty`;
-  } catch {
-    return "unknown"; // a source archive has no git
-  }
-}
-
 async function build(architecture: Architecture): Promise<void> {
   const { target } = ARCHITECTURES[architecture];
+  const commit = await sourceCommit(SOURCES);
   const outfile = join(DIST, `routelet-linux-${architecture}`);
   // The name of the file is within the executable: it must not change from run to run.
   const scratch = join(DIST, `.build-${process.pid}`);
@@ -70,7 +48,7 @@ async function build(architecture: Architecture): Promise<void> {
     `--compile-executable-path=${await foreignBun(architecture)}`,
   ];
   try {
-    await output([
+    await run([
       process.execPath,
       "build",
       "--compile",
@@ -87,24 +65,24 @@ async function build(architecture: Architecture): Promise<void> {
       "--no-compile-autoload-bunfig",
       "--no-compile-autoload-tsconfig",
       "--no-compile-autoload-package-json",
-      `--define=ROUTELET_COMMIT=${JSON.stringify(await commit())}`,
+      `--define=ROUTELET_COMMIT=${JSON.stringify(commit)}`,
       `--define=ROUTELET_PLUGINS=${
         JSON.stringify([...new Set(PLUGIN_FILES.map(pluginOf))].join(","))
       }`,
       `--define=ROUTELET_TYPES=${JSON.stringify(await pluginTypes())}`,
       `--outfile=${fresh}`,
       ...ENTRIES,
-    ]);
+    ], { cwd: ROOT });
     await shipPlugins();
     chmodSync(fresh, 0o755);
-    await output([
+    await run([
       process.execPath,
       "build",
       "--target=bun",
       `--metafile=${metafile}`,
       `--outdir=${join(scratch, "bundle")}`,
       ...ENTRIES,
-    ]);
+    ], { cwd: ROOT });
     const { inputs } = JSON.parse(readFileSync(metafile, "utf8")) as { readonly inputs: object };
     const lock = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as {
       readonly packages: Readonly<Record<string, LockedPackage>>;
@@ -113,11 +91,11 @@ async function build(architecture: Architecture): Promise<void> {
       name,
       version,
       license,
-      commit: await commit(),
+      commit,
       architecture,
       sha256: createHash("sha256").update(readFileSync(fresh)).digest("hex"),
       bun: Bun.version,
-      time: new Date(await time() * 1000).toISOString(),
+      time: new Date(await sourceTime(SOURCES) * 1000).toISOString(),
       files: Object.keys(inputs),
       lock: lock.packages,
     });
@@ -181,13 +159,13 @@ async function foreignBun(architecture: Architecture): Promise<string> {
   const scratch = `${folder}.${process.pid}`;
   mkdirSync(scratch, { recursive: true });
   try {
-    const file = await output([
+    const file = await run([
       "npm",
       "pack",
       "--silent",
       `--pack-destination=${scratch}`,
       `${name}@${wanted}`,
-    ]);
+    ], { cwd: ROOT });
     const tarball = join(scratch, file.split("\n").at(-1) ?? "");
     const digest = createHash("sha512").update(readFileSync(tarball)).digest("base64");
     if (`sha512-${digest}` !== integrity) {
@@ -195,7 +173,7 @@ async function foreignBun(architecture: Architecture): Promise<string> {
         `"${name}" ${wanted} is not what package-lock.json names: its digest differs`,
       );
     }
-    await output([
+    await run([
       "tar",
       "-xzf",
       tarball,
@@ -212,23 +190,6 @@ async function foreignBun(architecture: Architecture): Promise<string> {
     rmSync(scratch, { recursive: true, force: true });
   }
   return executable;
-}
-
-/** Standard output of a command, trimmed; throws with its standard error when it fails. */
-async function output(command: readonly string[]): Promise<string> {
-  const child = Bun.spawn([...command], {
-    cwd: ROOT,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  if (code !== 0) throw new Error(`"${command.slice(0, 3).join(" ")}" failed:\n${err}${out}`);
-  return out.trim();
 }
 
 const wanted = process.argv.slice(2);

@@ -110,7 +110,7 @@ async function labelChanges(agent: Agent): Promise<readonly number[]> {
   return times;
 }
 
-/** One after the other comes, is served, and goes before the next. */
+/** One after the other comes, gets its addresses, is served, and goes before the next. */
 async function podsCome(agent: Agent): Promise<readonly number[]> {
   const times: number[] = [];
   const rounds = () => agent.said("Round done").length;
@@ -118,13 +118,17 @@ async function podsCome(agent: Agent): Promise<readonly number[]> {
     // Another node's by its number; pods of this one are the first.
     const pod = podObject(pods + n, 0, true);
     const path = `/api/v1/namespaces/${podNamespace(pods + n)}/pods`;
-    let seen = rounds();
+    const own = `${path}/${podName(pods + n)}`;
+    // An API server takes no status with a new object: kubelet tells the addresses later.
     await agent.post(path, pod);
+    await Bun.sleep(PAUSE_MS);
+    let seen = rounds();
+    await agent.put(`${own}/status`, pod);
     const round = await agent.next("Round done", seen);
     times.push(Number(round["sinceEvent"]));
     await Bun.sleep(PAUSE_MS);
     seen = rounds();
-    await agent.remove(`${path}/${podName(pods + n)}`);
+    await agent.remove(own);
     await agent.next("Round done", seen);
     await Bun.sleep(PAUSE_MS);
   }

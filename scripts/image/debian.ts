@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { run } from "./run.ts";
+import { run } from "../run.ts";
 
 /**
  * What the agent and its user need: the packet rules' tools, a modprobe that knows every compression of modules, and one file with a

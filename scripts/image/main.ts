@@ -18,24 +18,16 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { license, name, version } from "../../package.json";
 import { type DebianPackage, fetchPackages, unpack } from "./debian.ts";
 import { image, type Layer, layout, writeLayout } from "./oci.ts";
 import { type Architecture, ARCHITECTURES, ours } from "./ours.ts";
-import { run } from "./run.ts";
+import { run } from "../run.ts";
+import { IMAGE_SOURCES, ROOT, sourceCommit, sourceTime } from "../source.ts";
 
-const ROOT = resolve(import.meta.dir, "../..");
 const CACHE = join(ROOT, ".cache/image");
 const ARCHIVE = join(ROOT, "dist", `${name}-${version}-oci.tar`);
-
-/** Seconds: the sources' last change, or SOURCE_DATE_EPOCH. */
-async function epoch(): Promise<number> {
-  const given = Number(process.env["SOURCE_DATE_EPOCH"]);
-  if (Number.isInteger(given) && given > 0) return given;
-  const text = await run(["git", "-C", ROOT, "log", "-1", "--format=%ct"]).catch(() => "0");
-  return Number(text);
-}
 
 /** A folder as a tar file that depends on its content alone. */
 async function tarOf(folder: string, time: number): Promise<Uint8Array> {
@@ -147,12 +139,12 @@ async function main(words: readonly string[]): Promise<void> {
     }
     return found;
   });
-  const time = await epoch();
+  const time = await sourceTime(IMAGE_SOURCES);
   if (wanted.length < words.length) {
     for (const architecture of chosen) console.log((await layOut(architecture)).rootfs);
     return;
   }
-  const commit = await run(["git", "-C", ROOT, "log", "-1", "--format=%h"]).catch(() => "unknown");
+  const commit = await sourceCommit(IMAGE_SOURCES);
   const images = [];
   for (const architecture of chosen) images.push(await build(architecture, time, commit));
   const scratch = join(CACHE, `layout-${process.pid}`);
@@ -166,6 +158,8 @@ async function main(words: readonly string[]): Promise<void> {
   console.log(`built ${ARCHIVE.slice(ROOT.length + 1)} (${chosen.join(", ")}; ${megabytes} MB)`);
 }
 
+// Folders of the image have the modes that they are made with.
+process.umask(0o022);
 try {
   await main(process.argv.slice(2));
 } catch (error) {

@@ -91,6 +91,12 @@ export const LOG: MessageSection = {
       means: "`error` has object, code, reason and remedy; all else goes on",
     },
     {
+      says: "Deadlines of what drains are not noted",
+      means:
+        "they are kept in memory and hold, but after a restart draining begins anew; `reason` names the file",
+      remedy: "make room on the disk of `--runtime-dir`, or give one that can be written",
+    },
+    {
       says: "Conflict",
       means: "another program, or an older object, holds what this one wants; nothing was changed",
       remedy: "`routelet status` names both",
@@ -149,13 +155,6 @@ export const LOG: MessageSection = {
       says: "Cannot remove what another backend left",
       means: "after a change of `--netfilter`; the rules of before still hold, beside the new ones",
       remedy: "mend `reason`, then restart the agent",
-    },
-    {
-      says: "Deadlines of what drains are not noted",
-      means:
-        "the ledger cannot be written, as `reason` says; it drains all the same, and after a " +
-        "restart its time begins anew",
-      remedy: "make room in `--runtime-dir`",
     },
     {
       says: "Established connections go on, though they may be denied",

@@ -139,7 +139,7 @@ async function meaningOf(
   const words = kinds.filter((kind) => kind !== "address").join(", ");
   const besides = unwatched.length === 0
     ? ""
-    : `; the agent watches no ${unwatched.join(" and ")}, so name those by address`;
+    : `; the agent has no list of ${unwatched.join(" and ")}, so name those by address`;
   throw new Error(`"${text}" is no address, and no ${words} is called so${besides}`);
 }
 

@@ -13,6 +13,9 @@ export class HashTable<V extends object> {
   /** The hash of what stands at each place. */
   #hashes: Int32Array;
   #size = 0;
+  /** What was looked for last, and its hash: nearly always it is added next. */
+  #text = "";
+  #hash = hashOf("");
 
   constructor(textOf: (value: V) => string) {
     this.#textOf = textOf;
@@ -25,12 +28,12 @@ export class HashTable<V extends object> {
   }
 
   get(text: string): V | undefined {
-    return this.#places[this.#find(text, hashOf(text))];
+    return this.#places[this.#find(text, this.#hashOf(text))];
   }
 
   /** Takes `value`, in place of another one of its text; whether it is new. */
   add(text: string, value: V): boolean {
-    const hash = hashOf(text);
+    const hash = this.#hashOf(text);
     let at = this.#find(text, hash);
     const isNew = this.#places[at] === undefined;
     if (isNew) {
@@ -47,7 +50,7 @@ export class HashTable<V extends object> {
 
   delete(text: string): boolean {
     const mask = this.#places.length - 1;
-    let gap = this.#find(text, hashOf(text));
+    let gap = this.#find(text, this.#hashOf(text));
     if (this.#places[gap] === undefined) return false;
     // Those behind move up, unless that would put them before the place where they are looked for.
     for (let at = (gap + 1) & mask; this.#places[at] !== undefined; at = (at + 1) & mask) {
@@ -69,6 +72,12 @@ export class HashTable<V extends object> {
       const value = places[i];
       if (value !== undefined) yield value;
     }
+  }
+
+  #hashOf(text: string): number {
+    if (text === this.#text) return this.#hash;
+    this.#text = text;
+    return this.#hash = hashOf(text);
   }
 
   /** The place of a text, or the free one where it would stand. */
@@ -103,10 +112,7 @@ export class HashTable<V extends object> {
   }
 }
 
-/** FNV-1a over UTF-16 units, mixed, since its low bits alone choose the place. */
+/** By native code: in a first round, where nothing is compiled yet, a loop here would take as long as all the rest. */
 function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ hash >>> 15, 0x2c1b3c6d);
-  return hash ^ hash >>> 13;
+  return Bun.hash.xxHash32(text) | 0;
 }

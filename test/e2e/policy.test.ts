@@ -23,7 +23,7 @@ const CASES = {
   nftables: Number(process.env["POLICY_CASES"] ?? (soak ? 1000 : 20)),
 };
 /** Of one run of the lab. */
-const BATCH = 250;
+const BATCH = 100;
 
 const SCENARIOS = {
   "seed-policy": "keeps other namespaces out of an isolated one, but for what a policy allows",

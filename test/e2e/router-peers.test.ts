@@ -14,10 +14,6 @@ const SCRIPTS: Readonly<Record<string, readonly [topology: string, sentence: str
   "roles": ["topology", "flags, a file of passwords, metrics, reflection and AS numbers of nodes"],
   "vips": ["topology", "VIPs follow policies and endpoints, and no request is lost over kill -9"],
   "static": ["topology", "prefixes of a plugin are announced while its health check holds"],
-  "strangers": [
-    "strangers",
-    "IPv4 by routers with IPv6 alone (RFC 8950), and peers that send garbage, flood, stall or are our twin",
-  ],
   "six": ["six", "proxy, router and firewall together where there is IPv6 alone"],
 };
 

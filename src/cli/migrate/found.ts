@@ -5,6 +5,8 @@ import type { NftTableName } from "../../kernel/dataplane/linux/nft/tables.ts";
 import type { LinkInfo } from "../../kernel/dataplane/linux/rtnl.ts";
 import type { Actual } from "../../kernel/dataplane/resource.ts";
 import type { IpvsService } from "../../kernel/dataplane/resources/ipvs.ts";
+import type { RuleInfo } from "../../kernel/dataplane/linux/rule.ts";
+import { directRules, type DirectThing, directThings, type PodTunnel } from "./direct-return.ts";
 import { isProxySet, proxyRemoval } from "./netfilter-text.ts";
 
 export type Origin = "kube-proxy" | "kube-router";
@@ -19,12 +21,15 @@ export interface Left {
   readonly saves: readonly { readonly family: 4 | 6; readonly text: string }[];
   readonly sets: readonly string[];
   readonly nftTables: readonly NftTableName[];
+  /** Policy rules of others. */
+  readonly rules: readonly RuleInfo[];
+  readonly tunnels: readonly PodTunnel[];
 }
 
 export type Thing =
   /** Ours from now on, in place. */
   | { readonly do: "adopt"; readonly what: "link"; readonly name: string; readonly text: string }
-  | { readonly do: "adopt"; readonly what: "ipvs"; readonly key: string; readonly text: string }
+  | DirectThing
   | {
     readonly do: "remove";
     readonly what: "rules";
@@ -60,6 +65,8 @@ export function thingsLeft(origin: Origin, left: Left): readonly Thing[] {
   );
   const things: Thing[] = servicesOf(left, VIP_LINKS[origin], vipLink !== undefined);
   if (origin === "kube-router") {
+    const direct = left.saves.map(({ family, text }) => ({ family, ...directRules(family, text) }));
+    things.push(...directThings({ ...left, marks: direct.flatMap(({ marks }) => marks) }));
     if (vipLink !== undefined) {
       const { name } = vipLink;
       const count = left.addresses.filter(({ link }) => link === name).length;
@@ -68,6 +75,18 @@ export function thingsLeft(origin: Origin, left: Left): readonly Thing[] {
         what: "link",
         name,
         text: `link ${name} with ${count} addresses`,
+      });
+    }
+    // The agent's own chain gives the same marks, so these can go while packets come.
+    for (const { family, rules } of direct) {
+      if (rules.length === 0) continue;
+      things.push({
+        do: "remove",
+        what: "rules",
+        family,
+        restore: `*mangle\n${rules.map((rule) => `-D ${rule}\n`).join("")}COMMIT\n`,
+        text: rules.map((rule) => `${family === 6 ? "ip6tables" : "iptables"} -t mangle -D ${rule}`)
+          .join("\n"),
       });
     }
     return things;

@@ -21,6 +21,7 @@ import { readHost } from "../doctor/host.ts";
 import type { Flags } from "../flags.ts";
 import type { Io } from "../io.ts";
 import type { AgentStatus } from "../status.ts";
+import { adoptRule, adoptTunnel, otherRules, podTunnels } from "./direct-linux.ts";
 import { doable, type Left, type Origin, type Thing, thingsLeft } from "./found.ts";
 
 /** Exit code where something is still to be done. */
@@ -136,19 +137,22 @@ async function readLeft(origin: Origin, flags: Flags, links: Left["links"]): Pro
   try {
     // Without ip_vs there is nothing to adopt.
     const services = await ipvs.services(OWNER).list().catch(() => []);
-    if (origin === "kube-router") {
-      return { ...common, ipvs: services, saves: [], sets: [], nftTables: [] };
-    }
     const tool = new IptablesTool();
     const saves: { family: 4 | 6; text: string }[] = [];
     for (const family of [4, 6] as const) {
       const text = await tool.save(family).catch(() => "");
       saves.push({ family, text });
     }
+    if (origin === "kube-router") {
+      const [rules, tunnels] = [await otherRules(), await podTunnels()];
+      return { ...common, ipvs: services, saves, sets: [], nftTables: [], rules, tunnels };
+    }
     return {
       ...common,
       ipvs: services,
       saves,
+      rules: [],
+      tunnels: [],
       sets: await setNames().catch(() => []),
       nftTables: mayHold("nftables") ? await nftTables().catch(() => []) : [],
     };
@@ -213,6 +217,10 @@ async function carryOut(thing: Thing, { runtimeDir }: Flags): Promise<void> {
       }
       return;
     }
+    case "rule":
+      return adoptRule(thing, OWNER);
+    case "tunnel":
+      return await adoptTunnel(thing.tunnel, OWNER);
     case "rules": {
       const { status, stderr } = await new IptablesTool().restore(thing.family, thing.restore);
       if (status !== 0) throw new Error(stderr.trim());

@@ -52,20 +52,21 @@ export function proxyRemoval(save: string): Removal {
 /** A comment may read like a jump. */
 const QUOTED = /"(?:[^"\\]|\\.)*"/g;
 
-interface SavedRule {
+export interface SavedRule {
   readonly chain: string;
   readonly target: string;
   /** Without the "-A ". */
   readonly rule: string;
 }
 
-interface SavedTable {
+export interface SavedTable {
   readonly table: string;
   readonly chains: readonly string[];
   readonly rules: readonly SavedRule[];
 }
 
-function tablesOf(save: string): readonly SavedTable[] {
+/** The tables of what `iptables-save` prints. */
+export function tablesOf(save: string): readonly SavedTable[] {
   const tables: { table: string; chains: string[]; rules: SavedRule[] }[] = [];
   for (const line of save.split("\n")) {
     const current = tables.at(-1);

@@ -48,7 +48,7 @@ const LARGE_LIST = 2_000;
  * Objects after which the garbage of a list is collected while more of it comes. Otherwise what is kept lies scattered among
  * ten times as much garbage, and Linux gets little of that back: of 100,000 pods a tenth of all memory.
  */
-const COLLECTED_LIST = 10_000;
+const COLLECTED_LIST = 4_000;
 
 export interface InformerOptions<K extends KindName> {
   readonly kind: K;

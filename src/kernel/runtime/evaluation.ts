@@ -76,15 +76,14 @@ export class Evaluation<T extends DeclaredTable> {
       if (unit.failure !== reason) {
         this.#options.warn("Unit degraded", { unit: unit.label, reason });
       }
-      unit.failure = reason;
+      unit.say(unit.reports, reason);
       return;
     } finally {
       this.#unit = undefined;
     }
-    unit.failure = undefined;
     const reports = this.#reports ?? NO_REPORTS;
     if (reports !== NO_REPORTS) this.#tell(unit, reports);
-    unit.reports = reports;
+    unit.say(reports);
     for (const { open, items, keys } of this.#wanted) {
       if (items.length > 0 || unit.slots.length > 0) open.tracker.want(unit, items, keys);
     }

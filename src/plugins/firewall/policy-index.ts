@@ -149,7 +149,12 @@ export class PolicyIndex {
   members(key: string): readonly IpSetMember[] {
     const pod = this.pod(key);
     if (pod === undefined) return [];
-    return this.#membership.setsOf(pod).flatMap((set) => membersOf(set, pod, this.#families));
+    const [first, ...others] = this.#membership.setsOf(pod);
+    if (first === undefined) return [];
+    const members = membersOf(first, pod, this.#families);
+    return others.length === 0
+      ? members
+      : [members, ...others.map((set) => membersOf(set, pod, this.#families))].flat();
   }
 
   /** Names of the namespaces that count. */

@@ -15,7 +15,7 @@ import {
   type TableRef,
 } from "../../kernel/plugin.ts";
 import { podAddresses, retirementOf } from "./draining.ts";
-import { dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
+import { DSR_TABLE, dsrItems, podItems, unmarked, wantsDsr } from "./dsr.ts";
 import { dsrAddresses, dsrInput, indexDsr } from "./dsr-input.ts";
 import { externalRanges } from "./external-ranges.ts";
 import { reconcileFirewall, reconcileHairpin } from "./firewall.ts";
@@ -37,6 +37,8 @@ import { bindRanges, externalCount, type RoutedKinds, routedKinds } from "./vip-
 /** The index of slices by the Service that they belong to, "namespace/name". */
 const BY_SERVICE = "service";
 const BY_ADDRESS = "address";
+/** RTPROT_BOOT: what is made without a number. */
+const RTPROT_BOOT = 3;
 
 const proxy: Plugin<ProxyOptions> = {
   name: "proxy",
@@ -67,6 +69,8 @@ const proxy: Plugin<ProxyOptions> = {
     "healthChecks",
     "ipvsTimeouts",
   ],
+  // kube-router's way of marked packets to this node, which it makes without a protocol of its own.
+  adopts: { routes: [{ protocol: RTPROT_BOOT, table: DSR_TABLE }] },
   parse: parseOptions,
   setup,
 };

@@ -52,3 +52,21 @@ all_three() { # all_three COUNT: what answered_by prints when every pod answered
 }
 
 settle() { $LAB wait >/dev/null || fail "the agents did not settle" ""; }
+
+left_by_kube_proxy() { # left_by_kube_proxy NAMESPACE VIP POD: rules of its iptables mode and a set of its IPVS mode, for a Service that is gone
+  $LAB exec "$1" iptables-restore --noflush <<RULES
+*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-OLD - [0:0]
+:KUBE-SEP-OLD - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A KUBE-SERVICES -d $2/32 -p tcp --dport 80 -j KUBE-SVC-OLD
+-A KUBE-SVC-OLD -j KUBE-SEP-OLD
+-A KUBE-SEP-OLD -p tcp -j DNAT --to-destination $3:8080
+-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
+COMMIT
+RULES
+  $LAB exec "$1" ipset create KUBE-CLUSTER-IP hash:ip,port
+}

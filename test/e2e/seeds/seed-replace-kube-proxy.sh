@@ -6,23 +6,9 @@ on() { $LAB exec node-node1 "$@"; }
 # What kube-proxy leaves in iptables and in IPVS mode, for a Service that is long gone and for ours.
 $LAB agent stop node1
 $LAB run node1 -- cleanup >/dev/null 2>&1 || fail "cleanup" ""
-on iptables-restore --noflush <<RULES
-*nat
-:KUBE-SERVICES - [0:0]
-:KUBE-SVC-OLD - [0:0]
-:KUBE-SEP-OLD - [0:0]
-:KUBE-MARK-MASQ - [0:0]
--A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
--A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
--A KUBE-SERVICES -d 10.254.99.99/32 -p tcp --dport 80 -j KUBE-SVC-OLD
--A KUBE-SVC-OLD -j KUBE-SEP-OLD
--A KUBE-SEP-OLD -p tcp -j DNAT --to-destination 172.20.166.99:8080
--A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
-COMMIT
-RULES
+left_by_kube_proxy node-node1 10.254.99.99 172.20.166.99
 on ip link add kube-ipvs0 type dummy
 on ip addr add 10.254.99.98/32 dev kube-ipvs0
-on ipset create KUBE-CLUSTER-IP hash:ip,port
 leftovers() { on sh -c 'iptables-save -t nat | grep -E "KUBE-(SERVICES|SVC|SEP|MARK)" | sed "s/\[[0-9:]*\]//"; ip -o addr show dev kube-ipvs0; ipset list -n | grep KUBE-'; }
 before=$(leftovers)
 

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { version } from "../../../package.json";
 import { COMMANDS } from "../../../src/cli/commands.ts";
 import { FLAG_NAMES } from "../../../src/cli/flags.ts";
 import { parseFlags } from "../../../src/cli/parse-flags.ts";
@@ -106,9 +107,11 @@ describe("what the pages say", () => {
   test("every flag is ours, or another program's that is known", () => {
     const strange = pages.flatMap(({ name, spans }) =>
       spans.flatMap((span) =>
-        [...span.matchAll(/(?:^| )--([a-z][\w-]*)/g)].flatMap(([, flag = ""]) =>
+        [...span.matchAll(/(?:^| )--([a-z][\w-]*)(…?)/g)].flatMap(([, flag = "", open = ""]) =>
           (FLAG_NAMES as readonly string[]).includes(flag) || OTHERS.has(flag) ||
-            FLAG_NAMES.some((known) => flag.endsWith("-") && known.startsWith(flag))
+            FLAG_NAMES.some((known) =>
+              (flag.endsWith("-") || open !== "") && known.startsWith(flag)
+            )
             ? []
             : [`${name}: ${span}`]
         )
@@ -128,6 +131,14 @@ describe("what the pages say", () => {
       })
     );
     expect(strange).toEqual([]);
+  });
+
+  test("versions of the image are this one", () => {
+    const named = pages.flatMap(({ name, text }) =>
+      [...text.matchAll(/\broutelet[-:](\d+\.\d+\.\d+)/g)].map(([, found]) => `${name}: ${found}`)
+    );
+    expect(named.length).toBeGreaterThan(2);
+    expect(named.filter((each) => !each.endsWith(`: ${version}`))).toEqual([]);
   });
 
   test("every link leads to a file, and to a heading in it", () => {

@@ -45,7 +45,7 @@ const IPPROTO_IPV6 = 41;
 const LOOK_MS = 5_000;
 
 /** A tunnel in a pod as Linux describes it. */
-interface TunnelInfo extends LinkInfo {
+export interface TunnelInfo extends LinkInfo {
   /** Address of the tunnel's local end. */
   readonly local: string;
 }
@@ -297,7 +297,8 @@ function merged<T extends PodLink | PodAddress>(
   return [...items.values()];
 }
 
-async function dumpTunnels(rtnl: Rtnl): Promise<readonly TunnelInfo[]> {
+/** All tunnels of a namespace that end at one address, whosever they are. */
+export async function dumpTunnels(rtnl: Rtnl): Promise<readonly TunnelInfo[]> {
   return await rtnl.socket.dump("list pod.link", (w) => {
     w.begin(RTM_GETLINK);
     writeLinkHead(w, 0);

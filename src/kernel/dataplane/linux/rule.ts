@@ -135,12 +135,12 @@ function request(op: Op<Rule>, i: number, owner: Owner): Request {
     };
 }
 
-export function ruleTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Rule> {
-  async function list(): Promise<readonly Actual<Rule>[]> {
-    await monitor.ready();
-    const items = new Map<string, Actual<Rule>>();
-    for (const family of [AF_INET, AF_INET6]) {
-      const found = await rtnl.socket.dump("list rule", (w) => {
+/** All rules of both families that a `Rule` can hold, whosever they are. */
+export async function dumpRules(rtnl: Rtnl): Promise<readonly RuleInfo[]> {
+  const found: RuleInfo[] = [];
+  for (const family of [AF_INET, AF_INET6]) {
+    found.push(
+      ...await rtnl.socket.dump("list rule", (w) => {
         w.begin(RTM_GETRULE);
         w.rawU8(family);
         w.rawZero(FIB_RULE_HDR - 1);
@@ -149,13 +149,41 @@ export function ruleTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Rul
         // A Linux without IPv6 has no such rules.
         if ((error as { code?: string }).code === "EOPNOTSUPP" && family === AF_INET6) return [];
         throw error;
-      });
-      for (const { rule, protocol } of found) {
-        const key = resource.key(rule);
-        const owned = protocol === owner.protocol;
-        // Rules of several owners may be equal but for the protocol.
-        if (owned || !items.has(key)) items.set(key, { item: rule, owned });
-      }
+      }),
+    );
+  }
+  return found;
+}
+
+/** Puts an owner's mark on another's rule: its twin with our protocol number is there before it goes. */
+export function takeRule(rtnl: Rtnl, { rule, protocol }: RuleInfo, owner: Owner): void {
+  const describe = resource.describe(rule);
+  const write = (verb: string, type: number, flags: number, number: number): void => {
+    rtnl.socket.request(
+      `${verb} rule`,
+      (w) => writeRule(w, type, flags, rule, number),
+      () => {},
+      describe,
+    );
+  };
+  try {
+    write("create", RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, owner.protocol);
+  } catch (error) {
+    // A run that was cut off has made it already.
+    if ((error as { code?: string }).code !== "EEXIST") throw error;
+  }
+  write("delete", RTM_DELRULE, 0, protocol);
+}
+
+export function ruleTable(rtnl: Rtnl, monitor: Monitor, owner: Owner): Table<Rule> {
+  async function list(): Promise<readonly Actual<Rule>[]> {
+    await monitor.ready();
+    const items = new Map<string, Actual<Rule>>();
+    for (const { rule, protocol } of await dumpRules(rtnl)) {
+      const key = resource.key(rule);
+      const owned = protocol === owner.protocol;
+      // Rules of several owners may be equal but for the protocol.
+      if (owned || !items.has(key)) items.set(key, { item: rule, owned });
     }
     return [...items.values()];
   }

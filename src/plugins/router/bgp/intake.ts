@@ -59,6 +59,7 @@ const LEAST = HEADER_LENGTH + 4 + 1;
 /** Used again by each message. */
 const batches = { 4: new PrefixBatch(4), 6: new PrefixBatch(6) };
 const split = new Split();
+const NO_LIMIT = 2 ** 30;
 /** In place of a set: the decoder knows what it is. */
 const ODD = -1;
 
@@ -73,6 +74,9 @@ export function takeUpdates(core: Core, peer: Peer, framer: Framer, seconds: num
   const at = peer.glance;
   if (at === undefined) return 0;
   const { bytes, limit } = framer;
+  // Here and not for each message: configurations have many shapes, and what is compiled for one is not for another.
+  const plain = peer.import.trivial && peer.config.import === undefined;
+  const most = peer.config.maxPrefixes ?? NO_LIMIT;
   const end = bytes.length;
   let start = framer.at;
   let messages = 0;
@@ -93,7 +97,9 @@ export function takeUpdates(core: Core, peer: Peer, framer: Framer, seconds: num
       if (nlri < next) {
         if (!at.v4) break;
         const set = judged(core, peer, at, at.kind, bytes, first, nlri, 0);
-        if (set === ODD || !take(core, peer, 4, bytes, nlri, next, set, seconds)) break;
+        if (set === ODD || !take(core, peer, 4, bytes, nlri, next, set, plain, most, seconds)) {
+          break;
+        }
       } else {
         const kind = at.v6 ? split6(bytes, first, nlri, split) : Multiprotocol.Odd;
         if (kind === Multiprotocol.Odd) break;
@@ -112,7 +118,7 @@ export function takeUpdates(core: Core, peer: Peer, framer: Framer, seconds: num
             hop,
           );
           if (set === ODD) break;
-          if (!take(core, peer, 6, bytes, split.start, split.end, set, seconds)) break;
+          if (!take(core, peer, 6, bytes, split.start, split.end, set, plain, most, seconds)) break;
         }
       }
     }
@@ -172,15 +178,16 @@ function take(
   start: number,
   end: number,
   judgedSet: number,
+  plain: boolean,
+  most: number,
   seconds: number,
 ): boolean {
   const table = core.attributes;
   const rib = core.ribs[family];
   const set = judgedSet >>> 1;
   const refused = (judgedSet & 1) === 1;
-  const most = peer.config.maxPrefixes ?? Number.POSITIVE_INFINITY;
   let read: boolean;
-  if (refused || (peer.import.trivial && peer.config.import === undefined)) {
+  if (refused || plain) {
     const paths = rib.pathCount;
     const used = refused ? 0 : set;
     read = rib.putWritten(bytes, start, end, peer.index, set, used, seconds);

@@ -83,7 +83,7 @@ elif WHAT == "flood":
     block = b"".join(
         update("10.72.0.0", b"\x80\x04\x04" + struct.pack("!I", i)) for i in range(10000)
     )
-    end, sent = time.time() + 4, 0
+    end, sent = time.time() + 2, 0
     while time.time() < end:
         s.sendall(block)
         sent += 10000
@@ -91,7 +91,7 @@ elif WHAT == "flood":
 elif WHAT == "malformed":
     established()
     s.sendall(update("10.70.1.0") + update("10.70.2.0"))
-    time.sleep(4)
+    time.sleep(2)
     for _ in range(50):
         # COMMUNITIES of five octets.
         s.sendall(update("10.70.2.0", b"\xc0\x08\x05\x00\x01\x00\x02\x03"))

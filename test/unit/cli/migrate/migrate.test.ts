@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { directRules } from "../../../../src/cli/migrate/direct-return.ts";
 import { doable, type Left, thingsLeft } from "../../../../src/cli/migrate/found.ts";
 import { migrateText, phaseOf } from "../../../../src/cli/migrate/mod.ts";
 import { proxyRemoval } from "../../../../src/cli/migrate/netfilter-text.ts";
@@ -56,6 +57,8 @@ function left(changes: Partial<Left> = {}): Left {
     saves: [],
     sets: [],
     nftTables: [],
+    rules: [],
+    tunnels: [],
     ...changes,
   };
 }
@@ -94,6 +97,78 @@ test("of IPVS only what was kube-router's is adopted: by the VIPs on its link, a
   ]);
   const ours = [link("kube-dummy-if", "routelet:proxy")];
   expect(thingsLeft("kube-router", left({ links: ours, addresses, ipvs: IPVS }))).toEqual([]);
+});
+
+const DSR = `*mangle
+:PREROUTING ACCEPT [0:0]
+:MINE - [0:0]
+-A PREROUTING -d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j MARK --set-xmark 0x3eb3/0xffffffff
+-A PREROUTING -s 203.0.113.10/32 -i kube-bridge -p tcp -m tcp --sport 80 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440
+-A PREROUTING -s 192.0.2.9/32 -i kube-bridge -p tcp -m tcp --sport 80 --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440
+-A PREROUTING -d 203.0.113.10/32 -p tcp -m tcp --dport 81 -j MARK --set-xmark 0x11/0xffffffff
+-A PREROUTING -d 147.160.180.44/32 -p tcp -m tcp --dport 8080 -j MARK --set-xmark 0x3d48/0xffffffff
+-A PREROUTING -d 147.160.180.44/32 -p udp -m udp --dport 80 -j MARK --set-xmark 0x34a/0xffffffff
+-A OUTPUT -d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j MARK --set-xmark 0x3eb3/0xffffffff
+-A MINE -d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j MARK --set-xmark 0x3eb3/0xffffffff
+COMMIT
+`;
+
+test("kube-router's direct server return is known by marks that are the hash of what they stand for", () => {
+  const { marks, rules } = directRules(4, DSR);
+  expect(marks).toEqual([
+    { family: 4, address: "203.0.113.10", protocol: "tcp", port: 80, mark: 16051, first: true },
+    { family: 4, address: "147.160.180.44", protocol: "tcp", port: 8080, mark: 15688, first: true },
+    // Both have one hash: kube-router's detour.
+    { family: 4, address: "147.160.180.44", protocol: "udp", port: 80, mark: 842, first: false },
+  ]);
+  expect(rules.map((rule) => rule.split(" ").slice(0, 3).join(" "))).toEqual([
+    "PREROUTING -d 203.0.113.10/32",
+    "PREROUTING -d 147.160.180.44/32",
+    "PREROUTING -d 147.160.180.44/32",
+    "OUTPUT -d 203.0.113.10/32",
+    "PREROUTING -s 203.0.113.10/32",
+  ]);
+  expect(directRules(6, "")).toEqual({ marks: [], rules: [] });
+});
+
+test("of it services, policy rules and tunnels are adopted, and its rules removed beside the agent", () => {
+  const namespace = { inode: 9, path: "/run/netns/web" };
+  const tunnel = { namespace, name: "kube-tunnel-if", alias: "", pod: "10.244.1.5" };
+  const rule = (mark: number, table = 78) => ({
+    rule: { family: 4 as const, priority: 32764, mark, table },
+    protocol: 3,
+  });
+  const things = thingsLeft(
+    "kube-router",
+    left({
+      saves: [{ family: 4, text: DSR }],
+      ipvs: [
+        service(ipvsFwmarkId(4, 16051)),
+        service(ipvsFwmarkId(4, 15688), true),
+        service(ipvsFwmarkId(4, 842)),
+        service(ipvsFwmarkId(4, 17)),
+      ],
+      rules: [rule(16051), rule(842), rule(17), rule(16051, 77)],
+      tunnels: [
+        { ...tunnel, addresses: ["203.0.113.10"] },
+        { ...tunnel, addresses: ["203.0.113.10"], alias: "routelet:proxy:9" },
+        { ...tunnel, addresses: ["192.0.2.9"] },
+        { ...tunnel, addresses: ["203.0.113.10"], name: "mine" },
+      ],
+    }),
+  );
+  expect(texts(things).filter((text) => text.startsWith("adopt"))).toEqual([
+    "adopt ipvs service fwmark 16051 ipv4 rr, direct server return of tcp 203.0.113.10:80",
+    "adopt rule ipv4 32764: from all fwmark 0x3eb3 lookup 78",
+    "adopt tunnel kube-tunnel-if in pod 10.244.1.5 with 203.0.113.10",
+  ]);
+  const removed = things.filter((thing) => thing.do === "remove");
+  expect(removed.map(({ what, text }) => [what, text.split("\n").length])).toEqual([["rules", 5]]);
+  expect(removed[0]).toMatchObject({
+    restore: expect.stringMatching(
+      /^\*mangle\n-D PREROUTING -d 203\.0\.113\.10\/32 .*0x3eb3\/0xffffffff\n(-D .*\n){4}COMMIT\n$/,
+    ),
+  });
 });
 
 test("of kube-proxy the services are adopted, and rules, sets, tables and link removed", () => {

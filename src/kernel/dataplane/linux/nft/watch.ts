@@ -161,11 +161,19 @@ export class NftWatch {
       if (refusals.size === 0) own = following(before);
       return refusals;
     } finally {
-      if (!setMembership(fd, NFNLGRP_NFTABLES, true) || this.#state.currentGeneration() !== own) {
+      if (!setMembership(fd, NFNLGRP_NFTABLES, true)) this.#listenAnew();
+      else if (this.#state.currentGeneration() !== own) {
         this.#moved = "all";
         this.#schedule();
       }
     }
+  }
+
+  #listenAnew(): void {
+    this.#state.unheard = undefined;
+    this.#stopEvents?.();
+    this.#stopEvents = undefined;
+    void this.#listen(true);
   }
 
   #schedule(): void {

@@ -16,7 +16,7 @@ import { copy, u16, u8 } from "../wire/bytes.ts";
 import { AttributeFlag } from "../wire/constants.ts";
 import type { AttributeCache } from "../wire/update.ts";
 import { type BlockKind, BlockStore } from "./blocks.ts";
-import { grown, moreRoom } from "./room.ts";
+import { grown, moreRoom, NumberStack } from "./room.ts";
 
 export interface AttributeSet extends Attributes {
   /** Dense, from 1; used again when the set is gone. */
@@ -39,14 +39,14 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
   readonly #read = new Int32Array(READ);
   #reads = 0;
   #limit = 1;
-  readonly #free: number[] = [];
+  readonly #free = new NumberStack();
   /** Paths and best paths that hold each. */
   #refs = new Uint32Array(64);
   /** What one judge said of each: his number × 2, and 1 for refused. */
   #verdicts = new Int32Array(64);
 
   get size(): number {
-    return this.#limit - 1 - this.#free.length;
+    return this.#limit - 1 - this.#free.count;
   }
 
   /** Of a set of our own making. */
@@ -167,7 +167,7 @@ export class AttributeTable implements AttributeCache<AttributeSet> {
   }
 
   #number(): number {
-    const id = this.#free.length > 0 ? this.#free.pop() ?? 0 : this.#limit++;
+    const id = this.#free.count > 0 ? this.#free.pop() : this.#limit++;
     // Without holes, which would make a table of it.
     if (id === this.#objects.length) this.#objects.push(undefined);
     if (id >= this.#refs.length) {

@@ -8,7 +8,7 @@ import type { Family } from "../../../../kernel/ip.ts";
 import type { AttributeSet, AttributeTable } from "./attributes.ts";
 import { type Candidate, decide, type Origin } from "./decision.ts";
 import { BitSet, PrefixTable } from "./prefixes.ts";
-import { grown, moreRoom } from "./room.ts";
+import { grown, moreRoom, NumberStack } from "./room.ts";
 
 /** Numbers of prefixes. */
 export type Numbers = ArrayLike<number> & Iterable<number>;
@@ -48,8 +48,8 @@ export class Rib {
   #flags = new Uint8Array(64);
   #since = new Uint32Array(64);
   #rows = 1;
-  readonly #freeRows: number[] = [];
-  readonly #dirty: number[] = [];
+  readonly #freeRows = new NumberStack();
+  readonly #dirty = new NumberStack();
   readonly #isDirty = new BitSet();
   /** Decided when they came, and not told yet. */
   #fresh = new Int32Array(64);
@@ -77,12 +77,12 @@ export class Rib {
   }
 
   get pathCount(): number {
-    return this.#rows - 1 - this.#freeRows.length;
+    return this.#rows - 1 - this.#freeRows.count;
   }
 
   /** Whether `decide` has something to do. */
   get dirty(): boolean {
-    return this.#dirty.length > 0 || this.#freshCount > 0;
+    return this.#dirty.count > 0 || this.#freshCount > 0;
   }
 
   /** The number of a prefix, a new one if need be. */
@@ -134,6 +134,7 @@ export class Rib {
     this.#reserve(count);
     if (this.#freshFrom !== peer) this.#freshFrom = this.#freshCount === 0 ? peer : SEVERAL;
     const first = this.#first;
+    const clean = this.#dirty.count === 0;
     const before = this.pathCount;
     let best = 0;
     for (let at = start; at < end;) {
@@ -142,7 +143,7 @@ export class Rib {
       at += 1 + ((length + 7) >> 3);
       if (id < 0) continue;
       if (first[id] !== NONE) this.#put(id, peer, received, used, seconds);
-      else if (used === 0 || this.#best[id] !== NONE || this.#isDirty.has(id)) {
+      else if (used === 0 || this.#best[id] !== NONE || (!clean && this.#isDirty.has(id))) {
         this.#insert(id, peer, received, used, seconds);
         this.touch(id);
       } else {
@@ -205,7 +206,7 @@ export class Rib {
   }
 
   #insert(id: number, peer: number, received: number, used: number, seconds: number): number {
-    const row = this.#freeRows.length > 0 ? this.#freeRows.pop() ?? 0 : this.#rows++;
+    const row = this.#freeRows.count > 0 ? this.#freeRows.pop() : this.#rows++;
     if (row >= this.#next.length) this.#growRows(row + 1);
     this.#next[row] = this.#first[id] ?? NONE;
     this.#first[id] = row;
@@ -315,8 +316,8 @@ export class Rib {
     const fresh = this.#fresh.subarray(0, this.#freshCount);
     this.#freshCount = 0;
     const dirty = this.#dirty;
-    this.decidedFrom = dirty.length === 0 ? this.#freshFrom : SEVERAL;
-    if (dirty.length === 0) return fresh;
+    this.decidedFrom = dirty.count === 0 ? this.#freshFrom : SEVERAL;
+    if (dirty.count === 0) return fresh;
     const changed: number[] = [];
     const unsaid = new Set<number>();
     for (let i = 0; i < fresh.length; i++) {
@@ -325,15 +326,15 @@ export class Rib {
       else changed.push(id);
     }
     // By index: this runs for each prefix that a peer sends.
-    for (let i = 0; i < dirty.length; i++) {
-      const id = dirty[i] ?? 0;
+    for (let i = 0; i < dirty.count; i++) {
+      const id = dirty.at(i);
       const another = this.#decide(id);
       // Of what came a moment ago nothing was said: whatever is best by now is news, and nothing is none.
       const news = unsaid.size > 0 && unsaid.has(id) ? this.#best[id] !== NONE : another;
       if (news || (this.#forced.size > 0 && this.#forced.has(id))) changed.push(id);
       if (this.#first[id] === NONE) this.#empty.push(id);
     }
-    this.#dirty.length = 0;
+    this.#dirty.count = 0;
     this.#isDirty.clear();
     this.#forced.clear();
     return changed;

@@ -254,7 +254,10 @@ export class Session {
 
   /** UPDATEs as nearly all are, as many as come one after the other. */
   #updates(connection: Connection, now: number): void {
-    const count = this.#out.updates(connection.framer);
+    const { framer } = connection;
+    let count = this.#out.updates(framer);
+    // The message that came in pieces, and then the chunk behind it.
+    while (framer.turn()) count += this.#out.updates(framer);
     if (count === 0) return;
     this.received.update += count;
     this.#restartHold(connection, now);

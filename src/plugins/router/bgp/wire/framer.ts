@@ -60,6 +60,15 @@ export class Framer {
     this.#more = start < chunk.length ? chunk.subarray(start) : undefined;
   }
 
+  /** Goes on to what follows `bytes` once they are used up. False: nothing does, or they are not. */
+  turn(): boolean {
+    if (this.#more === undefined || this.at < this.bytes.length) return false;
+    this.bytes = this.#more;
+    this.at = 0;
+    this.#more = undefined;
+    return true;
+  }
+
   /**
    * The next message that is complete, or nothing.
    *
@@ -75,10 +84,8 @@ export class Framer {
           return { type: u8(bytes, at + 18), bytes, start: at + HEADER_LENGTH, end: at + length };
         }
       }
-      if (this.#more === undefined) break;
-      this.bytes = this.#more;
-      this.at = 0;
-      this.#more = undefined;
+      // A message that is not complete is all of `bytes`, or their end.
+      if (!this.turn()) break;
     }
     // A copy: a view would keep a chunk of half a megabyte alive.
     if (this.at < this.bytes.length) this.#rest = copy(this.bytes, this.at, this.bytes.length);

@@ -1,8 +1,14 @@
 /** Runs a command. */
 
+export interface RunOptions {
+  /** Default: this process's. */
+  readonly cwd?: string;
+}
+
 /** Standard output, trimmed. @throws {Error} with its standard error when it fails */
-export async function run(command: readonly string[]): Promise<string> {
+export async function run(command: readonly string[], { cwd }: RunOptions = {}): Promise<string> {
   const child = Bun.spawn([...command], {
+    ...(cwd === undefined ? {} : { cwd }),
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -13,6 +19,6 @@ export async function run(command: readonly string[]): Promise<string> {
     new Response(child.stderr).text(),
     child.exited,
   ]);
-  if (code !== 0) throw new Error(`"${command.slice(0, 2).join(" ")}" failed:\n${err}${out}`);
+  if (code !== 0) throw new Error(`"${command.slice(0, 3).join(" ")}" failed:\n${err}${out}`);
   return out.trim();
 }
