@@ -8,7 +8,7 @@ import { type Rule, rule as ruleKind } from "../../kernel/dataplane/resources/ru
 import { ipvsFwmarkId, type IpvsService } from "../../kernel/dataplane/resources/ipvs.ts";
 import type { Actual } from "../../kernel/dataplane/resource.ts";
 import { DSR_RULE_PRIORITY, DSR_TABLE } from "../../plugins/proxy/dsr.ts";
-import { assignMarks, fnv1a32, markKey } from "../../plugins/proxy/dsr-marks.ts";
+import { fnv1a32, markKey, Marks } from "../../plugins/proxy/marks.ts";
 import { tablesOf } from "./netfilter-text.ts";
 
 /** A mark that kube-router gave to an address, protocol and port. */
@@ -58,7 +58,7 @@ export function directRules(family: Family, save: string): DirectRules {
       const key = markKey(found);
       if (!isHashOf(key, found.mark)) continue;
       rules.push(rule);
-      marks.set(key, { ...found, first: assignMarks([key]).get(key) === found.mark });
+      marks.set(key, { ...found, first: new Marks().take(key) === found.mark });
       continue;
     }
     const clamped = CLAMPING.exec(rule)?.[1];
