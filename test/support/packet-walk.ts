@@ -33,6 +33,8 @@ export interface WalkedPacket {
   readonly mark?: number;
   /** Of the connection. */
   readonly connectionMark?: number;
+  /** The link that it came by; absent: one that no rule names. */
+  readonly input?: string;
 }
 
 export interface Walk {
@@ -185,6 +187,8 @@ function plain(match: Match, { packet, own, sets, mark }: State): boolean {
       }
       return set.has(packet, match.directions);
     }
+    case "input":
+      return packet.input === match.link;
     default:
       throw new Error(`No match that this walk knows: ${match.kind}`);
   }

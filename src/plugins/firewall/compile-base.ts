@@ -263,6 +263,7 @@ function topChains(
         comment: comment(`${pod.key} ${words}`),
       }))
     );
+  const aside = family === 4 ? [] : linkLocalRules();
   const incoming = jumps(to, "in");
   const outgoing = jumps(from, "out");
   const place = { family, table: "filter" } as const;
@@ -270,11 +271,42 @@ function topChains(
     {
       ...place,
       name: TOP_CHAINS.INPUT,
-      rules: [...serviceRules(family, options), ...clear, ...outgoing, ...ends],
+      rules: [...aside, ...serviceRules(family, options), ...clear, ...outgoing, ...ends],
     },
-    { ...place, name: TOP_CHAINS.FORWARD, rules: [...clear, ...incoming, ...outgoing, ...ends] },
+    {
+      ...place,
+      name: TOP_CHAINS.FORWARD,
+      rules: [...aside, ...clear, ...incoming, ...outgoing, ...ends],
+    },
     { ...place, name: TOP_CHAINS.OUTPUT, rules: [...clear, ...incoming, ...outgoing, ...ends] },
   ];
+}
+
+/** Of kube-router and of ours, which its pods hang on. */
+const POD_BRIDGE = "kube-bridge";
+
+/**
+ * A pod has a link-local IPv6 address that Kubernetes knows nothing of, so no policy names it: a neighbour on the bridge would
+ * reach a closed pod by it, and a pod closed for egress would leave by its own. Neighbour discovery and multicast go on.
+ * Dropped and not refused: Linux finds no way back to such an address.
+ */
+function linkLocalRules(): readonly FilterRule[] {
+  const input: Match = { kind: "input", link: POD_BRIDGE };
+  const ways: readonly (readonly Match[])[] = [
+    [input, { kind: "destination", prefix: "fe80::/10" }],
+    [input, { kind: "source", prefix: "fe80::/10" }, {
+      kind: "destination",
+      prefix: "ff00::/8",
+      negate: true,
+    }],
+  ];
+  return ways.flatMap((matches) =>
+    (["tcp", "udp", "sctp"] as const).map((protocol): FilterRule => ({
+      matches: [...matches, { kind: "protocol", protocol }],
+      target: { kind: "drop" },
+      comment: "no policy knows link-local addresses",
+    }))
+  );
 }
 
 /** What goes to a Service is judged after IPVS has chosen the endpoint, in OUTPUT or FORWARD. */

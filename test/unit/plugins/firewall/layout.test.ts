@@ -139,13 +139,13 @@ describe("the rules of a node", () => {
     expect(own.map(({ comment }) => comment)).toEqual(["from local node"]);
   });
 
-  test("drop packets that conntrack does not know, and nothing else", () => {
+  test("drop packets that conntrack does not know or no policy can, and nothing else", () => {
     const dropping = ruleset?.chains.flatMap(({ rules }) =>
       rules.filter(({ target }) => target.kind === "drop")
     );
-    expect(dropping?.map(({ comment }) => comment)).toEqual([
+    expect([...new Set(dropping?.map(({ comment }) => comment))]).toEqual([
       "rule to drop invalid state for pod",
-      "rule to drop invalid state for pod",
+      "no policy knows link-local addresses",
     ]);
     expect(world.walk("node1", "FORWARD", {
       source: "10.1.1.2",
@@ -154,6 +154,30 @@ describe("the rules of a node", () => {
       port: 1,
     }, { state: "invalid" })).toBe("drop");
   });
+
+  test.each(["INPUT", "FORWARD"] as const)(
+    "let no pod of the bridge go around policies by link-local addresses, in %s",
+    (hook) => {
+      const end = (source: string, destination: string, input = "kube-bridge") =>
+        (["TCP", "UDP", "SCTP"] as const).map((protocol) =>
+          world.walk("node1", hook, { source, destination, protocol, port: 5353 }, { input })
+        );
+      const every = (verdict: "drop" | "continue") => [verdict, verdict, verdict];
+      expect(end("fe80::1", "fe80::2")).toEqual(every("drop"));
+      expect(end("fd99::1", "fe80::2")).toEqual(every("drop"));
+      expect(end("fe80::1", "fd99::1")).toEqual(every("drop"));
+      expect(end("fe80::1", "ff02::fb")).toEqual(every("continue"));
+      // Bridges of others are theirs.
+      expect(end("fe80::1", "fe80::2", "virbr0")).toEqual(every("continue"));
+      const found = world.rulesets.get("node1")?.chains.flatMap(({ rules }) => rules) ?? [];
+      const aside = found.filter(({ comment }) => comment?.includes("link-local"));
+      expect(
+        aside.some(({ matches }) =>
+          matches.some((match) => match.kind === "protocol" && match.protocol === "icmpv6")
+        ),
+      ).toBe(false);
+    },
+  );
 
   test("log to group 100 with the policy's name, ten a minute", () => {
     const walk = world.walks({
