@@ -2,9 +2,10 @@
  * The speaker beside BIRD, FRR and GoBGP, one after the other in each round, each in fresh network namespaces. Needs root.
  *
  * `bench/bgp/main.ts [MEASURE…]` → JSON on standard output, a table on standard error. Measures: `100000` and `500000` (receiving
- * so many prefixes, then sending them to a new peer; `6x100000`: of IPv6, received alone, by ours and BIRD), `peers` (500 internal peers with one route each, reflected to all), `linux`
- * (a VIP that a router withdraws, to the change of Linux's table; ROUTELET is the agent's executable).
- * ROUNDS (default 1, and 3 of a feed of 100,000, which is over in a moment); DAEMONS=routelet,bird takes some. Our speaker is compiled as the agent is, with its engine's settings.
+ * so many prefixes, then sending them to a new peer), `6x100000` (of IPv6, received alone, by ours and BIRD), `peers` (500
+ * internal peers with one route each, reflected to all), `linux` (a VIP that a router withdraws, to the change of Linux's table;
+ * ROUTELET is the agent's executable). ROUNDS (default 1, and 5 of a feed of 100,000, which is over in a moment);
+ * DAEMONS=routelet,bird takes some. Our speaker is compiled as the agent is, with its engine's settings.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +24,7 @@ const MEASURES = process.argv.slice(2).length > 0
 const ROUNDS = Number(process.env["ROUNDS"] ?? 1);
 /** Of a short feed: one look at it says little. */
 const SHORT = 100_000;
-const SHORT_ROUNDS = Number(process.env["ROUNDS"] ?? 3);
+const SHORT_ROUNDS = Number(process.env["ROUNDS"] ?? 5);
 /** The daemons that `Setup.family` knows IPv6 of. */
 const NAMES6 = ["routelet", "bird"];
 const ONLY = process.env["DAEMONS"]?.split(",");

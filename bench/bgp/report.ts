@@ -124,7 +124,8 @@ export function bgpRows(result: BgpResult | undefined): readonly Row[] {
         limited(
           `(o) memory of each of ${count}${what} routes`,
           line("", "B", feed, ({ receive }) => receive.perRoute),
-          120,
+          // An address of IPv6 has twelve bytes more.
+          what === "" ? 120 : 132,
         ),
         ...(sent
           ? [row(

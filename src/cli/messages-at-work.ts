@@ -91,12 +91,6 @@ export const LOG: MessageSection = {
       means: "`error` has object, code, reason and remedy; all else goes on",
     },
     {
-      says: "Deadlines of what drains are not noted",
-      means:
-        "they are kept in memory and hold, but after a restart draining begins anew; `reason` names the file",
-      remedy: "make room on the disk of `--runtime-dir`, or give one that can be written",
-    },
-    {
       says: "Conflict",
       means: "another program, or an older object, holds what this one wants; nothing was changed",
       remedy: "`routelet status` names both",

@@ -115,7 +115,8 @@ export async function run(flags: Flags, io: Io): Promise<number> {
       ...(registry === undefined || !runsFirewall(flags)
         ? {}
         : { onIptables: iptablesMetrics(registry), onIpsets: ipsetMetrics(registry) }),
-      proxyHealthy: () => agent.runtime?.unhealthy().length === 0,
+      // Load balancers ask whether the proxy works: a policy that breaks the firewall must not take all nodes from them at once.
+      proxyHealthy: () => agent.runtime?.unhealthy("proxy").length === 0,
     });
     closers.push(() => dataplane.close());
     const host = hostAddresses();

@@ -46,7 +46,7 @@ export const TUNING: Tuning = {
 const LARGE_LIST = 2_000;
 /**
  * Objects after which the garbage of a list is collected while more of it comes. Otherwise what is kept lies scattered among
- * ten times as much garbage, and Linux gets little of that back: of 100,000 pods a tenth of all memory.
+ * ten times as much garbage, of which Linux gets little back, and 100,000 pods take 50 MB more meanwhile.
  */
 const COLLECTED_LIST = 4_000;
 

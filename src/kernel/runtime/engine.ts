@@ -114,8 +114,6 @@ const STOP_TIMEOUT = 5_000;
 /** Milliseconds after which the log says what is waited for. */
 const WAIT_TOLD = 3_000;
 const LISTED_PROBLEMS = 100;
-/** Units after which garbage is collected within a round: what is kept of 100,000 would lie scattered among it. */
-const COLLECTED_UNITS = 20_000;
 const NO_KEYS: ReadonlySet<string> = new Set();
 
 export class Engine {
@@ -685,12 +683,10 @@ export class Engine {
   #evaluate(): void {
     for (const units of this.#units) {
       const taken = units.take();
-      let evaluated = 0;
       try {
         for (const unit of taken) {
           this.#evaluation.run(units, unit);
           units.settle(unit);
-          if (++evaluated % COLLECTED_UNITS === 0) Bun.gc(true);
         }
       } catch (error) {
         units.mark("all");

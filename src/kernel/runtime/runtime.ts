@@ -279,9 +279,12 @@ export class Runtime {
   /**
    * Why this node should get no new traffic, one text for each cause: a plugin that fails as a whole, or the
    * autoscaler about to remove the node (KEP-3836). None of it is mended by a restart of the agent.
+   *
+   * @param only the plugin that is meant; absent: all
    */
-  unhealthy(): readonly string[] {
+  unhealthy(only?: string): readonly string[] {
     const causes = this.#hosts.flatMap(({ name, guest, engine, failure }) => {
+      if (only !== undefined && name !== only) return [];
       if (guest !== undefined || engine !== undefined && engine.phase !== "degraded") return [];
       const reason = failure ?? engine?.reason;
       return [`plugin ${name} is degraded${reason === undefined ? "" : `: ${reason}`}`];

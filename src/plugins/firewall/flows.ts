@@ -9,13 +9,16 @@ import type { Protocol } from "./policy.ts";
 
 const PROTOCOLS: ReadonlyMap<number, Protocol> = new Map([[6, "tcp"], [17, "udp"], [132, "sctp"]]);
 
-/**
- * @param serviceRanges what goes to them, untranslated, is judged nowhere
- */
+/** What goes there, untranslated, meets no chain of a pod: ranges of Services, and ports of the node. */
+export interface Unjudged {
+  readonly serviceRanges: readonly { readonly cidr: string }[];
+  readonly nodePorts: { readonly from: number; readonly to: number };
+}
+
 export function flowRule(
   index: PolicyIndex,
   host: Pick<HostAddresses, "values">,
-  serviceRanges: () => readonly { readonly cidr: string }[],
+  unjudged: () => Unjudged,
 ): FlowRule {
   const isLocal = (address: string) =>
     index.podsAt(address).some(({ key }) => index.localPod(key) !== undefined);
@@ -24,9 +27,12 @@ export function flowRule(
     concerns: isLocal,
     begin() {
       const own = new Set(host.values().map(({ address }) => address));
-      const ranges = serviceRanges();
+      const { nodePorts, serviceRanges } = unjudged();
+      const isUnjudged = ({ destination, port }: Connection): boolean =>
+        serviceRanges.some(({ cidr }) => contains(cidr, destination)) ||
+        (own.has(destination) && nodePorts.from <= port && port <= nodePorts.to);
       const denies = (connection: Connection): boolean =>
-        !ranges.some(({ cidr }) => contains(cidr, connection.destination)) &&
+        !isUnjudged(connection) &&
         judge(index, connection, (address) => own.has(address)).some(({ allowed }) => !allowed);
       // Between two pods there are many flows, which differ in a port that no policy asks for.
       const verdicts = new Map<string, boolean>();

@@ -29,12 +29,26 @@ const firewall: Plugin<FirewallOptions> = {
 export default firewall;
 
 function setup(context: PluginContext<FirewallOptions>): void {
-  const { answer, host, judgeFlows, metrics, node, options, reconcile, stores, tables } = context;
+  const {
+    answer,
+    background,
+    host,
+    judgeFlows,
+    metrics,
+    node,
+    options,
+    reconcile,
+    stores,
+    tables,
+  } = context;
   const index = new PolicyIndex(node, familiesOf(options));
   const inputs = indexInputs(index, stores);
   const facts = factsInput(stores.nodes, stores.servicecidrs, node, options);
 
   const families = familiesOf(options);
+  // They are looked at only while somebody listens, and a node gets more: the address of the pods' bridge, from which the kubelet
+  // probes, comes with its first pod.
+  background(() => host.subscribe(() => {}));
   const isNode = (address: string) => host.values().some((each) => each.address === address);
   answer("list", () => listAnswer(index, node));
   answer("why", (query) => whyAnswer(index, node, families, query, isNode));
@@ -45,7 +59,7 @@ function setup(context: PluginContext<FirewallOptions>): void {
   measure(index, families, metrics);
 
   if (!options.netpolKeepEstablished) {
-    judgeFlows(flowRule(index, host, () => facts.value.serviceRanges));
+    judgeFlows(flowRule(index, host, () => facts.value));
   }
 
   reconcile({

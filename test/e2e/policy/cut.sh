@@ -26,6 +26,9 @@ silent() { # silent NAME: nothing comes for a second
   [ "$(count "$1")" = "$before" ]
 }
 
+# The node calls from an address that it gets after the agent's start, as the pods' bridge does with the first pod.
+on ip address add 10.1.1.200/32 dev kube-bridge
+on ip route replace 10.1.1.2/32 dev kube-bridge src 10.1.1.200
 python3 "$flows" serve pod-a-web &
 sleep 1
 hold allowed pod-a-db tcp 10.1.1.2

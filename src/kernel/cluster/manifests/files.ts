@@ -1,6 +1,6 @@
 /** The files of a folder of manifests: found, read when they change, with their last good state. */
 
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { reasonOf } from "../credentials.ts";
 import { parseYaml, type YamlDocument, YamlError } from "../yaml.ts";
@@ -47,8 +47,15 @@ export function findManifests(directory: string): Found {
     for (const entry of readdirSync(join(directory, prefix)).toSorted()) {
       if (entry.startsWith(".")) continue;
       const name = prefix === "" ? entry : `${prefix}/${entry}`;
-      // Not the entry's own type: a link counts as what it leads to.
-      const stat = statSync(join(directory, name), { throwIfNoEntry: false });
+      let stat: Stats | undefined;
+      try {
+        // Not the entry's own type: a link counts as what it leads to.
+        stat = statSync(join(directory, name), { throwIfNoEntry: false });
+      } catch (error) {
+        // A link to itself, a file system that is away for a moment: what is wrong is said where it is read.
+        if (MANIFEST.test(entry)) files.set(name, `cannot be looked at: ${reasonOf(error)}`);
+        continue;
+      }
       if (stat?.isFile() === true && MANIFEST.test(entry)) {
         files.set(name, `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`);
       } else if (stat?.isDirectory() === true && prefix === "") {

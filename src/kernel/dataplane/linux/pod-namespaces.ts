@@ -110,7 +110,7 @@ export async function within<T>(
   namespace: PodNamespace,
   work: (rtnl: Rtnl) => Promise<T> | T,
 ): Promise<T | undefined> {
-  const rtnl = new Rtnl({ namespace: namespace.path });
+  const rtnl = new Rtnl({ namespace: namespace.path, dumpTries: TRIES });
   try {
     // Process ids are used again: the path must still lead to the namespace that is meant.
     if (inodeByStat(namespace.path) !== namespace.inode) return undefined;
@@ -128,8 +128,31 @@ export async function within<T>(
   }
 }
 
+/** How often a list in a pod is read that changes meanwhile: who makes it do so must not hold up the node. */
+const TRIES = 3;
+/** What a pod can make reading its namespace come to, by links or addresses that it changes without rest. */
+const UNREADABLE: ReadonlySet<string> = new Set(["EINTR", "EMSGSIZE", "EBADMSG", "ETIMEDOUT"]);
+
+/**
+ * As `within`, to read. A namespace that cannot be read for what goes on in it counts as one that is gone: it costs that pod, and not
+ * the node.
+ *
+ * @throws {KernelError} for all other reasons
+ */
+export async function readWithin<T>(
+  namespace: PodNamespace,
+  work: (rtnl: Rtnl) => Promise<T> | T,
+): Promise<T | undefined> {
+  try {
+    return await within(namespace, work);
+  } catch (error) {
+    if (error instanceof KernelError && UNREADABLE.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
 async function addressesIn(namespace: PodNamespace): Promise<readonly string[] | undefined> {
-  return await within(namespace, async (rtnl) => {
+  return await readWithin(namespace, async (rtnl) => {
     const four = await dumpAddresses(rtnl.socket, AF_INET);
     const six = await dumpAddresses(rtnl.socket, AF_INET6);
     return [...four, ...six].map(({ address }) => address);

@@ -16,7 +16,7 @@ import { errno, type Refusal } from "./errno.ts";
 import { moduleRemedy, writeAlias, writeDelete, writeSet } from "./link-messages.ts";
 import { type MessageReader, type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import { inNetworkNamespace } from "./netns.ts";
-import { type PodNamespace, type PodNamespaces, within } from "./pod-namespaces.ts";
+import { type PodNamespace, type PodNamespaces, readWithin, within } from "./pod-namespaces.ts";
 import {
   aliasOf,
   decodeLink,
@@ -99,7 +99,7 @@ class Pods {
     const { alias } = this;
     const found: Found<PodLink>[] = [];
     for (const namespace of only === undefined ? this.namespaces.all() : await this.#of(only)) {
-      const tunnels = await within(namespace, (rtnl) => dumpTunnels(rtnl)) ?? [];
+      const tunnels = await readWithin(namespace, (rtnl) => dumpTunnels(rtnl)) ?? [];
       for (const info of tunnels) {
         const item = itemOf(namespace, info);
         found.push({ item, owned: info.alias === alias, namespace });
@@ -113,7 +113,7 @@ class Pods {
     const ours = (await this.links(only)).filter(({ owned }) => owned);
     const found: Actual<PodAddress>[] = [];
     for (const { item: { pod, name }, namespace } of ours) {
-      const items = await within(namespace, (rtnl) => this.#addressesOf(rtnl, pod, name)) ?? [];
+      const items = await readWithin(namespace, (rtnl) => this.#addressesOf(rtnl, pod, name)) ?? [];
       for (const item of items) found.push({ item, owned: true });
     }
     return found;

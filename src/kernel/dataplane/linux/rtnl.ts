@@ -101,7 +101,7 @@ export class Rtnl {
   readonly #options: SocketOptions;
   #socket: NetlinkSocket | undefined;
 
-  constructor(options: Pick<SocketOptions, "namespace"> = {}) {
+  constructor(options: Pick<SocketOptions, "namespace" | "dumpTries"> = {}) {
     this.#options = { ...options, strict: true };
   }
 

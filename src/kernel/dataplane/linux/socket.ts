@@ -57,6 +57,8 @@ export interface SocketOptions {
   /** NETLINK_GET_STRICT_CHK: dump requests are filtered by Linux and checked strictly (rtnetlink). */
   readonly strict?: boolean;
   readonly nonblocking?: boolean;
+  /** How often a list is read that changes meanwhile, before that is an error. Default 30. */
+  readonly dumpTries?: number;
 }
 
 /**
@@ -152,6 +154,7 @@ const DUMP_PAUSE_MS = 100;
 export class NetlinkSocket {
   readonly fd: number;
   readonly #portId: number;
+  readonly #dumpTries: number;
   #sequence = 1;
   #closed = false;
   readonly #writer = new MessageWriter(BATCH_BYTES);
@@ -160,6 +163,7 @@ export class NetlinkSocket {
   /** @throws {KernelError} see {@linkcode openSocket} */
   constructor(protocol: number, options: SocketOptions = {}) {
     this.fd = openSocket(protocol, options);
+    this.#dumpTries = options.dumpTries ?? DUMP_TRIES;
     this.#portId = portId(this.fd);
   }
 
@@ -216,13 +220,13 @@ export class NetlinkSocket {
     write: (writer: MessageWriter) => void,
     decode: (message: MessageReader) => T | undefined,
   ): Promise<readonly T[]> {
-    for (let attempt = 1; attempt <= DUMP_TRIES; attempt++) {
+    for (let attempt = 1; attempt <= this.#dumpTries; attempt++) {
       const items = this.dumpOnce(op, write, decode);
       if (items !== undefined) return items;
       await Bun.sleep(Math.min(attempt, DUMP_PAUSE_MS));
     }
     throw new KernelError(op, "EINTR", {
-      detail: `the list changed during each of ${DUMP_TRIES} reads`,
+      detail: `the list changed during each of ${this.#dumpTries} reads`,
       remedy: "it is read again in the next round",
     });
   }

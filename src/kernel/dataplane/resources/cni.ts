@@ -20,7 +20,8 @@ export const cniConf: Resource<CniConf> = {
   key: (c) => c.path,
   equal: (want, have) =>
     want.podCidrs.every((cidr) => have.podCidrs.includes(cidr)) &&
-    (have.added ?? []).every((cidr) => want.podCidrs.includes(cidr)) &&
+    // Of what was written, and not read since, all is ours.
+    (have.added ?? have.podCidrs).every((cidr) => want.podCidrs.includes(cidr)) &&
     (want.mtu === undefined || want.mtu === have.mtu),
   describe: (c) =>
     `CNI configuration ${c.path} with ${c.podCidrs.join(", ")}${

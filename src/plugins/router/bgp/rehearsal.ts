@@ -17,8 +17,8 @@ const US = "192.0.2.1";
 const THEM = "192.0.2.2";
 const AS = 64496;
 const THEIR_AS = 64497;
-/** Of each feed. By then nearly all of it is in the second-last tier of the compiler; twice as many gain nothing. */
-const MESSAGES = 600;
+/** Of each feed. By then nearly all of it is in the second-last tier of the compiler; after half as many it is not. */
+const MESSAGES = 1200;
 /** Of one step, a millisecond or two: what else happens in the process does not wait. */
 const MESSAGES_A_STEP = 100;
 /** In which they come: what is called often is compiled sooner than what loops. */

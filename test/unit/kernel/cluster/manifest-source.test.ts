@@ -364,6 +364,15 @@ test("a ConfigMap's way of replacing all files at once is followed", async () =>
   await until("the second", () => names("services").join() === "new");
 });
 
+test("a link that leads to itself costs only itself, and is named", async () => {
+  const { directory, stores, synced, warnings } = open({ "web.yaml": SERVICE }, { pollMs: 20 });
+  symlinkSync("loop.yaml", join(directory, "loop.yaml"));
+  await synced();
+  expect(stores.services.get("default/web")).toBeDefined();
+  await until("said", () => warnings().length > 0);
+  expect(warnings().map(({ fields }) => (fields as { file?: string }).file)).toEqual(["loop.yaml"]);
+});
+
 test("a folder that goes away leaves what was read, and is followed again when it is back", async () => {
   const { directory, stores, synced, warnings } = open({ "web.yaml": SERVICE }, { pollMs: 20 });
   await synced();

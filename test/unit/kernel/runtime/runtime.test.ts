@@ -263,8 +263,10 @@ describe("two plugins", () => {
       toyPlugin({ name: "two" }),
     ];
     two.set("web", ...served(AT, A));
-    const { status } = await running([one.plugin, two.plugin], { linux });
+    const { runtime, status } = await running([one.plugin, two.plugin], { linux });
     expect(status("one").phase).toBe("degraded");
+    expect(runtime.unhealthy().join()).toContain("plugin one is degraded");
+    expect(runtime.unhealthy("two")).toEqual([]);
     expect(status("two").phase).toBe("ready");
     expect(linux.dump()).toContain(A);
   });

@@ -116,6 +116,15 @@ describe("pod networking", () => {
 });
 
 describe("the own Node", () => {
+  test("that loses one of its pod CIDRs gives it up in the CNI configuration at once", async () => {
+    const made = await start();
+    made.cluster.put("nodes", routerNode("node1", ["10.0.0.1", "fd00::1"], {}, ["10.244.1.0/24"]));
+    await passed(made);
+    expect(linesOf(made, "CNI")).toEqual([
+      "CNI configuration /etc/cni/net.d/10-kuberouter.conf with 10.244.1.0/24 mtu 1480",
+    ]);
+  });
+
   test("that is gone leaves all in Linux and the speaker as it is, and comes back without a change", async () => {
     const made = await start();
     made.speakers.now().learn("10.244.3.0/24", "10.9.0.3");

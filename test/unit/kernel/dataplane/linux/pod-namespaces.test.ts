@@ -2,8 +2,12 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { statSync } from "node:fs";
+import { KernelError } from "../../../../../src/kernel/dataplane/errors.ts";
 import { podLinkTable } from "../../../../../src/kernel/dataplane/linux/pod.ts";
-import { PodNamespaces } from "../../../../../src/kernel/dataplane/linux/pod-namespaces.ts";
+import {
+  PodNamespaces,
+  readWithin,
+} from "../../../../../src/kernel/dataplane/linux/pod-namespaces.ts";
 import type { PodLink } from "../../../../../src/kernel/dataplane/resources/pod.ts";
 
 const owner = { name: "proxy", protocol: 201 };
@@ -100,4 +104,13 @@ describe("a pod", () => {
     expect(table.refuse?.(tunnel)).toBeUndefined();
     expect(table.refuse?.({ ...tunnel, pod: "fd00::1" })).toContain("cannot end");
   });
+});
+
+check(`a pod that changes its links without rest costs itself alone${why}`, async () => {
+  const path = namespace();
+  const pod = { path, inode: statSync(path).ino };
+  const failing = (code: string) =>
+    readWithin(pod, () => Promise.reject(new KernelError("list pod.link", code)));
+  expect(await failing("EINTR")).toBeUndefined();
+  await expect(failing("EMFILE")).rejects.toThrow("EMFILE");
 });
