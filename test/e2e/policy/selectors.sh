@@ -8,6 +8,20 @@ expect "without policies everyone reaches it" "$(web)" "$(everyone)"
 policy a/p '{ podSelector: { matchLabels: { app: web } }, policyTypes: [Ingress] }'
 expect "a policy without rules closes it to all but itself" "$(web)" "a-web"
 expect "and closes nobody else" "$(who TCP 8080 10.1.2.2 fd01:2::2)" "$(everyone)"
+# No policy names a pod's link-local address, which its neighbours on the bridge find without asking.
+expect "it has no way around by a link-local address" "$(
+  address=$($LAB exec pod-a-web ip -6 -o address show scope link | sed -n 's/.*inet6 \(fe80[^/]*\).*/\1/p' | head -1)
+  $LAB exec pod-a-dns python3 - "$address" <<'P'
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+s.settimeout(2)
+try:
+    s.connect((sys.argv[1], 80, 0, socket.if_nametoindex("eth0")))
+    print("reached")
+except TimeoutError:
+    print("no answer")
+P
+)" "no answer"
 expect "the node itself still reaches it" "$(reach TCP 80 node-node1 -- 10.1.1.2 fd01:1::2)" \
   "$(table "node-node1 10.1.1.2 yes" "node-node1 fd01:1::2 yes")"
 
