@@ -15,9 +15,14 @@ const TOPOLOGY = {
   }],
 };
 
+/** What few machines have in their own Linux, where `make test` asks for all the rest; by `make soak` everything. */
+const RARE = "Linux keeps the contract .*(IPVS|FOU|tunnel|in a pod|link|local route)|IPVS in Linux";
+
 const SCRIPT = `
 cd "$REPOSITORY"
-"$BUN" test --timeout 60000 test/contract 2>"$LAB_OUT/tests.log" || { cat "$LAB_OUT/tests.log"; exit 1; }
+"$BUN" test --timeout 60000 ${
+  soak ? "" : `-t '${RARE}'`
+} test/contract 2>"$LAB_OUT/tests.log" || { cat "$LAB_OUT/tests.log"; exit 1; }
 `;
 
 /** Where, and what is missing for it. Debian's is asked where there is no other, and by `make soak`. */
@@ -29,7 +34,7 @@ const PLACES: readonly (readonly [name: string, place: LabPlace, lacks: string |
 for (const [name, place, lacks] of PLACES) {
   const run = lacks === undefined ? test : test.skip;
   run(
-    `${name} keeps the contract for every kind${
+    `${name} keeps the contract for ${soak ? "every kind" : "what others lack"}${
       lacks === undefined ? "" : ` (left out: ${lacks})`
     }`,
     async () => {
