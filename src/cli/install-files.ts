@@ -1,5 +1,6 @@
 /** The files of an installation on a bare host: their texts. Pure. */
 
+import { POD_BRIDGE } from "../kernel/pod-bridge.ts";
 import { FLAGS, type Flags } from "./flags.ts";
 import { camelCase } from "./flags.ts";
 
@@ -52,7 +53,7 @@ export const CNI_TEXT = `{
   "plugins": [
     {
       "type": "bridge",
-      "bridge": "kube-bridge",
+      "bridge": "${POD_BRIDGE}",
       "isDefaultGateway": true,
       "ipam": { "type": "host-local" }
     },

@@ -231,6 +231,7 @@ export type {
 } from "./cluster/kinds.ts";
 export { derive, type Derived, syncedBy } from "./derived.ts";
 export { takeOptions } from "./plugin-options.ts";
+export { POD_BRIDGE } from "./pod-bridge.ts";
 export { HashTable } from "./hash-table.ts";
 export { serviceRangeProblems, serviceRanges } from "./service-ranges.ts";
 export type { TableRef } from "./dataplane/resource.ts";

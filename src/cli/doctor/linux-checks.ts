@@ -1,5 +1,6 @@
 /** Checks of this host's Linux. Pure. */
 
+import { POD_BRIDGE } from "../../kernel/pod-bridge.ts";
 import type { Flags } from "../flags.ts";
 import { fail, type Finding, ok, skip, warn } from "./findings.ts";
 import type { DoctorHost } from "./host.ts";
@@ -176,7 +177,6 @@ function conntrackFinding(host: DoctorHost): Finding {
   );
 }
 
-const POD_BRIDGE = "kube-bridge";
 /** The header of an IPIP tunnel; GUE adds UDP's and its own. */
 const TUNNEL_BYTES = { ipip: 20, fou: 36 } as const;
 

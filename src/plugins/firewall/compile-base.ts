@@ -1,7 +1,14 @@
 /** The chains that all pods of the node share, and the jumps that lead to them. */
 
 import type { Family } from "../../kernel/ip.ts";
-import type { Chain, FilterRule, IpSet, Jump, Match } from "../../kernel/plugin.ts";
+import {
+  type Chain,
+  type FilterRule,
+  type IpSet,
+  type Jump,
+  type Match,
+  POD_BRIDGE,
+} from "../../kernel/plugin.ts";
 import { from, to } from "./compile-pod.ts";
 import {
   ALLOWED,
@@ -281,9 +288,6 @@ function topChains(
     { ...place, name: TOP_CHAINS.OUTPUT, rules: [...clear, ...incoming, ...outgoing, ...ends] },
   ];
 }
-
-/** Of kube-router and of ours, which its pods hang on. */
-const POD_BRIDGE = "kube-bridge";
 
 /**
  * A pod has a link-local IPv6 address that Kubernetes knows nothing of, so no policy names it: a neighbour on the bridge would

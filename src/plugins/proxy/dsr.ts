@@ -19,6 +19,7 @@ import {
   type IpvsService,
   type Jump,
   type Match,
+  POD_BRIDGE,
   type PodAddress,
   type PodLink,
   type Route,
@@ -38,7 +39,6 @@ export const DSR_ANNOTATION = "kube-router.io/service.dsr";
 export const DSR_TABLE = 78;
 export const DSR_RULE_PRIORITY = 32764;
 const CHAIN_PREFIX = "KUBE-ROUTER-DSR-";
-const POD_BRIDGE = "kube-bridge";
 const TUNNELS = {
   4: { name: "kube-tunnel-if", type: "ipip" },
   6: { name: "kube-tunnel-v6", type: "ip6tnl" },

@@ -5,15 +5,16 @@
  */
 
 import { contains } from "../../kernel/ip.ts";
-import type {
-  BridgeHairpin,
-  Chain,
-  FilterRule,
-  HostAddress,
-  IpSet,
-  IpSetMember,
-  Jump,
-  Service,
+import {
+  type BridgeHairpin,
+  type Chain,
+  type FilterRule,
+  type HostAddress,
+  type IpSet,
+  type IpSetMember,
+  type Jump,
+  POD_BRIDGE,
+  type Service,
 } from "../../kernel/plugin.ts";
 import { isOn } from "./annotations.ts";
 import type { NodeFamily } from "./node.ts";
@@ -22,8 +23,6 @@ import type { Frontend, ServicePlan } from "./service-plan.ts";
 export const HAIRPIN_ANNOTATION = "kube-router.io/service.hairpin";
 export const HAIRPIN_EXTERNAL_ANNOTATION = "kube-router.io/service.hairpin.externalips";
 export const HAIRPIN_CHAIN = "KUBE-ROUTER-HAIRPIN";
-/** The bridge of kube-router's CNI configuration, where the node's pod CIDR is not known. */
-const POD_BRIDGE = "kube-bridge";
 /** Endpoints of this node that may call themselves: address, protocol and port, and the address again. */
 const SET = "kube-router-hairpin";
 

@@ -1,26 +1,26 @@
 /** What pods need of this node whatever routes there are: bridge, sets, packet rules, sysctls, policy rules. */
 
 import { type Family, ipFamily } from "../../kernel/ip.ts";
-import type {
-  Bridge,
-  Chain,
-  CniConf,
-  FilterRule,
-  FouPort,
-  HostAddress,
-  IpSet,
-  IpSetMember,
-  Jump,
-  Node,
-  Rule,
-  Sysctl,
+import {
+  type Bridge,
+  type Chain,
+  type CniConf,
+  type FilterRule,
+  type FouPort,
+  type HostAddress,
+  type IpSet,
+  type IpSetMember,
+  type Jump,
+  type Node,
+  POD_BRIDGE,
+  type Rule,
+  type Sysctl,
 } from "../../kernel/plugin.ts";
 import { nodeAddresses, nodeFamilies, ofFamily, podCidrs } from "./node.ts";
 import type { RouterOptions } from "./options.ts";
 import type { KnownNodes } from "./own-node.ts";
 import { fouPorts, TUNNEL_TABLE } from "./tunnels.ts";
 
-export const POD_BRIDGE = "kube-bridge";
 export const FORWARD_CHAIN = "KUBE-ROUTER-RT-FORWARD";
 export const EGRESS_CHAIN = "KUBE-ROUTER-RT-EGRESS";
 
