@@ -17,6 +17,32 @@ export function syncedBy(inputs: readonly Input[], missing?: () => string | unde
   };
 }
 
+/** Who listens to what is made of inputs. */
+export interface Listeners {
+  /** Wakes all their units. */
+  wake(): void;
+  readonly subscribe: Input["subscribe"];
+}
+
+/** Those of an input made of others: they are told when the others come to be synced as well. */
+export function listenersOf(inputs: readonly Input[]): Listeners {
+  const listeners = new Set<() => void>();
+  return {
+    wake() {
+      for (const listener of listeners) listener();
+    },
+    subscribe(wake) {
+      const listener = (): void => wake("all");
+      listeners.add(listener);
+      const unsubscribe = inputs.map((input) => input.subscribe(() => wake([])));
+      return () => {
+        listeners.delete(listener);
+        for (const end of unsubscribe) end();
+      };
+    },
+  };
+}
+
 /** A value computed from inputs, that wakes all units when the value changes. */
 export interface Derived<T> extends Input {
   readonly value: T;
@@ -36,7 +62,7 @@ export function derive<T>(
   compute: () => T,
   { textOf = (value) => JSON.stringify(value), missing = () => undefined }: DeriveOptions<T> = {},
 ): Derived<T> {
-  const listeners = new Set<() => void>();
+  const { wake, subscribe } = listenersOf(inputs);
   let value = compute();
   let text = textOf(value);
   const update = (): void => {
@@ -45,7 +71,7 @@ export function derive<T>(
     if (nextText === text) return;
     value = next;
     text = nextText;
-    for (const listener of listeners) listener();
+    wake();
   };
   for (const input of inputs) input.subscribe(update);
   const state = syncedBy(inputs, () => missing(value));
@@ -60,15 +86,6 @@ export function derive<T>(
     get value() {
       return value;
     },
-    subscribe(wake) {
-      const listener = (): void => wake("all");
-      listeners.add(listener);
-      // Being synced is news as well.
-      const unsubscribe = inputs.map((input) => input.subscribe(() => wake([])));
-      return () => {
-        listeners.delete(listener);
-        for (const end of unsubscribe) end();
-      };
-    },
+    subscribe,
   };
 }

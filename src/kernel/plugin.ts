@@ -229,7 +229,7 @@ export type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "./cluster/kinds.ts";
-export { derive, type Derived, syncedBy } from "./derived.ts";
+export { derive, type Derived, listenersOf, syncedBy } from "./derived.ts";
 export { takeOptions } from "./plugin-options.ts";
 export { POD_BRIDGE } from "./pod-bridge.ts";
 export { HashTable } from "./hash-table.ts";

@@ -1,6 +1,6 @@
 /** What is gathered of many objects at the cost of those that change. */
 
-import { type Input, type Store, syncedBy } from "../../kernel/plugin.ts";
+import { type Input, listenersOf, type Store, syncedBy } from "../../kernel/plugin.ts";
 
 /** A sum over a store that costs what has changed, and not the store. */
 export function tally<T>(store: Store<T>, weigh: (object: T) => number): () => number {
@@ -33,14 +33,14 @@ export function collect<T>(
   concerns: (unit: string) => boolean,
   compute: (unit: string) => T,
 ): Collected<T> {
-  const listeners = new Set<() => void>();
+  const { wake, subscribe } = listenersOf(inputs);
   const values = new Map<string, T>();
   const stale = new Set<string>();
   let all = true;
   const mark = (woken: Iterable<string> | "all"): void => {
     if (woken === "all") all = true;
     else for (const unit of woken) if (values.has(unit) || concerns(unit)) stale.add(unit);
-    if (all || stale.size > 0) { for (const listener of listeners) listener(); }
+    if (all || stale.size > 0) wake();
   };
   for (const input of inputs) input.subscribe(mark);
   const state = syncedBy(inputs);
@@ -62,14 +62,6 @@ export function collect<T>(
       stale.clear();
       return [...values].toSorted(([a], [b]) => a < b ? -1 : 1);
     },
-    subscribe(wake) {
-      const listener = (): void => wake("all");
-      listeners.add(listener);
-      const unsubscribe = inputs.map((input) => input.subscribe(() => wake([])));
-      return () => {
-        listeners.delete(listener);
-        for (const end of unsubscribe) end();
-      };
-    },
+    subscribe,
   };
 }
