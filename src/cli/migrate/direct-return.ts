@@ -8,7 +8,7 @@ import { type Rule, rule as ruleKind } from "../../kernel/dataplane/resources/ru
 import { ipvsFwmarkId, type IpvsService } from "../../kernel/dataplane/resources/ipvs.ts";
 import type { Actual } from "../../kernel/dataplane/resource.ts";
 import { DSR_RULE_PRIORITY, DSR_TABLE } from "../../plugins/proxy/dsr.ts";
-import { fnv1a32, markKey, Marks } from "../../plugins/proxy/marks.ts";
+import { markAt, markKey, Marks } from "../../plugins/proxy/marks.ts";
 import { tablesOf } from "./netfilter-text.ts";
 
 /** A mark that kube-router gave to an address, protocol and port. */
@@ -73,7 +73,7 @@ export function directRules(family: Family, save: string): DirectRules {
 
 function isHashOf(key: string, mark: number): boolean {
   for (let n = 0; n <= DETOURS; n++) {
-    if ((fnv1a32(n === 0 ? key : `${key}-${n}`) & 0x3fff) === mark) return true;
+    if (markAt(key, n) === mark) return true;
   }
   return false;
 }

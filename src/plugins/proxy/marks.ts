@@ -26,6 +26,11 @@ export function fnv1a32(text: string): number {
   return hash >>> 0;
 }
 
+/** The mark that a key takes at its nth try; 0 is none to Linux. */
+export function markAt(key: string, n: number): number {
+  return fnv1a32(n === 0 ? key : `${key}-${n}`) & MASK;
+}
+
 /**
  * Marks and who has them. A key has the mark of its hash, and where another has that, the one of "key-1", "key-2" and so on.
  * Whoever has a mark keeps it as long as it is wanted, also where an older Service comes to want it: connections carry it.
@@ -43,10 +48,10 @@ export class Marks {
       return known.mark;
     }
     if (this.#taken.size > MASK) return undefined;
-    let mark = fnv1a32(key) & MASK;
+    let mark = markAt(key, 0);
     for (let n = 1; this.#taken.has(mark); n++) {
       if (n > 16 * MASK) return undefined;
-      mark = fnv1a32(`${key}-${n}`) & MASK;
+      mark = markAt(key, n);
     }
     this.#taken.add(mark);
     this.#marks.set(key, { mark, holders: 1 });
