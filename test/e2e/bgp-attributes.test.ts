@@ -1,16 +1,7 @@
 /** Path attributes between us and BIRD, FRR and GoBGP: each is asked what it has. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { bird, BIRD_4, BIRD_STATIC, frr, gobgp, TO_BIRD, TO_FRR, TO_GOBGP } from "./bgp/configs.ts";
-import {
-  Bird,
-  Frr,
-  Gobgp,
-  lacking,
-  query,
-  type SpeakerProcess,
-  until,
-  World,
-} from "./bgp/world.ts";
+import { Bird, established, Frr, Gobgp, lacking, query, until, World } from "./bgp/world.ts";
 
 const title = "path attributes with other speakers";
 
@@ -19,13 +10,6 @@ describe.skipIf(lacking !== undefined)(
   () => {
     let world: World;
     afterEach(() => world?.close());
-
-    const established = (us: SpeakerProcess) =>
-      until("all sessions are Established", async () => {
-        const neighbors = await us.neighbors();
-        return neighbors.every(({ state }) => state === "Established") ||
-          Promise.reject(neighbors.map(({ address, lastError }) => `${address}: ${lastError}`));
-      });
 
     /** Behind the daemon on link `n`, one of an AS of four octets. */
     const behind = (router: string) => {

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import {
   Bird,
+  established,
   Frr,
   Gobgp,
   lacking,
@@ -60,12 +61,6 @@ describe.skipIf(lacking !== undefined)(
     let world: World;
     afterEach(() => world?.close());
 
-    const established = (us: SpeakerProcess, but?: string) =>
-      until("the sessions are Established", async () => {
-        const neighbors = (await us.neighbors()).filter(({ address }) => address !== but);
-        return neighbors.every(({ state }) => state === "Established") ||
-          Promise.reject(neighbors.map(({ address, lastError }) => `${address}: ${lastError}`));
-      });
     /** Why it ended last, as soon as it has. */
     const ended = (us: SpeakerProcess, address: string, word: string) =>
       until(`the session with ${address} ended by ${word}`, async () => {

@@ -1,7 +1,16 @@
 /** What speakers agree on beside RFC 4271, with BIRD, FRR and GoBGP as they are: each is asked what it made of us. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { bird, BIRD_4, frr, gobgp, TO_BIRD, TO_FRR, TO_GOBGP } from "./bgp/configs.ts";
-import { Bird, Frr, Gobgp, lacking, type SpeakerProcess, until, World } from "./bgp/world.ts";
+import {
+  Bird,
+  established,
+  Frr,
+  Gobgp,
+  lacking,
+  type SpeakerProcess,
+  until,
+  World,
+} from "./bgp/world.ts";
 
 const title = "extensions of BGP with other speakers";
 
@@ -11,12 +20,6 @@ describe.skipIf(lacking !== undefined)(
     let world: World;
     afterEach(() => world?.close());
 
-    const established = (us: SpeakerProcess) =>
-      until("all sessions are Established", async () => {
-        const neighbors = await us.neighbors();
-        return neighbors.every(({ state }) => state === "Established") ||
-          Promise.reject(neighbors.map(({ address, lastError }) => `${address}: ${lastError}`));
-      });
     const told = async (us: SpeakerProcess, peer: string) =>
       (await us.rib("in", peer)).map(({ prefix }) => prefix).sort();
 

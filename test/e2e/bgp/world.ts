@@ -42,6 +42,15 @@ export interface SpeakerProcess {
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
+/** Waits until all sessions of a speaker stand, with what ended each last in place of them. @param but the peer that need not */
+export async function established(us: SpeakerProcess, but?: string): Promise<void> {
+  await until("all sessions are Established", async () => {
+    const neighbors = (await us.neighbors()).filter(({ address }) => address !== but);
+    return neighbors.every(({ state }) => state === "Established") ||
+      Promise.reject(neighbors.map(({ address, lastError }) => `${address}: ${lastError}`));
+  });
+}
+
 export interface Start {
   readonly options: Partial<SpeakerOptions>;
   readonly peers: readonly PeerConfig[];
